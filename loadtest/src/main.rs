@@ -1,0 +1,3 @@
+//! Load test of sbcd.
+
+fn main() {}

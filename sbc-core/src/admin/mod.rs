@@ -1,0 +1,3 @@
+//! The admin protocol: types shared by `sbcd` and `sbc-ctl`. No I/O.
+
+pub mod protocol;

@@ -1,0 +1,1 @@
+//! The configuration file: reading, validating, compiling to a [`crate::snapshot::Snapshot`].

@@ -1,0 +1,100 @@
+//! Counters of a shard: declared once, summed over shards, shown by `sbc-ctl stats`.
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// Monotonic counts since start-up, one per kind of thing that happened on a shard.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        pub struct ShardCounters {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl ShardCounters {
+            /// Name and help text of every counter, in declaration order.
+            pub const HELP: &'static [(&'static str, &'static str)] =
+                &[$((stringify!($name), concat!($($doc),+)),)+];
+
+            /// Add another shard's counts to these.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)+
+            }
+
+            /// Name and value of every counter, in declaration order.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+                [$((stringify!($name), self.$name),)+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// SIP datagrams received, before any check.
+    sip_received,
+    /// SIP messages sent, retransmissions included.
+    sip_sent,
+    /// Datagrams from addresses that no trunk lists; dropped before parsing.
+    sip_unknown_source,
+    /// CRLF keepalives and empty datagrams.
+    sip_keepalives,
+    /// Messages that could not be parsed; answered 400 where the RFC allows.
+    sip_malformed,
+    /// Messages handed to the shard that owns the call.
+    handed_over,
+    /// Hand-overs dropped because the other shard's queue was full.
+    handover_dropped,
+    /// Retransmitted requests absorbed by their transaction.
+    retransmissions_received,
+    /// Requests and final responses we sent again.
+    retransmissions_sent,
+    /// Responses that match no transaction.
+    stray_responses,
+    /// ACKs that match no transaction and no dialog.
+    stray_acks,
+    /// New INVITEs seen (retransmissions not counted).
+    calls_attempted,
+    /// Calls admitted and sent on.
+    calls_admitted,
+    /// Calls answered.
+    calls_answered,
+    /// Admitted calls that ended without an answer.
+    calls_failed,
+    /// Calls refused by a calls-per-second limit.
+    refused_cps,
+    /// Calls refused by a channel limit.
+    refused_channels,
+    /// Calls refused because the shard drains.
+    refused_draining,
+    /// Calls refused because no media port was free.
+    refused_no_media_port,
+    /// Calls refused because no route leads from that trunk.
+    refused_no_route,
+    /// Calls refused because the table of calls is full.
+    refused_calls_max,
+    /// Requests refused because the table of transactions is full.
+    refused_transactions_max,
+    /// Requests refused for what they contain (420, 405, 415, 483, 488 and the like).
+    refused_request,
+    /// Answered calls ended because no media arrived for the configured time.
+    media_timeouts,
+    /// Calls ended because an invariant did not hold. Always 0, or a bug.
+    internal_errors,
+    /// RTP and RTCP packets received.
+    media_received,
+    /// RTP and RTCP packets forwarded.
+    media_forwarded,
+    /// Media packets for a port that no call uses.
+    media_no_session,
+    /// Media packets that are not RTP or RTCP version 2.
+    media_malformed,
+    /// Media packets from an address that is not the peer's.
+    media_wrong_source,
+    /// Media packets with nowhere to go: far side unknown or on hold.
+    media_no_destination,
+    /// Media packets that the kernel refused to send.
+    media_send_errors,
+    /// Times a multishot receive ended because no buffer was free.
+    ring_buffers_exhausted,
+    /// SIP messages the kernel refused to send.
+    sip_send_errors,
+    /// Log events dropped because the queue to the control thread was full.
+    events_dropped,
+}

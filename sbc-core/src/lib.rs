@@ -1,0 +1,27 @@
+//! The Session Border Controller's core.
+//!
+//! Two types matter: [`shard::Shard`], the whole of call control for one core without any I/O
+//! (bytes and `now` in, [`shard::Output`] out), and `driver` (feature `driver`), the only place
+//! that owns sockets, threads and clocks. `docs/ARCHITECTURE.md` has the picture.
+#![deny(unsafe_code)]
+
+pub use sbc_media::time;
+
+pub mod admin;
+pub mod admission;
+pub mod b2bua;
+pub mod config;
+pub mod counters;
+pub mod dialog;
+#[cfg(feature = "driver")]
+#[allow(unsafe_code)]
+pub mod driver;
+pub mod sdp;
+pub mod shard;
+pub mod sip;
+pub mod snapshot;
+pub mod timer_wheel;
+pub mod token;
+pub mod topology;
+pub mod transaction;
+pub mod trunk;

@@ -1,0 +1,1 @@
+//! SDP (RFC 8866): a line editor that keeps what it does not change. Knows no calls.

@@ -1,0 +1,152 @@
+//! What goes into a shard besides bytes, and everything that comes out of it.
+
+use crate::{admin::protocol::{CallDetail, CallSummary}, counters::ShardCounters, snapshot::Snapshot};
+use bytes::Bytes;
+use std::{net::SocketAddr, sync::Arc};
+
+/// Index of a shard, 0-based.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub u8);
+
+/// Index into [`Snapshot::listeners`]. The same on every shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub u8);
+
+/// Pairs a [`Command`] with its [`Reply`]; chosen by the control thread.
+pub type RequestId = u64;
+
+/// What the driver must do for the shard, in order.
+#[derive(Debug)]
+pub enum Output {
+    /// Send `payload` from the SIP socket of `listener` to `peer`.
+    Transmit {
+        /// Socket to send from.
+        listener: ListenerId,
+        /// Destination.
+        peer: SocketAddr,
+        /// One whole SIP message.
+        payload: Bytes,
+    },
+    /// The message belongs to `shard`: deliver it to that shard's [`super::Shard::handle_handover`].
+    Handover {
+        /// The owner.
+        shard: ShardId,
+        /// Where it was received.
+        listener: ListenerId,
+        /// Who sent it.
+        peer: SocketAddr,
+        /// The datagram.
+        payload: Bytes,
+    },
+    /// An admitted call ended: exactly one per admitted call.
+    Record(Box<CallRecord>),
+    /// Something worth a log line.
+    Event(Event),
+    /// The answer to a [`Command`].
+    Reply(RequestId, Box<Reply>),
+}
+
+/// Log severity of an [`Event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Something an operator should look at.
+    Warn,
+    /// Normal life.
+    Info,
+    /// Detail of one call or message.
+    Debug,
+}
+
+/// A log line of the core; the driver stamps and writes it off the hot path.
+#[derive(Debug)]
+pub struct Event {
+    /// Severity.
+    pub level: Level,
+    /// Our id of the call it belongs to, as `sbc-ctl` shows it; empty when none.
+    pub call: String,
+    /// One sentence.
+    pub text: String,
+}
+
+/// The record of one admitted call attempt, emitted when it has ended.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct CallRecord {
+    /// Our id of the call.
+    pub call: String,
+    /// Trunk the call came from.
+    pub from_trunk: String,
+    /// Trunk the call went to.
+    pub to_trunk: String,
+    /// Calling number (user part of From).
+    pub caller: String,
+    /// Called number (user part of the Request-URI).
+    pub callee: String,
+    /// Milliseconds since start-up at which the INVITE arrived.
+    pub start_ms: u64,
+    /// Milliseconds from INVITE to the first 18x, when there was one.
+    pub ringing_ms: Option<u64>,
+    /// Milliseconds from INVITE to the 2xx sent to the caller, when answered.
+    pub answer_ms: Option<u64>,
+    /// Milliseconds from INVITE to the end.
+    pub end_ms: u64,
+    /// Final SIP status given to the caller (200 when answered).
+    pub status: u16,
+    /// Who ended it and why, one of a fixed set of words.
+    pub cause: &'static str,
+}
+
+/// What the control thread asks of a shard.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Use this configuration for new calls from now on.
+    Configure(Arc<Snapshot>),
+    /// Up to `limit` calls, starting after slot `after`.
+    Calls {
+        /// Continue after this slot (`CallSummary::slot` of the last row seen).
+        after: Option<u32>,
+        /// Most rows to return.
+        limit: usize,
+    },
+    /// One call by its id.
+    CallShow(String),
+    /// End one call by its id: BYE or CANCEL and final response to both sides.
+    Hangup(String),
+    /// Refuse new calls (`true`) or accept them again.
+    Drain(bool),
+    /// End every call now: BYE or CANCEL and a final response to both sides.
+    HangupAll,
+    /// Counters and gauges.
+    Stats,
+}
+
+/// A shard's answer.
+#[derive(Debug)]
+pub enum Reply {
+    /// Done.
+    Done,
+    /// No call has that id.
+    NoSuchCall,
+    /// Answer to [`Command::Calls`].
+    Calls(Vec<CallSummary>),
+    /// Answer to [`Command::CallShow`].
+    Call(CallDetail),
+    /// Answer to [`Command::Stats`].
+    Stats(Box<ShardCounters>, Gauges),
+}
+
+/// What a shard holds right now; every one returns to 0 when traffic stops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Gauges {
+    /// Calls in any state.
+    pub calls: u64,
+    /// Media port pairs in use (not those in quarantine).
+    pub media_pairs: u64,
+    /// Media port pairs resting after use.
+    pub media_pairs_quarantined: u64,
+    /// Transactions that still have work to do.
+    pub transactions: u64,
+    /// Finished transactions kept only to absorb retransmissions.
+    pub tombstones: u64,
+    /// Armed timers.
+    pub timers: u64,
+}

@@ -1,0 +1,1 @@
+//! Timers of a shard: a hierarchical wheel with constant-time insert and cancel.

@@ -1,0 +1,1 @@
+//! Branches, tags and Call-IDs that we mint: they carry their owner.

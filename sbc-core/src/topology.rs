@@ -1,0 +1,1 @@
+//! Topology hiding: what of one side may be seen on the other.

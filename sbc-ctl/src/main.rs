@@ -1,0 +1,3 @@
+//! Operator command line for sbcd.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! ITU-T G.711 µ-law and A-law.

@@ -1,0 +1,1 @@
+//! Learning of a peer's media address.

@@ -1,0 +1,14 @@
+//! Media plane of the Session Border Controller, without sockets and without SIP.
+//!
+//! Packets come in as `&mut [u8]` with the index of the socket that received them; a
+//! [`relay::Verdict`] says where the same bytes go. Nothing here allocates per packet, reads a
+//! clock or performs I/O.
+#![forbid(unsafe_code)]
+
+pub mod g711;
+pub mod latch;
+pub mod relay;
+pub mod rtcp;
+pub mod rtp;
+pub mod stream;
+pub mod time;
