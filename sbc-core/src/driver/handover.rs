@@ -1,0 +1,326 @@
+//! Queues between threads: shard to shard, control to shard and back.
+//!
+//! Every ordered pair of threads has its own bounded single-producer ring, so no thread ever waits
+//! for another and a full queue is the sender's problem alone. A [`Waker`] per thread keeps wake-ups
+//! rare: nobody writes to the eventfd of a thread that is awake, and a batch of messages costs at
+//! most one write.
+
+use crate::shard::{CallRecord, Command, Event, ListenerId, Reply, RequestId, ShardId};
+use bytes::Bytes;
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering, fence},
+    },
+};
+
+/// Requests of the control thread that one shard may have unanswered.
+pub(crate) const REQUESTS_MAX: usize = 64;
+/// Log events and call records of one shard that the control thread has not read yet.
+const NOTES_MAX: usize = 8192;
+/// Datagrams on their way from one shard to another, with few shards.
+const HANDOVERS_MAX: usize = 4096;
+
+/// A datagram on its way to the shard that owns its call.
+#[derive(Debug)]
+pub(crate) struct Datagram {
+    pub(crate) listener: ListenerId,
+    pub(crate) peer: SocketAddr,
+    pub(crate) payload: Bytes,
+}
+
+/// What a shard tells the control thread without being asked.
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// A line for the log.
+    Event(Event),
+    /// A finished call.
+    Record(Box<CallRecord>),
+}
+
+/// Wakes one thread, at most once per sleep.
+///
+/// The sleeper says that it will sleep, then looks at its queues once more; the sender fills the
+/// queue, then looks whether the receiver sleeps. The fence between the two steps on either side
+/// makes it impossible that both miss the other.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Waker {
+    sleeping: AtomicBool,
+    event: OwnedFd,
+}
+
+impl Waker {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: eventfd takes no pointers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was just made and nobody else owns it.
+        let event = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self {
+            sleeping: AtomicBool::new(false),
+            event,
+        })
+    }
+
+    /// The eventfd that becomes readable on a wake-up.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.event.as_raw_fd()
+    }
+
+    /// Another descriptor of the same eventfd.
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.event.try_clone()
+    }
+
+    /// The owner is about to sleep; it must look at its queues once more after this.
+    pub(crate) fn about_to_sleep(&self) {
+        self.sleeping.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The owner is awake again.
+    pub(crate) fn awake(&self) {
+        self.sleeping.store(false, Ordering::Relaxed);
+    }
+
+    /// Wake the owner if it sleeps. Call after the message is in its queue.
+    pub(crate) fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::Relaxed) {
+            let one = 1_u64.to_ne_bytes();
+            // SAFETY: the buffer is eight readable bytes and the descriptor is open. The only
+            // possible failure, EAGAIN at 2^64 - 1 unread wake-ups, still leaves it readable.
+            unsafe { libc::write(self.fd(), one.as_ptr().cast(), one.len()) };
+        }
+    }
+
+    /// Make the eventfd unreadable until the next wake-up.
+    pub(crate) fn clear(&self) {
+        let mut count = [0_u8; 8];
+        // SAFETY: the buffer is eight writable bytes; EAGAIN says that it was clear already.
+        unsafe { libc::read(self.fd(), count.as_mut_ptr().cast(), count.len()) };
+    }
+}
+
+/// A shard's ends of all its queues.
+#[derive(Debug)]
+pub(crate) struct ShardLinks {
+    waker: Arc<Waker>,
+    datagrams: Vec<Consumer<Datagram>>,
+    peers: Vec<Option<PeerLink>>,
+    requests: Consumer<(RequestId, Command)>,
+    replies: Producer<(RequestId, Box<Reply>)>,
+    notes: Producer<Note>,
+    control: Arc<Waker>,
+    control_has_news: bool,
+}
+
+#[derive(Debug)]
+struct PeerLink {
+    queue: Producer<Datagram>,
+    waker: Arc<Waker>,
+    has_news: bool,
+}
+
+/// The control thread's ends of all its queues.
+#[derive(Debug)]
+pub(crate) struct ControlLinks {
+    pub(crate) waker: Arc<Waker>,
+    pub(crate) shards: Vec<ControlLink>,
+}
+
+/// The control thread's ends of the queues to and from one shard.
+#[derive(Debug)]
+pub(crate) struct ControlLink {
+    requests: Producer<(RequestId, Command)>,
+    waker: Arc<Waker>,
+    replies: Consumer<(RequestId, Box<Reply>)>,
+    notes: Consumer<Note>,
+    unanswered: usize,
+}
+
+/// Why a request could not be queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// [`REQUESTS_MAX`] requests are unanswered.
+    Full,
+    /// The shard's thread has ended.
+    Ended,
+}
+
+/// Queues for `shards` shard threads and the control thread.
+pub(crate) fn link(shards: u8) -> io::Result<(Vec<ShardLinks>, ControlLinks)> {
+    let n = usize::from(shards);
+    // The number of queues grows with the square of the shards; their total must not.
+    let capacity = (HANDOVERS_MAX * 4 / n.max(1)).clamp(256, HANDOVERS_MAX);
+    let wakers = (0..n)
+        .map(|_| Waker::new().map(Arc::new))
+        .collect::<io::Result<Vec<_>>>()?;
+    let control_waker = Arc::new(Waker::new()?);
+    let mut datagrams: Vec<Vec<Consumer<Datagram>>> = (0..n).map(|_| Vec::new()).collect();
+    let mut shard_links = Vec::with_capacity(n);
+    let mut control_links = Vec::with_capacity(n);
+    for (me, waker) in wakers.iter().enumerate() {
+        let peers = (0..n)
+            .map(|to| {
+                (to != me).then(|| {
+                    let (queue, receiver) = RingBuffer::new(capacity);
+                    datagrams[to].push(receiver);
+                    PeerLink {
+                        queue,
+                        waker: Arc::clone(&wakers[to]),
+                        has_news: false,
+                    }
+                })
+            })
+            .collect();
+        let (request_tx, request_rx) = RingBuffer::new(REQUESTS_MAX);
+        let (reply_tx, reply_rx) = RingBuffer::new(REQUESTS_MAX);
+        let (note_tx, note_rx) = RingBuffer::new(NOTES_MAX);
+        shard_links.push(ShardLinks {
+            waker: Arc::clone(waker),
+            datagrams: Vec::new(),
+            peers,
+            requests: request_rx,
+            replies: reply_tx,
+            notes: note_tx,
+            control: Arc::clone(&control_waker),
+            control_has_news: false,
+        });
+        control_links.push(ControlLink {
+            requests: request_tx,
+            waker: Arc::clone(waker),
+            replies: reply_rx,
+            notes: note_rx,
+            unanswered: 0,
+        });
+    }
+    for (links, datagrams) in shard_links.iter_mut().zip(datagrams) {
+        links.datagrams = datagrams;
+    }
+    Ok((
+        shard_links,
+        ControlLinks {
+            waker: control_waker,
+            shards: control_links,
+        },
+    ))
+}
+
+impl ShardLinks {
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Queue `datagram` for shard `to`; `false` when its queue is full or no such shard exists.
+    pub(crate) fn hand_over(&mut self, to: ShardId, datagram: Datagram) -> bool {
+        let Some(Some(peer)) = self.peers.get_mut(usize::from(to.0)) else {
+            return false;
+        };
+        peer.has_news = true;
+        peer.queue.push(datagram).is_ok()
+    }
+
+    /// Queue the answer to a request. There is always room: the control thread counts what it asked.
+    pub(crate) fn reply(&mut self, id: RequestId, reply: Box<Reply>) -> bool {
+        self.control_has_news = true;
+        self.replies.push((id, reply)).is_ok()
+    }
+
+    /// Queue `note` for the control thread; `false` when it does not keep up.
+    pub(crate) fn note(&mut self, note: Note) -> bool {
+        self.control_has_news = true;
+        self.notes.push(note).is_ok()
+    }
+
+    /// The shards that may have sent datagrams, as indices for [`Self::datagram`].
+    pub(crate) fn senders(&self) -> usize {
+        self.datagrams.len()
+    }
+
+    /// The next datagram of sender `sender`.
+    pub(crate) fn datagram(&mut self, sender: usize) -> Option<Datagram> {
+        self.datagrams.get_mut(sender)?.pop().ok()
+    }
+
+    /// The next request of the control thread.
+    pub(crate) fn request(&mut self) -> Option<(RequestId, Command)> {
+        self.requests.pop().ok()
+    }
+
+    /// Whether the control thread has ended or given this shard up.
+    pub(crate) fn control_ended(&self) -> bool {
+        self.requests.is_abandoned()
+    }
+
+    /// Whether anything waits to be read.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.requests.is_empty() || self.datagrams.iter().any(|queue| !queue.is_empty())
+    }
+
+    /// Wake every thread that this one has sent something since the last call.
+    pub(crate) fn wake_receivers(&mut self) {
+        for peer in self.peers.iter_mut().flatten() {
+            if std::mem::take(&mut peer.has_news) {
+                peer.waker.wake();
+            }
+        }
+        if std::mem::take(&mut self.control_has_news) {
+            self.control.wake();
+        }
+    }
+}
+
+impl Drop for ShardLinks {
+    /// A shard that ends makes its queues abandoned: the control thread must wake up to see that.
+    fn drop(&mut self) {
+        self.control.wake();
+    }
+}
+
+impl ControlLink {
+    /// Queue a request and wake the shard.
+    pub(crate) fn request(&mut self, id: RequestId, command: Command) -> Result<(), Unsent> {
+        if self.ended() {
+            return Err(Unsent::Ended);
+        }
+        if self.unanswered >= REQUESTS_MAX {
+            return Err(Unsent::Full);
+        }
+        self.requests
+            .push((id, command))
+            .map_err(|PushError::Full(_)| Unsent::Full)?;
+        self.unanswered += 1;
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// The next answer.
+    pub(crate) fn reply(&mut self) -> Option<(RequestId, Box<Reply>)> {
+        let reply = self.replies.pop().ok()?;
+        self.unanswered = self.unanswered.saturating_sub(1);
+        Some(reply)
+    }
+
+    /// The next unasked message.
+    pub(crate) fn note(&mut self) -> Option<Note> {
+        self.notes.pop().ok()
+    }
+
+    /// Whether the shard's thread has ended.
+    pub(crate) fn ended(&self) -> bool {
+        self.requests.is_abandoned()
+    }
+
+    /// Whether anything waits to be read.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.replies.is_empty() || !self.notes.is_empty()
+    }
+}
