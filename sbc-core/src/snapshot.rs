@@ -1,7 +1,14 @@
 //! The configuration as the call core uses it: validated, compiled, immutable, shared by all shards.
 
-use crate::{admission::LimitId, shard::ListenerId, trunk::{SourceTable, TrunkId}};
-use std::{net::{IpAddr, SocketAddr}, time::Duration};
+use crate::{
+    admission::LimitId,
+    shard::ListenerId,
+    trunk::{SourceTable, TrunkId},
+};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 /// One consistent configuration. Replaced as a whole, never changed.
 #[derive(Clone, Debug)]

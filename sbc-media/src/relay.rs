@@ -85,7 +85,13 @@ pub struct Relay {}
 impl Relay {
     /// Decide what to do with `packet`, received at `now` on `socket` from `from`. In place, no
     /// allocation.
-    pub fn forward(&mut self, _now: Timestamp, _socket: MediaSocket, _from: SocketAddr, _packet: &mut [u8]) -> Verdict {
+    pub fn forward(
+        &mut self,
+        _now: Timestamp,
+        _socket: MediaSocket,
+        _from: SocketAddr,
+        _packet: &mut [u8],
+    ) -> Verdict {
         Verdict::Drop(DropReason::NoSession)
     }
 

@@ -1,6 +1,10 @@
 //! What goes into a shard besides bytes, and everything that comes out of it.
 
-use crate::{admin::protocol::{CallDetail, CallSummary}, counters::ShardCounters, snapshot::Snapshot};
+use crate::{
+    admin::protocol::{CallDetail, CallSummary},
+    counters::ShardCounters,
+    snapshot::Snapshot,
+};
 use bytes::Bytes;
 use std::{net::SocketAddr, sync::Arc};
 

@@ -22,15 +22,38 @@ pub struct Shard {
 impl Shard {
     /// An empty shard `id` of `shards`. `seed` feeds every random choice; `token_key` must be
     /// the same on all shards of the process.
-    pub fn new(_id: ShardId, _shards: u8, _snapshot: Arc<Snapshot>, _admission: Arc<Admission>, _seed: u64, _token_key: u64) -> Self {
-        Self { relay: Relay::default() }
+    pub fn new(
+        _id: ShardId,
+        _shards: u8,
+        _snapshot: Arc<Snapshot>,
+        _admission: Arc<Admission>,
+        _seed: u64,
+        _token_key: u64,
+    ) -> Self {
+        Self {
+            relay: Relay::default(),
+        }
     }
 
     /// A SIP datagram arrived on `listener` from `peer`.
-    pub fn handle_datagram(&mut self, _now: Timestamp, _listener: ListenerId, _peer: SocketAddr, _bytes: &[u8]) {}
+    pub fn handle_datagram(
+        &mut self,
+        _now: Timestamp,
+        _listener: ListenerId,
+        _peer: SocketAddr,
+        _bytes: &[u8],
+    ) {
+    }
 
     /// A datagram that another shard received and that belongs here.
-    pub fn handle_handover(&mut self, _now: Timestamp, _listener: ListenerId, _peer: SocketAddr, _bytes: &[u8]) {}
+    pub fn handle_handover(
+        &mut self,
+        _now: Timestamp,
+        _listener: ListenerId,
+        _peer: SocketAddr,
+        _bytes: &[u8],
+    ) {
+    }
 
     /// Sending to `peer` failed for good (ICMP unreachable, no route).
     pub fn handle_unreachable(&mut self, _now: Timestamp, _listener: ListenerId, _peer: SocketAddr) {}
