@@ -1,6 +1,545 @@
-//! Requests and results of the admin protocol (`docs/ADMIN.md`).
+//! Parameters and results of the admin protocol (`docs/ADMIN.md`).
+//!
+//! Parameters are strict (an unknown key is an error: an operator's typing mistake must not pass
+//! silently); results are lenient, so that a client reads the answer of a daemon with a later
+//! minor version.
 
-use serde::{Deserialize, Serialize};
+use super::named::Named;
+use crate::shard::Gauges;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Version of this protocol. A change of `major` breaks clients; `minor` counts additions.
+pub const PROTOCOL: ProtocolVersion = ProtocolVersion { major: 1, minor: 0 };
+
+/// Version of the admin protocol, written `"1.0"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProtocolVersion {
+    /// Clients and daemons of different `major` do not understand each other.
+    pub major: u16,
+    /// Additions since `major`.
+    pub minor: u16,
+}
+
+impl std::fmt::Display for ProtocolVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+impl std::str::FromStr for ProtocolVersion {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = "a protocol version is written MAJOR.MINOR, like 1.0";
+        let (major, minor) = text.split_once('.').ok_or(wrong)?;
+        Ok(Self {
+            major: major.parse().map_err(|_| wrong)?,
+            minor: minor.parse().map_err(|_| wrong)?,
+        })
+    }
+}
+
+impl Serialize for ProtocolVersion {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ProtocolVersion {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// `hello`: what the client speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hello {
+    /// The client's protocol version.
+    pub protocol: ProtocolVersion,
+    /// The client's name and version, for the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+}
+
+/// Answer to `hello`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloResult {
+    /// The daemon's protocol version: same major, maybe another minor.
+    pub protocol: ProtocolVersion,
+    /// Version of the daemon.
+    pub version: String,
+}
+
+/// `status`: no parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GetStatus {}
+
+/// What the daemon is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// New calls are accepted.
+    Running,
+    /// New calls are refused, running ones go on.
+    Draining,
+}
+
+impl State {
+    /// As written in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// Answer to `status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of this protocol.
+    pub protocol: ProtocolVersion,
+    /// Version of the daemon.
+    pub version: String,
+    /// Process id of the daemon.
+    pub pid: u32,
+    /// Milliseconds since start-up.
+    pub uptime_ms: u64,
+    /// Whether new calls are accepted.
+    pub state: State,
+    /// Configuration file; `None`: the built-in default.
+    pub config: Option<String>,
+    /// I/O backend of the shards: `io_uring` or `epoll`.
+    pub backend: String,
+    /// Why that backend runs.
+    pub backend_reason: String,
+    /// Number of shards.
+    pub shards: u8,
+    /// SIP sockets.
+    pub listeners: Vec<ListenerStatus>,
+    /// Address of the media ports.
+    pub media: String,
+    /// First and last media port.
+    pub media_ports: (u16, u16),
+    /// Calls in any state.
+    pub calls: u64,
+    /// New INVITEs since start-up.
+    pub calls_attempted: u64,
+    /// Calls answered since start-up.
+    pub calls_answered: u64,
+    /// Level of the log.
+    pub log_level: LogLevel,
+}
+
+/// One SIP socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// Name in the configuration.
+    pub name: String,
+    /// Address it is bound to.
+    pub bind: String,
+    /// Address written into Via and Contact.
+    pub advertised: String,
+}
+
+/// Where a list of calls goes on: after slot `slot` of shard `shard`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cursor {
+    /// Shard to go on with.
+    pub shard: u8,
+    /// Last slot seen there; `None`: start of the shard.
+    #[serde(default)]
+    pub slot: Option<u32>,
+}
+
+/// Rows of a page of `calls.list` when the client does not say.
+pub const PAGE_ROWS_DEFAULT: u32 = 100;
+/// Most rows of a page of `calls.list`; a larger wish is cut to this.
+pub const PAGE_ROWS_MAX: u32 = 1000;
+
+/// `calls.list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListCalls {
+    /// `next` of the page before; `None`: from the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Cursor>,
+    /// Most calls to look at for this page: [`PAGE_ROWS_DEFAULT`] unless given, at most
+    /// [`PAGE_ROWS_MAX`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Only calls that came from or went to this trunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<String>,
+    /// Only calls whose calling or called number contains this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<String>,
+}
+
+impl ListCalls {
+    /// Rows to look at: the wish within its bounds.
+    pub fn rows(&self) -> u32 {
+        self.limit.unwrap_or(PAGE_ROWS_DEFAULT).clamp(1, PAGE_ROWS_MAX)
+    }
+
+    /// Whether `call` passes the filters.
+    pub fn matches(&self, call: &CallSummary) -> bool {
+        let trunk = self
+            .trunk
+            .as_deref()
+            .is_none_or(|t| call.from_trunk == t || call.to_trunk == t);
+        let number = self.number.as_deref();
+        trunk && number.is_none_or(|n| call.caller.contains(n) || call.callee.contains(n))
+    }
+}
+
+/// Answer to `calls.list`. A filtered page may be short or empty and still have a `next`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calls {
+    /// The calls, by shard and slot.
+    pub calls: Vec<CallSummary>,
+    /// Give this as `after` to go on; `None`: that was all.
+    pub next: Option<Cursor>,
+}
+
+/// `calls.show`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShowCall {
+    /// The call's id as in `calls.list`.
+    pub id: String,
+}
+
+/// `calls.hangup`: BYE or CANCEL and a final response to both sides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HangupCall {
+    /// The call's id as in `calls.list`.
+    pub id: String,
+}
+
+/// Answer to `calls.hangup`: the call is being ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HungUp {
+    /// The call's id.
+    pub id: String,
+}
+
+/// `trunks.list`: no parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListTrunks {}
+
+/// Answer to `trunks.list`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Trunks {
+    /// In the order of the configuration.
+    pub trunks: Vec<TrunkStatus>,
+}
+
+/// One trunk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrunkStatus {
+    /// Name in the configuration.
+    pub name: String,
+    /// Sources that belong to it.
+    pub hosts: Vec<String>,
+    /// Where requests to it are sent.
+    pub target: String,
+    /// The listener used towards it.
+    pub listener: String,
+    /// Trunk that its calls go to; `None`: its calls are refused.
+    pub route: Option<String>,
+    /// Calls from it now.
+    pub calls_in: u64,
+    /// Calls to it now.
+    pub calls_out: u64,
+    /// Its limits with their counters: `inbound`, `outbound`, `both`.
+    pub limits: Vec<LimitStatus>,
+}
+
+/// Which calls of a trunk a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Calls from the trunk.
+    Inbound,
+    /// Calls to the trunk.
+    Outbound,
+    /// Calls in both directions together.
+    Both,
+}
+
+impl Direction {
+    /// All of them, in the order they are shown.
+    pub const ALL: [Self; 3] = [Self::Inbound, Self::Outbound, Self::Both];
+
+    /// As written in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// What a limit applies to: all calls, or one direction of a trunk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Scope {
+    /// The trunk; `None`: all calls of the process.
+    #[serde(default)]
+    pub trunk: Option<String>,
+    /// The trunk's calls it counts; `None` exactly when `trunk` is.
+    #[serde(default)]
+    pub direction: Option<Direction>,
+}
+
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.trunk, self.direction) {
+            (None, _) => f.write_str("global"),
+            (Some(trunk), None) => f.write_str(trunk),
+            (Some(trunk), Some(direction)) => write!(f, "{trunk} {}", direction.as_str()),
+        }
+    }
+}
+
+/// `limits.show`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShowLimits {
+    /// Only the limits of this trunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<String>,
+}
+
+/// Answer to `limits.show` and `limits.set`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The limits shown or changed, as they are now.
+    pub limits: Vec<LimitStatus>,
+}
+
+/// One limit: what is allowed, what is used, what happened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LimitStatus {
+    /// What it applies to.
+    #[serde(flatten)]
+    pub scope: Scope,
+    /// Calls per second; `None`: no limit.
+    pub cps: Option<f64>,
+    /// Calls that may come at once; `None` when `cps` is.
+    pub burst: Option<u64>,
+    /// Concurrent calls; `None`: no limit.
+    pub channels: Option<u64>,
+    /// Concurrent calls now.
+    pub channels_used: u64,
+    /// Calls admitted since start-up.
+    #[serde(default)]
+    pub admitted: u64,
+    /// Calls refused by `cps` since start-up.
+    #[serde(default)]
+    pub refused_cps: u64,
+    /// Calls refused by `channels` since start-up.
+    #[serde(default)]
+    pub refused_channels: u64,
+}
+
+/// Most changes in one `limits.set`.
+pub const LIMIT_CHANGES_MAX: usize = 64;
+
+/// `limits.set`: all changes are checked before the first is made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetLimits {
+    /// 1 to [`LIMIT_CHANGES_MAX`] of them.
+    pub changes: Vec<LimitChange>,
+}
+
+/// New values for one limit. A key that is absent keeps its value, `null` means no limit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitChange {
+    /// The trunk; absent: the global limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<String>,
+    /// Which of the trunk's limits; required with `trunk`, not allowed without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    /// Calls per second.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub cps: Option<Option<f64>>,
+    /// Calls that may come at once; `null`: as many as one second brings.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub burst: Option<Option<u64>>,
+    /// Concurrent calls.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub channels: Option<Option<u64>>,
+}
+
+impl LimitChange {
+    /// What it changes.
+    pub fn scope(&self) -> Scope {
+        Scope {
+            trunk: self.trunk.clone(),
+            direction: self.direction,
+        }
+    }
+}
+
+/// Tells a key that is `null` from one that is absent (which serde's `default` fills in).
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// `stats`: no parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GetStats {}
+
+/// Answer to `stats`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Counters since start-up, summed over shards.
+    pub counters: Named,
+    /// What the shards hold now, summed.
+    pub gauges: Named,
+    /// The same for each shard.
+    pub shards: Vec<ShardStats>,
+}
+
+/// Counters and gauges of one shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardStats {
+    /// The shard.
+    pub shard: u8,
+    /// Counters since start-up.
+    pub counters: Named,
+    /// What it holds now.
+    pub gauges: Named,
+}
+
+/// `shards`: no parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListShards {}
+
+/// Answer to `shards`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shards {
+    /// By shard index.
+    pub shards: Vec<ShardStatus>,
+}
+
+/// One shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardStatus {
+    /// The shard.
+    pub shard: u8,
+    /// Core its thread is pinned to; `None`: not pinned.
+    pub core: Option<u32>,
+    /// I/O backend: `io_uring` or `epoll`.
+    pub backend: String,
+    /// CPU time its thread has used, in milliseconds.
+    pub cpu_ms: u64,
+    /// Milliseconds since start-up, the base for `cpu_ms`.
+    pub uptime_ms: u64,
+    /// What it holds now.
+    pub gauges: Gauges,
+    /// New INVITEs since start-up.
+    pub calls_attempted: u64,
+    /// Messages it handed to other shards.
+    pub handed_over: u64,
+    /// Media packets it received.
+    pub media_received: u64,
+}
+
+/// `drain`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// `true`: refuse new calls; `false`: accept them again; absent: only say how far it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<bool>,
+}
+
+/// Answer to `drain`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainProgress {
+    /// Whether new calls are refused.
+    pub draining: bool,
+    /// Calls still up.
+    pub calls: u64,
+}
+
+/// `log.level`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetLogLevel {
+    /// The level from now on; absent: only say what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<LogLevel>,
+}
+
+/// Answer to `log.level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLevelResult {
+    /// The level now.
+    pub level: LogLevel,
+    /// The level before.
+    pub previous: LogLevel,
+}
+
+/// How much is logged: this and everything more severe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// Only what stops something from working.
+    Error,
+    /// What an operator should look at.
+    Warn,
+    /// Normal life.
+    #[default]
+    Info,
+    /// Detail of calls and messages.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// All of them, most severe first.
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// As written in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
 
 /// One row of `sbc-ctl calls`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
