@@ -332,14 +332,14 @@ pub struct LimitStatus {
     /// What it applies to.
     #[serde(flatten)]
     pub scope: Scope,
-    /// Calls per second; `None`: no limit.
-    pub cps: Option<f64>,
-    /// Calls that may come at once; `None` when `cps` is.
-    pub burst: Option<u64>,
-    /// Concurrent calls; `None`: no limit.
-    pub channels: Option<u64>,
+    /// Calls per second; 0: no limit.
+    pub cps: u32,
+    /// Calls that may come at once after a pause.
+    pub burst: u32,
+    /// Most concurrent calls; 0: no limit.
+    pub channels: u32,
     /// Concurrent calls now.
-    pub channels_used: u64,
+    pub channels_used: u32,
     /// Calls admitted since start-up.
     #[serde(default)]
     pub admitted: u64,
@@ -355,15 +355,15 @@ pub struct LimitStatus {
 pub const LIMIT_CHANGES_MAX: usize = 64;
 
 /// `limits.set`: all changes are checked before the first is made.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetLimits {
     /// 1 to [`LIMIT_CHANGES_MAX`] of them.
     pub changes: Vec<LimitChange>,
 }
 
-/// New values for one limit. A key that is absent keeps its value, `null` means no limit.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// New values for one limit. A key that is absent keeps its value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitChange {
     /// The trunk; absent: the global limit.
@@ -372,27 +372,16 @@ pub struct LimitChange {
     /// Which of the trunk's limits; required with `trunk`, not allowed without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
-    /// Calls per second.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub cps: Option<Option<f64>>,
-    /// Calls that may come at once; `null`: as many as one second brings.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub burst: Option<Option<u64>>,
-    /// Concurrent calls.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub channels: Option<Option<u64>>,
+    /// Calls per second; 0: no limit, as in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cps: Option<u32>,
+    /// Calls that may come at once after a pause; 0 counts as 1. Absent: kept; as many as `cps`
+    /// when there was no rate before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+    /// Most concurrent calls; 0: no limit, as in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<u32>,
 }
 
 impl LimitChange {
@@ -403,11 +392,6 @@ impl LimitChange {
             direction: self.direction,
         }
     }
-}
-
-/// Tells a key that is `null` from one that is absent (which serde's `default` fills in).
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(from).map(Some)
 }
 
 /// `stats`: no parameters.
