@@ -1,1 +1,269 @@
-//! One direction of media: counters and quality.
+//! What is known about the packets received on one socket: how many, how many are missing, how
+//! evenly they arrive.
+//!
+//! In: header fields and arrival times of accepted packets, reasons of dropped ones. Out: counts as
+//! RFC 3550 defines them (loss: A.1 and A.3, jitter: A.8).
+
+use crate::{relay::DropReason, rtp, time::Timestamp};
+
+/// RTP clock rate of G.711, G.722 (by RFC 3551's historic error) and G.729, in Hz.
+pub const CLOCK_RATE_DEFAULT: u32 = 8000;
+
+/// A forward jump of so many sequence numbers or more is not loss (RFC 3550 A.1).
+const DROPOUT_MAX: u16 = 3000;
+/// A packet so far behind the highest sequence number is not merely late (RFC 3550 A.1).
+const MISORDER_MAX: u16 = 100;
+/// No sequence number has this value: nothing unusual was seen last.
+const NO_STRAY: u32 = 1 << 16;
+
+/// Live counts of one direction.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    packets: u64,
+    octets: u64,
+    /// Sequence numbers that should have arrived, over all sources.
+    expected: u64,
+    /// When the last packet was accepted; meaningless while `packets` is 0.
+    last: Timestamp,
+    /// Bit `n`: sequence number `sequence - n` has arrived.
+    window: u64,
+    ssrc: u32,
+    /// Arrival minus media timestamp of the last packet, in clock units.
+    transit: u32,
+    timestamp: u32,
+    /// Jitter in sixteenths of a clock unit.
+    jitter_16: u32,
+    clock_rate: u32,
+    /// The number that would follow a stray one: two in a row restart the count.
+    stray_next: u32,
+    strays: u32,
+    duplicates: u32,
+    reordered: u32,
+    ssrc_changes: u32,
+    malformed: u32,
+    wrong_source: u32,
+    no_destination: u32,
+    /// Highest sequence number so far.
+    sequence: u16,
+    /// Whether `transit` is in units of `clock_rate`.
+    transit_known: bool,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self::new(CLOCK_RATE_DEFAULT)
+    }
+}
+
+impl Stream {
+    /// Nothing received yet; `clock_rate` in Hz is the unit of media timestamps.
+    pub const fn new(clock_rate: u32) -> Self {
+        Self {
+            packets: 0,
+            octets: 0,
+            expected: 0,
+            last: Timestamp::ZERO,
+            window: 0,
+            ssrc: 0,
+            transit: 0,
+            timestamp: 0,
+            jitter_16: 0,
+            clock_rate,
+            stray_next: NO_STRAY,
+            strays: 0,
+            duplicates: 0,
+            reordered: 0,
+            ssrc_changes: 0,
+            malformed: 0,
+            wrong_source: 0,
+            no_destination: 0,
+            sequence: 0,
+            transit_known: false,
+        }
+    }
+
+    /// Measure jitter in another clock from here on.
+    pub fn set_clock_rate(&mut self, clock_rate: u32) {
+        if clock_rate != self.clock_rate {
+            *self = Self {
+                jitter_16: 0,
+                clock_rate,
+                ..self.clone()
+            };
+        }
+    }
+
+    /// An RTP packet of `octets` (header included) was accepted at `now`.
+    #[inline]
+    pub fn received<T: AsRef<[u8]>>(&mut self, now: Timestamp, octets: usize, packet: &rtp::Packet<T>) {
+        let first = self.packets == 0;
+        self.count(now, octets);
+        let (sequence, ssrc, timestamp) = (packet.sequence(), packet.ssrc(), packet.timestamp());
+        if first || ssrc != self.ssrc {
+            self.ssrc_changes += u32::from(!first);
+            self.ssrc = ssrc;
+            self.restart(now, sequence, timestamp);
+            return;
+        }
+        match sequence.wrapping_sub(self.sequence) {
+            // The common case: the next one, or a gap to it.
+            ahead @ 1..DROPOUT_MAX => {
+                self.window = self.window.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
+                self.expected += u64::from(ahead);
+                self.sequence = sequence;
+                self.stray_next = NO_STRAY;
+            }
+            0 => {
+                self.duplicates = self.duplicates.saturating_add(1);
+                return;
+            }
+            behind if behind > u16::MAX - MISORDER_MAX => {
+                if self.late(behind.wrapping_neg()) {
+                    return;
+                }
+            }
+            _ => {
+                if u32::from(sequence) != self.stray_next {
+                    // One wild number says nothing; a second that follows it says that the sender
+                    // restarted its count.
+                    self.stray_next = u32::from(sequence.wrapping_add(1));
+                    self.strays = self.strays.saturating_add(1);
+                    return;
+                }
+                // The first of the two was good after all.
+                self.strays = self.strays.saturating_sub(1);
+                self.expected += 1;
+                self.restart(now, sequence, timestamp);
+                return;
+            }
+        }
+        self.arrived(now, timestamp);
+    }
+
+    /// A packet that carries no sequence numbers (RTCP) was accepted at `now`.
+    #[inline]
+    pub fn count(&mut self, now: Timestamp, octets: usize) {
+        self.packets += 1;
+        self.octets += octets as u64;
+        self.last = now;
+    }
+
+    /// A packet was not forwarded.
+    pub fn dropped(&mut self, reason: DropReason) {
+        let count = match reason {
+            // Belongs to no stream: only the relay's totals have it.
+            DropReason::NoSession => return,
+            DropReason::Malformed => &mut self.malformed,
+            DropReason::WrongSource => &mut self.wrong_source,
+            DropReason::NoDestination => &mut self.no_destination,
+        };
+        *count = count.saturating_add(1);
+    }
+
+    /// When the last packet was accepted.
+    pub fn last(&self) -> Option<Timestamp> {
+        (self.packets > 0).then_some(self.last)
+    }
+
+    /// Packets accepted.
+    pub fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// Octets accepted, headers included.
+    pub fn octets(&self) -> u64 {
+        self.octets
+    }
+
+    /// Packets missing: expected minus received (RFC 3550 A.3), where a duplicate is not counted as
+    /// received, so that it cannot hide a loss.
+    pub fn lost(&self) -> u64 {
+        let surplus = u64::from(self.duplicates) + u64::from(self.strays);
+        self.expected.saturating_sub(self.packets.saturating_sub(surplus))
+    }
+
+    /// Packets that arrived again.
+    pub fn duplicates(&self) -> u64 {
+        self.duplicates.into()
+    }
+
+    /// Packets that arrived after a later one.
+    pub fn reordered(&self) -> u64 {
+        self.reordered.into()
+    }
+
+    /// Times the sender changed its SSRC.
+    pub fn ssrc_changes(&self) -> u64 {
+        self.ssrc_changes.into()
+    }
+
+    /// Interarrival jitter in clock units, as an RTCP report carries it.
+    pub fn jitter(&self) -> u32 {
+        self.jitter_16 >> 4
+    }
+
+    /// Interarrival jitter in milliseconds.
+    pub fn jitter_ms(&self) -> f64 {
+        f64::from(self.jitter_16) / 16.0 * 1000.0 / f64::from(self.clock_rate.max(1))
+    }
+
+    /// Packets dropped for `reason`; always 0 for [`DropReason::NoSession`].
+    pub fn drops(&self, reason: DropReason) -> u64 {
+        match reason {
+            DropReason::NoSession => 0,
+            DropReason::Malformed => self.malformed.into(),
+            DropReason::WrongSource => self.wrong_source.into(),
+            DropReason::NoDestination => self.no_destination.into(),
+        }
+    }
+
+    /// Count from `sequence` on: first packet, new source, or a sender that jumped.
+    fn restart(&mut self, now: Timestamp, sequence: u16, timestamp: u32) {
+        self.expected += 1;
+        self.sequence = sequence;
+        self.window = 1;
+        self.stray_next = NO_STRAY;
+        self.timestamp = timestamp;
+        self.transit = self.clock(now).wrapping_sub(timestamp);
+        self.transit_known = true;
+    }
+
+    /// A packet `distance` behind the highest; says whether it is a copy of one that arrived.
+    fn late(&mut self, distance: u16) -> bool {
+        let bit = 1u64.checked_shl(u32::from(distance)).unwrap_or(0);
+        let duplicate = self.window & bit != 0;
+        self.window |= bit;
+        let count = if duplicate {
+            &mut self.duplicates
+        } else {
+            &mut self.reordered
+        };
+        *count = count.saturating_add(1);
+        duplicate
+    }
+
+    /// RFC 3550 A.8, in its integer form.
+    #[inline]
+    fn arrived(&mut self, now: Timestamp, timestamp: u32) {
+        // Packets of one telephone event share a timestamp (RFC 4733 §2.3) and would show up as
+        // jitter that no listener hears.
+        if timestamp == self.timestamp {
+            return;
+        }
+        let transit = self.clock(now).wrapping_sub(timestamp);
+        let difference = transit.wrapping_sub(self.transit).cast_signed().unsigned_abs();
+        self.transit = transit;
+        self.timestamp = timestamp;
+        if !core::mem::replace(&mut self.transit_known, true) {
+            return;
+        }
+        let decay = (self.jitter_16 + 8) >> 4;
+        self.jitter_16 = self.jitter_16.saturating_add(difference.min(1 << 24)) - decay;
+    }
+
+    /// `now` in clock units; wraps as media timestamps do.
+    fn clock(&self, now: Timestamp) -> u32 {
+        let micros = now.as_nanos() / 1000;
+        (micros.wrapping_mul(u64::from(self.clock_rate)) / 1_000_000) as u32
+    }
+}

@@ -1,0 +1,257 @@
+//! Writing: the description for the other leg, from an allow-list.
+//!
+//! What is kept is taken apart and written again, so that nothing rides along: no address, name or
+//! line break of the side it came from can pass by a field that was thought harmless.
+
+use super::{
+    Direction, Kind, Media, Sdp, SdpError,
+    parse::{RtpMap, digits, payload_type},
+};
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+};
+
+/// Longest value of `a=fmtp` that is passed on.
+const FMTP_MAX: usize = 512;
+
+/// What the written description says about us.
+#[derive(Clone, Copy, Debug)]
+pub struct Rewrite<'a> {
+    /// Our name in `o=`; `-` or a token.
+    pub username: &'a str,
+    /// Our id of the session on this leg, the same in every description of the leg.
+    pub session_id: u64,
+    /// Incremented when the description changes, see [`same_session`].
+    pub session_version: u64,
+    /// Our media address.
+    pub address: IpAddr,
+    /// Which m-line is anchored, and our RTP port for it; our RTCP port is the next one. `None`
+    /// refuses every stream.
+    pub audio: Option<(usize, u16)>,
+}
+
+impl Sdp<'_> {
+    /// Append the description for the other leg to `out`.
+    ///
+    /// Every m-line stays in its place (RFC 3264 §6). The anchored one gets our port, unless its
+    /// writer rejected it, and keeps formats, `rtpmap`, `fmtp`, `ptime`, `maxptime`, direction and
+    /// numeric bandwidths; the others get port 0. An address of all zeros (hold as in RFC 2543)
+    /// becomes our address and a direction. `out` is left as it was on error.
+    pub fn rewrite(&self, out: &mut Vec<u8>, with: &Rewrite<'_>) -> Result<(), SdpError> {
+        if with.audio.is_some_and(|(index, _)| index >= self.medias().len()) {
+            return Err(SdpError::Index);
+        }
+        // Everything that can fail is checked before the first octet is written.
+        for (index, media) in self.medias().iter().enumerate() {
+            registered_protocol(media.protocol)
+                .and(media.kind.name())
+                .ok_or(SdpError::UnknownMedia)?;
+            if with.audio.is_some_and(|(anchored, _)| anchored == index) && media.port != 0 {
+                if !media.is_rtp() {
+                    return Err(SdpError::Media);
+                }
+                self.remote_of(index)?;
+            }
+        }
+        self.write(out, with).map_err(|_| SdpError::TooLarge)
+    }
+
+    fn write(&self, out: &mut Vec<u8>, with: &Rewrite<'_>) -> io::Result<()> {
+        let family = if with.address.is_ipv4() { "IP4" } else { "IP6" };
+        let Rewrite {
+            username,
+            session_id,
+            session_version,
+            address,
+            ..
+        } = with;
+        write!(
+            out,
+            "v=0\r\no={username} {session_id} {session_version} IN {family} {address}\r\n"
+        )?;
+        write!(out, "s=-\r\nc=IN {family} {address}\r\n")?;
+        write_bandwidths(out, self.session_lines())?;
+        out.extend_from_slice(b"t=0 0\r\n");
+        for (index, media) in self.medias().iter().enumerate() {
+            match with.audio {
+                Some((anchored, port)) if anchored == index && media.port != 0 => {
+                    self.write_anchored(out, index, media, port)?;
+                }
+                _ => write_rejected(out, media)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn write_anchored(
+        &self,
+        out: &mut Vec<u8>,
+        index: usize,
+        media: &Media<'_>,
+        port: u16,
+    ) -> io::Result<()> {
+        write_media_line(out, media, port)?;
+        for number in media.payload_types() {
+            write!(out, " {number}")?;
+        }
+        out.extend_from_slice(b"\r\n");
+        write_bandwidths(out, media.lines())?;
+        for (name, value) in media.attributes() {
+            match (name, value) {
+                (b"rtpmap", Some(value)) => write_rtpmap(out, media, value)?,
+                (b"fmtp", Some(value)) => write_fmtp(out, media, value)?,
+                _ => {}
+            }
+        }
+        if let Some(ptime) = media.ptime() {
+            write!(out, "a=ptime:{ptime}\r\n")?;
+        }
+        if let Some(maxptime) = media.maxptime() {
+            write!(out, "a=maxptime:{maxptime}\r\n")?;
+        }
+        let stated = self.direction_of(index);
+        let held = self.remote_of(index).is_ok_and(|remote| remote.held);
+        let direction = if held { stated.without_receiving() } else { stated };
+        if direction != Direction::SendRecv || self.direction_is_explicit(index) {
+            write!(out, "a={}\r\n", direction.name())?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether two descriptions say the same apart from `o=`: then the version in `o=` stays
+/// (RFC 3264 §8). Meant for what [`Sdp::rewrite`] has written.
+pub fn same_session(a: &[u8], b: &[u8]) -> bool {
+    fn without_origin(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+        bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.starts_with(b"o="))
+    }
+    without_origin(a).eq(without_origin(b))
+}
+
+fn write_media_line(out: &mut Vec<u8>, media: &Media<'_>, port: u16) -> io::Result<()> {
+    let kind = media.kind.name().unwrap_or_default();
+    let protocol = registered_protocol(media.protocol).unwrap_or_default();
+    write!(out, "m={kind} {port} {protocol}")
+}
+
+/// An m-line with port 0. Its formats carry no meaning then (RFC 3264 §6), but one must be there.
+fn write_rejected(out: &mut Vec<u8>, media: &Media<'_>) -> io::Result<()> {
+    write_media_line(out, media, 0)?;
+    let start = out.len();
+    for format in media.formats() {
+        let known = KNOWN_FORMATS
+            .iter()
+            .find(|known| known.eq_ignore_ascii_case(format));
+        match (payload_type(format), known) {
+            (Some(number), _) => write!(out, " {number}")?,
+            (None, Some(known)) => write!(out, " {known}")?,
+            (None, None) => {}
+        }
+    }
+    if out.len() == start {
+        let default = match media.kind {
+            _ if media.is_rtp() => "0",
+            Kind::Image => "t38",
+            _ => "*",
+        };
+        write!(out, " {default}")?;
+    }
+    write!(out, "\r\n")
+}
+
+/// `b=AS:` and `b=TIAS:` with a number.
+fn write_bandwidths<'a>(out: &mut Vec<u8>, lines: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+    for line in lines {
+        for kind in ["AS", "TIAS"] {
+            let value = line
+                .strip_prefix(b"b=")
+                .and_then(|line| line.strip_prefix(kind.as_bytes()));
+            let number = value.and_then(|value| digits(value.strip_prefix(b":")?)?.parse::<u64>().ok());
+            if let Some(number) = number {
+                write!(out, "b={kind}:{number}\r\n")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `a=rtpmap` of a payload type in the m-line. The channel count is kept as written or left out.
+fn write_rtpmap(out: &mut Vec<u8>, media: &Media<'_>, value: &[u8]) -> io::Result<()> {
+    let Some(map) = RtpMap::parse(value).filter(|map| offers(media, map.payload_type)) else {
+        return Ok(());
+    };
+    write!(
+        out,
+        "a=rtpmap:{} {}/{}",
+        map.payload_type, map.encoding, map.clock_rate
+    )?;
+    if value.iter().filter(|byte| **byte == b'/').count() == 2 {
+        write!(out, "/{}", map.channels)?;
+    }
+    write!(out, "\r\n")
+}
+
+/// `a=fmtp` of a payload type in the m-line: parameters of the codec, which only it understands;
+/// so all of printable ASCII, or nothing.
+fn write_fmtp(out: &mut Vec<u8>, media: &Media<'_>, value: &[u8]) -> io::Result<()> {
+    let Ok(value) = std::str::from_utf8(value) else {
+        return Ok(());
+    };
+    let Some((number, parameters)) = value.split_once(' ') else {
+        return Ok(());
+    };
+    let parameters = parameters.trim_ascii();
+    let printable = parameters.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    match payload_type(number) {
+        Some(number) if offers(media, number) && printable && (1..=FMTP_MAX).contains(&parameters.len()) => {
+            write!(out, "a=fmtp:{number} {parameters}\r\n")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn offers(media: &Media<'_>, number: u8) -> bool {
+    media.payload_types().any(|offered| offered == number)
+}
+
+/// Formats of other transports than RTP that have a meaning to anybody.
+const KNOWN_FORMATS: [&str; 3] = ["*", "t38", "webrtc-datachannel"];
+
+/// The registered spelling of a transport protocol. Anything else could be a message in a bottle.
+fn registered_protocol(protocol: &str) -> Option<&'static str> {
+    const REGISTERED: [&str; 25] = [
+        "RTP/AVP",
+        "RTP/SAVP",
+        "RTP/AVPF",
+        "RTP/SAVPF",
+        "UDP/TLS/RTP/SAVP",
+        "UDP/TLS/RTP/SAVPF",
+        "TCP/RTP/AVP",
+        "TCP/RTP/AVPF",
+        "TCP/RTP/SAVP",
+        "TCP/RTP/SAVPF",
+        "TCP/DTLS/RTP/SAVP",
+        "TCP/DTLS/RTP/SAVPF",
+        "udptl",
+        "UDP/TLS/UDPTL",
+        "UDP",
+        "TCP",
+        "TCP/TLS",
+        "TCP/MSRP",
+        "TCP/TLS/MSRP",
+        "TCP/BFCP",
+        "TCP/TLS/BFCP",
+        "UDP/BFCP",
+        "UDP/DTLS/SCTP",
+        "TCP/DTLS/SCTP",
+        // As in the drafts of RFC 8841; still sent by old browsers and gateways.
+        "DTLS/SCTP",
+    ];
+    REGISTERED
+        .iter()
+        .copied()
+        .find(|known| known.eq_ignore_ascii_case(protocol))
+}
