@@ -1,0 +1,378 @@
+//! What must hold between options, after each has been read.
+
+use super::{
+    options::{Config, Trunk},
+    read::{nearest, printable},
+};
+use crate::trunk::HostMatch;
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+};
+
+/// Most listeners: a listener's index is a byte.
+const LISTENERS_MAX: usize = 255;
+/// Most trunks: a trunk's index has two bytes; this many hold every operator we can think of.
+const TRUNKS_MAX: usize = 10_000;
+/// Most hosts of one trunk.
+const HOSTS_MAX: usize = 1_000;
+
+/// Where problems go: the path of the key and the message.
+type Report<'a> = &'a mut dyn FnMut(&str, String);
+
+/// Report every contradiction in `config`.
+pub(super) fn check(config: &Config, report: Report<'_>) {
+    shards(config, report);
+    listeners(config, report);
+    media(config, report);
+    sip(config, report);
+    trunks(config, report);
+    sources(config, report);
+    routes(config, report);
+}
+
+fn shards(config: &Config, report: Report<'_>) {
+    let Some(cpus) = &config.shards.cpus else { return };
+    if cpus.is_empty() {
+        report(
+            "shards.cpus",
+            "the list is empty: name cores, or leave it out to use all".into(),
+        );
+    }
+    if !config.shards.pin {
+        report(
+            "shards.cpus",
+            "has no effect with pin = false: remove one of them".into(),
+        );
+    }
+    for (n, cpu) in cpus.iter().enumerate() {
+        if cpus[..n].contains(cpu) {
+            report(
+                &format!("shards.cpus[{n}]"),
+                format!("core {cpu} is listed twice"),
+            );
+        }
+    }
+    if let super::ShardCount::Fixed(count) = config.shards.count
+        && cpus.len() < usize::from(count)
+    {
+        report(
+            "shards.cpus",
+            format!(
+                "{} cores are not enough for {count} shards (shards.count): list one core each",
+                cpus.len()
+            ),
+        );
+    }
+}
+
+fn listeners(config: &Config, report: Report<'_>) {
+    let all = &config.listeners;
+    if all.is_empty() || all.len() > LISTENERS_MAX {
+        report(
+            "listener",
+            format!("there are {}; allowed are 1 to {LISTENERS_MAX}", all.len()),
+        );
+        return;
+    }
+    for (n, listener) in all.iter().enumerate() {
+        let at = format!("listener[{n}]");
+        name(
+            &format!("{at}.name"),
+            &listener.name,
+            all[..n].iter().map(|l| &l.name),
+            "listener",
+            report,
+        );
+        if let Some(other) = all[..n].iter().find(|o| same_socket(o.address, listener.address)) {
+            report(
+                &format!("{at}.address"),
+                format!(
+                    "{} is taken by listener \"{}\" ({})",
+                    listener.address, other.name, other.address
+                ),
+            );
+        }
+        advertise(
+            &at,
+            listener.address.ip(),
+            listener.advertise.map(|a| a.ip()),
+            &format!("\"192.0.2.1:{}\"", listener.address.port()),
+            report,
+        );
+        let media = &config.media;
+        if (media.ports.first..=media.ports.last).contains(&listener.address.port())
+            && same_address(media.address, listener.address.ip())
+        {
+            report(
+                &format!("{at}.address"),
+                format!(
+                    "port {} is one of media.ports ({}-{}): use another port, or another range",
+                    listener.address.port(),
+                    media.ports.first,
+                    media.ports.last
+                ),
+            );
+        }
+    }
+}
+
+fn media(config: &Config, report: Report<'_>) {
+    let media = &config.media;
+    advertise("media", media.address, media.advertise, "\"192.0.2.1\"", report);
+    if let super::ShardCount::Fixed(count) = config.shards.count
+        && media.ports.pairs() < 2 * usize::from(count)
+    {
+        report(
+            "media.ports",
+            format!(
+                "{} pairs of ports are too few for {count} shards: a call takes two, and each shard has its own",
+                media.ports.pairs()
+            ),
+        );
+    } else if media.ports.pairs() < 2 {
+        report(
+            "media.ports",
+            "one pair of ports is too few: a call takes two".into(),
+        );
+    }
+}
+
+fn sip(config: &Config, report: Report<'_>) {
+    let sip = &config.sip;
+    if sip.t2_ms < sip.t1_ms {
+        report(
+            "sip.t2_ms",
+            format!("{} is less than t1_ms ({})", sip.t2_ms, sip.t1_ms),
+        );
+    }
+}
+
+fn trunks(config: &Config, report: Report<'_>) {
+    let all = &config.trunks;
+    if all.is_empty() || all.len() > TRUNKS_MAX {
+        report(
+            "trunk",
+            format!("there are {}; allowed are 1 to {TRUNKS_MAX}", all.len()),
+        );
+        return;
+    }
+    // A thousand trunks must not cost a million comparisons of names.
+    let mut names: HashMap<&str, ()> = HashMap::with_capacity(all.len());
+    for (n, trunk) in all.iter().enumerate() {
+        let at = format!("trunk[{n}]");
+        let twice = names.insert(&trunk.name, ()).is_some();
+        name(
+            &format!("{at}.name"),
+            &trunk.name,
+            twice.then_some(&trunk.name).into_iter(),
+            "trunk",
+            report,
+        );
+        if trunk.hosts.is_empty() || trunk.hosts.len() > HOSTS_MAX {
+            report(
+                &format!("{at}.hosts"),
+                format!("there are {}; allowed are 1 to {HOSTS_MAX}", trunk.hosts.len()),
+            );
+        } else {
+            target(config, trunk, &at, report);
+        }
+        for (key, limit) in [
+            ("inbound", &trunk.limits.inbound),
+            ("outbound", &trunk.limits.outbound),
+            ("both", &trunk.limits.both),
+        ] {
+            burst(
+                &format!("{at}.limits.{key}.burst"),
+                limit.cps,
+                limit.burst,
+                report,
+            );
+        }
+    }
+    burst("limits.burst", config.limits.cps, config.limits.burst, report);
+}
+
+fn burst(path: &str, cps: u32, burst: Option<u32>, report: Report<'_>) {
+    match burst {
+        Some(_) if cps == 0 => report(
+            path,
+            "has no effect without cps: set cps, too, or remove it".into(),
+        ),
+        Some(0) => report(path, "0 would admit no call: the least is 1".into()),
+        Some(burst) if burst > 1_000_000 => {
+            report(path, format!("{burst} is out of range; allowed is 1 to 1000000"))
+        }
+        _ => {}
+    }
+}
+
+fn target(config: &Config, trunk: &Trunk, at: &str, report: Report<'_>) {
+    let Some(target) = trunk.target_address() else {
+        report(
+            &format!("{at}.target"),
+            "missing; with networks alone in hosts it cannot be guessed: set target = \"address:port\""
+                .into(),
+        );
+        return;
+    };
+    let key = format!("{at}.{}", if trunk.target.is_some() { "target" } else { "hosts" });
+    if target.ip().is_unspecified() {
+        report(&key, format!("{target} is no address to send to"));
+    }
+    if let Some(own) = config
+        .listeners
+        .iter()
+        .find(|l| same_socket(l.address, target) || l.advertise == Some(target))
+    {
+        report(
+            &key,
+            format!(
+                "requests would go to {target}, which is our own listener \"{}\": calls would loop",
+                own.name
+            ),
+        );
+    }
+    let family = |ip: IpAddr| if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+    let wanted = family(target.ip());
+    match &trunk.listener {
+        None if config.listener_of(trunk).is_none() => {
+            report(
+                &key,
+                format!("the target {target} is {wanted} and no listener is: add a [[listener]] for it"),
+            );
+        }
+        None => {}
+        Some(name) => match config.listeners.iter().find(|l| l.name == *name) {
+            None => {
+                let known = config.listeners.iter().map(|l| l.name.as_str());
+                report(&format!("{at}.listener"), unknown("listener", name, known));
+            }
+            Some(l) if l.address.is_ipv4() != target.is_ipv4() => report(
+                &format!("{at}.listener"),
+                format!(
+                    "listener \"{name}\" is {}, the target {target} is {wanted}",
+                    family(l.address.ip())
+                ),
+            ),
+            Some(_) => {}
+        },
+    }
+}
+
+/// The same host at two trunks, or twice at one.
+fn sources(config: &Config, report: Report<'_>) {
+    let mut seen: HashMap<HostMatch, usize> = HashMap::new();
+    for (n, trunk) in config.trunks.iter().enumerate() {
+        for (h, host) in trunk.hosts.iter().enumerate() {
+            let Some(first) = seen.insert(*host, n) else {
+                continue;
+            };
+            let message = if first == n {
+                format!("{host} is listed twice")
+            } else {
+                format!(
+                    "{host} is also a host of trunk \"{}\": calls from there could be either's; give one of them \
+                     something more specific, such as address:port",
+                    printable(&config.trunks[first].name)
+                )
+            };
+            report(&format!("trunk[{n}].hosts[{h}]"), message);
+        }
+    }
+}
+
+fn routes(config: &Config, report: Report<'_>) {
+    let names: HashMap<&str, ()> = config.trunks.iter().map(|t| (t.name.as_str(), ())).collect();
+    let mut routed: HashMap<&str, &str> = HashMap::new();
+    for (n, route) in config.routes.iter().enumerate() {
+        for (key, name) in [("from", &route.from), ("to", &route.to)] {
+            if !names.contains_key(name.as_str()) {
+                let known = config.trunks.iter().map(|t| t.name.as_str());
+                report(&format!("route[{n}].{key}"), unknown("trunk", name, known));
+            }
+        }
+        if let Some(to) = routed.insert(&route.from, &route.to) {
+            report(
+                &format!("route[{n}].from"),
+                format!(
+                    "calls from \"{}\" have a route already, to \"{}\": keep one of them",
+                    printable(&route.from),
+                    printable(to)
+                ),
+            );
+        }
+    }
+}
+
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    let mut message = format!("no {what} is named \"{}\"; ", printable(name));
+    match nearest(name, known.clone()) {
+        Some(near) => message.push_str(&format!("did you mean \"{near}\"?")),
+        None => {
+            // A line that a terminal can show; the file has the rest.
+            let shown: Vec<_> = known
+                .clone()
+                .take(8)
+                .map(|k| format!("\"{}\"", printable(k)))
+                .collect();
+            let more = known.count() - shown.len();
+            message.push_str(&format!("there are {}", shown.join(", ")));
+            if more > 0 {
+                message.push_str(&format!(" and {more} more"));
+            }
+        }
+    }
+    message
+}
+
+fn name<'a>(
+    path: &str,
+    name: &str,
+    mut before: impl Iterator<Item = &'a String>,
+    what: &str,
+    report: Report<'_>,
+) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        report(
+            path,
+            format!(
+                "\"{}\" is no name: use 1 to 64 letters, digits, - and _",
+                printable(name)
+            ),
+        );
+    } else if before.any(|b| b == name) {
+        report(path, format!("a {what} before this one is named \"{name}\", too"));
+    }
+}
+
+fn advertise(at: &str, bound: IpAddr, advertised: Option<IpAddr>, example: &str, report: Report<'_>) {
+    match advertised {
+        None if bound.is_unspecified() => report(
+            &format!("{at}.advertise"),
+            format!(
+                "missing; peers cannot be told {bound}: set the address that they reach us at, such as {example}"
+            ),
+        ),
+        Some(ip) if ip.is_unspecified() => {
+            report(&format!("{at}.advertise"), format!("peers cannot be told {ip}"));
+        }
+        Some(ip) if ip.is_ipv4() != bound.is_ipv4() => {
+            report(
+                &format!("{at}.advertise"),
+                format!("{ip} and address {bound} are not of the same family"),
+            );
+        }
+        _ => {}
+    }
+}
+
+/// Whether both could receive the same datagram.
+fn same_socket(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && same_address(a.ip(), b.ip())
+}
+
+fn same_address(a: IpAddr, b: IpAddr) -> bool {
+    a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()))
+}

@@ -1,0 +1,159 @@
+//! A checked [`Config`] as the call core uses it.
+
+use super::{
+    check,
+    error::{ConfigError, Problem},
+    options::{Config, Limit, Listener, Trunk},
+};
+use crate::{
+    admission::{Admission, LimitId, LimitSpec},
+    shard::ListenerId,
+    snapshot::{self, Snapshot},
+    trunk::{HostMatch, SourceTable, TrunkId},
+};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
+
+impl Config {
+    /// The snapshot for the shards and the limits it refers to.
+    ///
+    /// Limits are named `global`, and `NAME.inbound`, `NAME.outbound` and `NAME.both` for each
+    /// trunk. A configuration that came out of [`super::parse`] or [`super::load`] always
+    /// compiles; one built or changed by hand is checked here in the same way.
+    pub fn compile(&self) -> Result<(Snapshot, Admission), ConfigError> {
+        let mut problems = Vec::new();
+        check::check(self, &mut |path, message| problems.push(unplaced(path, message)));
+        if !problems.is_empty() {
+            return Err(ConfigError::Invalid(problems));
+        }
+        let refuse =
+            |path: &str, message: &str| ConfigError::Invalid(vec![unplaced(path, message.to_owned())]);
+
+        let mut limits = vec![LimitSpec {
+            name: "global".to_owned(),
+            cps: self.limits.cps,
+            burst: self.limits.burst.unwrap_or(self.limits.cps),
+            channels: self.limits.channels,
+        }];
+        let ids: HashMap<&str, TrunkId> = (0..)
+            .zip(&self.trunks)
+            .map(|(n, trunk)| (trunk.name.as_str(), TrunkId(n)))
+            .collect();
+        let routes: HashMap<&str, TrunkId> = self
+            .routes
+            .iter()
+            .filter_map(|r| Some((r.from.as_str(), *ids.get(r.to.as_str())?)))
+            .collect();
+
+        let mut trunks = Vec::with_capacity(self.trunks.len());
+        let mut hosts = Vec::new();
+        for (n, trunk) in (0..).zip(&self.trunks) {
+            let mut limit = |direction: &str, limit: &Limit| {
+                limits.push(LimitSpec {
+                    name: format!("{}.{direction}", trunk.name),
+                    cps: limit.cps,
+                    burst: limit.burst.unwrap_or(limit.cps),
+                    channels: limit.channels,
+                });
+                LimitId(u32::try_from(limits.len() - 1).unwrap_or(u32::MAX))
+            };
+            hosts.extend(trunk.hosts.iter().map(|host| (TrunkId(n), *host)));
+            trunks.push(snapshot::Trunk {
+                name: trunk.name.clone(),
+                target: trunk
+                    .target_address()
+                    .ok_or_else(|| refuse("trunk.target", "missing"))?,
+                listener: self
+                    .listener_of(trunk)
+                    .ok_or_else(|| refuse("trunk.listener", "there is none"))?,
+                route: routes.get(trunk.name.as_str()).copied(),
+                pass_display_name: trunk.pass_display_name,
+                inbound: limit("inbound", &trunk.limits.inbound),
+                outbound: limit("outbound", &trunk.limits.outbound),
+                both: limit("both", &trunk.limits.both),
+            });
+        }
+        let snapshot = Snapshot {
+            listeners: self.listeners.iter().map(Listener::compile).collect(),
+            trunks,
+            sources: SourceTable::build(&hosts).map_err(|c| refuse("trunk.hosts", &c.to_string()))?,
+            media: snapshot::Media {
+                bind: self.media.address,
+                advertised: self.media.advertise.unwrap_or(self.media.address),
+                ports: (self.media.ports.first, self.media.ports.last),
+                quarantine: ms(self.media.quarantine_ms),
+                timeout: s(self.media.timeout_s),
+                strict_source: self.media.strict_source,
+            },
+            sip: snapshot::Sip {
+                t1: ms(self.sip.t1_ms),
+                t2: ms(self.sip.t2_ms),
+                t4: ms(self.sip.t4_ms),
+                no_answer: s(self.sip.no_answer_s),
+                calls_max: count(self.sip.calls_max),
+                transactions_max: count(self.sip.transactions_max),
+                server_name: self.sip.server_name.clone(),
+            },
+            limits: LimitId(0),
+            reject_code: self.limits.reject_code,
+        };
+        Ok((snapshot, Admission::new(limits)))
+    }
+
+    /// The listener that talks to `trunk`: the one it names, or the first of its target's family.
+    pub(super) fn listener_of(&self, trunk: &Trunk) -> Option<ListenerId> {
+        let target = trunk.target_address()?;
+        let index = match &trunk.listener {
+            Some(name) => self.listeners.iter().position(|l| l.name == *name),
+            None => self
+                .listeners
+                .iter()
+                .position(|l| l.address.is_ipv4() == target.is_ipv4()),
+        };
+        index.and_then(|n| u8::try_from(n).ok()).map(ListenerId)
+    }
+}
+
+impl Trunk {
+    /// Where requests to the trunk are sent: `target`, or the first host that is not a network.
+    pub fn target_address(&self) -> Option<SocketAddr> {
+        self.target.or_else(|| {
+            self.hosts.iter().find_map(|host| match *host {
+                HostMatch::Addr(ip) => Some(SocketAddr::new(ip, 5060)),
+                HostMatch::AddrPort(at) => Some(at),
+                HostMatch::Cidr(..) => None,
+            })
+        })
+    }
+}
+
+impl Listener {
+    fn compile(&self) -> snapshot::Listener {
+        snapshot::Listener {
+            name: self.name.clone(),
+            bind: self.address,
+            advertised: self.advertise.unwrap_or(self.address),
+        }
+    }
+}
+
+fn unplaced(path: &str, message: String) -> Problem {
+    Problem {
+        source: "configuration".to_owned(),
+        line: 0,
+        column: 0,
+        key: path.to_owned(),
+        message,
+    }
+}
+
+fn ms(n: u32) -> Duration {
+    Duration::from_millis(n.into())
+}
+
+fn s(n: u32) -> Duration {
+    Duration::from_secs(n.into())
+}
+
+fn count(n: u32) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}

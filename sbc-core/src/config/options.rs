@@ -1,0 +1,275 @@
+//! Every option of `sbcd`, declared once: the structs, their defaults and bounds, the check for
+//! unknown keys and the reference `docs/CONFIG.md` all come from the declarations below.
+
+use super::{
+    read::{Absent, Key, Reader, Section, Value},
+    value::{Backend, FileMode, LogLevel, PortRange, ShardCount},
+};
+use crate::trunk::HostMatch;
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::Range,
+    path::PathBuf,
+};
+use toml::de::DeTable;
+
+/// Declares sections. A field is `name ["key"]: Type = absent [in low..=high]`, where `absent` is
+/// `required`, `default(value)`, `described("what happens")` (of an `Option`), or `section`.
+macro_rules! sections {
+    ($(
+        $(#[doc = $doc:literal])+
+        pub struct $name:ident {
+            $(
+                $(#[doc = $field_doc:literal])+
+                $field:ident $(as $key:literal)?: $type:ty = $absent:ident $(($value:expr))? $(in $low:literal..=$high:literal)?;
+            )*
+        }
+    )*) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name {
+            $(
+                $(#[doc = $field_doc])+
+                pub $field: $type,
+            )*
+        }
+
+        impl Section for $name {
+            const DOC: &'static [&'static str] = &[$($doc),+];
+
+            fn keys() -> Vec<Key> {
+                vec![$(
+                    Key {
+                        name: sections!(@name $field $($key)?),
+                        doc: &[$($field_doc),+],
+                        shape: <$type as Value>::shape(),
+                        absent: sections!(@absent $absent $type $(, $value)?),
+                        range: sections!(@range $($low, $high)?),
+                    },
+                )*]
+            }
+
+            fn read(
+                reader: &mut Reader<'_>,
+                path: &str,
+                table: &DeTable<'_>,
+                span: Range<usize>,
+            ) -> Option<Self> {
+                reader.check_keys(path, table, &span, &Self::keys());
+                $(
+                    let range: Option<(u64, u64)> = sections!(@range $($low, $high)?);
+                    let name = sections!(@name $field $($key)?);
+                    let $field: Option<$type> = sections!(@read $absent $type, reader, path, table, span, name, range $(, $value)?);
+                )*
+                Some(Self { $($field: $field?,)* })
+            }
+        }
+    )*};
+
+    (@name $field:ident $key:literal) => { $key };
+    (@name $field:ident) => { stringify!($field) };
+
+    (@range $low:literal, $high:literal) => { Some(($low, $high)) };
+    (@range) => { None };
+
+    (@absent required $type:ty) => { Absent::Required };
+    (@absent section $type:ty) => { Absent::Described("the defaults below") };
+    (@absent default $type:ty, $value:expr) => { Absent::Default(<$type as Value>::show(&$value)) };
+    (@absent described $type:ty, $value:expr) => { Absent::Described($value) };
+
+    (@read required $type:ty, $reader:ident, $path:ident, $table:ident, $span:ident, $name:ident, $range:ident) => {
+        $reader.field($path, $table, $name, $range, || None)
+    };
+    (@read default $type:ty, $reader:ident, $path:ident, $table:ident, $span:ident, $name:ident, $range:ident, $value:expr) => {
+        $reader.field($path, $table, $name, $range, || Some($value))
+    };
+    (@read described $type:ty, $reader:ident, $path:ident, $table:ident, $span:ident, $name:ident, $range:ident, $value:expr) => {
+        $reader.field($path, $table, $name, $range, || Some(None))
+    };
+    // An absent section is an empty one: its defaults hold, and what it requires is missing.
+    (@read section $type:ty, $reader:ident, $path:ident, $table:ident, $span:ident, $name:ident, $range:ident) => {
+        match $table.get($name) {
+            Some(_) => $reader.field($path, $table, $name, $range, || None),
+            None => <$type as Section>::read(
+                $reader,
+                &super::read::join($path, $name),
+                &DeTable::new(),
+                $span.clone(),
+            ),
+        }
+    };
+}
+
+sections! {
+    /// The configuration of one `sbcd`.
+    pub struct Config {
+        /// Threads and I/O.
+        shards: Shards = section;
+        /// SIP sockets. At least one.
+        listeners as "listener": Vec<Listener> = required;
+        /// RTP relay.
+        media: Media = section;
+        /// SIP timers and bounds.
+        sip: Sip = section;
+        /// Limits on all calls together.
+        limits: Limits = section;
+        /// Providers and platforms. At least one.
+        trunks as "trunk": Vec<Trunk> = required;
+        /// Where calls from a trunk go. Calls from a trunk without a route are refused.
+        routes as "route": Vec<Route> = default(Vec::new());
+        /// The socket that `sbc-ctl` uses.
+        admin: Admin = section;
+        /// Logging.
+        log: Log = section;
+        /// End of service.
+        drain: Drain = section;
+    }
+
+    /// Threads and I/O. Each shard is one thread with its own sockets, calls and timers; every
+    /// call lives on one shard.
+    pub struct Shards {
+        /// Number of shards. `"auto"`: one per core that the process may use.
+        count: ShardCount = default(ShardCount::Auto);
+        /// I/O engine. `"auto"`: io_uring, or system calls where the kernel refuses it (as in
+        /// containers with the usual seccomp profile). `sbcd` says at start which one runs and why.
+        backend: Backend = default(Backend::Auto);
+        /// Bind each shard's thread to its core.
+        pin: bool = default(true);
+        /// Cores for the shards, one each. Only with `pin`.
+        cpus: Option<Vec<u16>> = described("every core the process may use, in order");
+        /// Microseconds that a shard may wait for more packets before it handles those that have
+        /// come: fewer wake-ups and less CPU for as much delay. 0: none. SIP timers never wait.
+        coalesce_us: u32 = default(500) in 0..=10_000;
+    }
+
+    /// A SIP socket (UDP). Messages are answered from the socket that received them.
+    pub struct Listener {
+        /// Name, for trunks and logs.
+        name: String = required;
+        /// Address and port to bind.
+        address: SocketAddr = required;
+        /// Address and port that peers are told in Via and Contact.
+        advertise: Option<SocketAddr> = described("`address`");
+    }
+
+    /// RTP relay. All media passes through `sbcd`, on one pair of ports per side of a call.
+    pub struct Media {
+        /// Address that media sockets are bound to.
+        address: IpAddr = required;
+        /// Address that peers are told in SDP.
+        advertise: Option<IpAddr> = described("`address`");
+        /// UDP ports, first even and last odd. A call takes two pairs, that is four ports. Each
+        /// shard takes its share of the range.
+        ports: PortRange = default(PortRange { first: 20_000, last: 59_999 });
+        /// Milliseconds that a pair of ports rests after a call, so that late packets of the old
+        /// call cannot reach a new one.
+        quarantine_ms: u32 = default(1_000) in 0..=600_000;
+        /// Seconds without any media from either side after which an answered call is ended.
+        /// 0: never.
+        timeout_s: u32 = default(60) in 0..=86_400;
+        /// Take media only from the IP address in the peer's SDP, instead of learning it from the
+        /// first packets. Safer, but peers behind NAT get no audio.
+        strict_source: bool = default(false);
+    }
+
+    /// SIP timers (RFC 3261 §17) and bounds.
+    pub struct Sip {
+        /// T1 in milliseconds: first retransmission; transactions end after 64 × T1.
+        t1_ms: u32 = default(500) in 10..=10_000;
+        /// T2 in milliseconds: longest interval between retransmissions.
+        t2_ms: u32 = default(4_000) in 10..=60_000;
+        /// T4 in milliseconds: how long a message may stay in the network.
+        t4_ms: u32 = default(5_000) in 10..=60_000;
+        /// Seconds that a call may ring before it is cancelled.
+        no_answer_s: u32 = default(180) in 1..=3_600;
+        /// Most calls on each shard. Calls beyond are refused with 503 and counted.
+        calls_max: u32 = default(50_000) in 1..=1_000_000;
+        /// Most transactions on each shard, finished ones that still answer retransmissions
+        /// included (about 130 for each call per second).
+        transactions_max: u32 = default(500_000) in 16..=10_000_000;
+        /// `Server` and `User-Agent` of our messages. Empty: neither header is sent.
+        server_name: String = default(String::new());
+    }
+
+    /// Limits on all calls together, and how calls over any limit are refused.
+    pub struct Limits {
+        /// New calls per second. 0: unlimited.
+        cps: u32 = default(0) in 0..=1_000_000;
+        /// Calls that may come at once before `cps` holds them back. In any second at most
+        /// `burst` + `cps` calls are admitted.
+        burst: Option<u32> = described("as many as `cps`");
+        /// Calls at the same time. 0: unlimited.
+        channels: u32 = default(0) in 0..=10_000_000;
+        /// Status of the answer to a call over any limit. `Retry-After` is sent along.
+        reject_code: u16 = default(503) in 400..=699;
+    }
+
+    /// A provider or platform that calls come from and go to.
+    pub struct Trunk {
+        /// Name, for routes, statistics and `sbc-ctl`.
+        name: String = required;
+        /// Where its requests come from: an address (any port), a network as `10.1.0.0/16`, or
+        /// `address:port` (the source port must match, too). When several trunks list a source,
+        /// the most specific wins: address and port, then address, then the longest prefix.
+        /// Datagrams from any other source are dropped and counted.
+        hosts: Vec<HostMatch> = required;
+        /// Address and port that its requests are sent to.
+        target: Option<SocketAddr> = described("the first of `hosts` that is not a network, port 5060 unless given");
+        /// Name of the listener that talks to it.
+        listener: Option<String> = described("the first listener of the target's address family");
+        /// Let the caller's display name pass to this trunk.
+        pass_display_name: bool = default(false);
+        /// Limits on its calls.
+        limits: TrunkLimits = section;
+    }
+
+    /// Limits on the calls of one trunk. All that apply must admit a call.
+    pub struct TrunkLimits {
+        /// Calls from the trunk.
+        inbound: Limit = section;
+        /// Calls to the trunk.
+        outbound: Limit = section;
+        /// Calls from and to the trunk together.
+        both: Limit = section;
+    }
+
+    /// One limit.
+    pub struct Limit {
+        /// New calls per second. 0: unlimited.
+        cps: u32 = default(0) in 0..=1_000_000;
+        /// Calls that may come at once before `cps` holds them back. In any second at most
+        /// `burst` + `cps` calls are admitted.
+        burst: Option<u32> = described("as many as `cps`");
+        /// Calls at the same time. 0: unlimited.
+        channels: u32 = default(0) in 0..=10_000_000;
+    }
+
+    /// Where calls from one trunk go.
+    pub struct Route {
+        /// Trunk that the calls come from.
+        from: String = required;
+        /// Trunk that they go to.
+        to: String = required;
+    }
+
+    /// The socket that `sbc-ctl` uses (`docs/ADMIN.md`).
+    pub struct Admin {
+        /// Path of the Unix socket.
+        socket: Option<PathBuf> = described("for root `/run/sbcd/sbcd.sock`; else `$XDG_RUNTIME_DIR/sbcd.sock`, or without that variable `/tmp/sbcd-<uid>/admin.sock`");
+        /// Permissions of the socket. Whoever may write to it may hang up calls.
+        mode: FileMode = default(FileMode(0o600));
+    }
+
+    /// Logging, to standard error.
+    pub struct Log {
+        /// Least severe lines that are written. `sbc-ctl log-level` changes it while running.
+        level: LogLevel = default(LogLevel::Info);
+    }
+
+    /// End of service: after SIGTERM or `sbc-ctl drain` no new call is taken.
+    pub struct Drain {
+        /// Seconds that running calls may go on; then they are ended with BYE. 0: they are ended
+        /// at once.
+        timeout_s: u32 = default(60) in 0..=86_400;
+    }
+}
