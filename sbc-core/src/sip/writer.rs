@@ -88,6 +88,12 @@ impl<'w> Writer<'w> {
         self
     }
 
+    /// Bytes that are in wire form already, written by a `Writer` or taken from a parsed message and unfolded.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.out.extend_from_slice(bytes);
+        self
+    }
+
     /// A Via element as it stands.
     pub fn via(&mut self, value: impl AsRef<[u8]>) -> &mut Self {
         self.header("Via", value)

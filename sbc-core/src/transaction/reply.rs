@@ -1,0 +1,230 @@
+//! Responses that follow from the request alone (§8.2.6).
+
+use super::Hop;
+use crate::sip::{HeaderName, Message, Method, Writer, reason_phrase};
+use std::{io::Write as _, net::SocketAddr};
+
+/// Methods we serve, as the value of Allow.
+pub(crate) const ALLOW: &[u8] = b"INVITE, ACK, BYE, CANCEL, OPTIONS";
+
+/// A response without a body, small enough to be kept in a tombstone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) extra: Extra,
+}
+
+/// The one header field a [`Reply`] may need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extra {
+    None,
+    /// Allow: the methods we serve (405; OPTIONS).
+    Allow,
+    /// Unsupported: everything the request Requires (420). We support no extension yet.
+    Unsupported,
+    /// Accept: application/sdp (415).
+    Accept,
+    /// Retry-After in seconds.
+    RetryAfter(u16),
+}
+
+impl Reply {
+    pub(crate) const fn new(status: u16) -> Self {
+        Self {
+            status,
+            extra: Extra::None,
+        }
+    }
+
+    pub(crate) const fn with(status: u16, extra: Extra) -> Self {
+        Self { status, extra }
+    }
+
+    pub(crate) const fn retry_after(status: u16, seconds: u16) -> Self {
+        Self {
+            status,
+            extra: Extra::RetryAfter(seconds),
+        }
+    }
+}
+
+/// The header fields of a request that all its responses repeat: every Via (with `received` and
+/// `rport` filled in, RFC 3581), Record-Route, From, Call-ID, CSeq and To, in wire form.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Echo {
+    /// Everything up to and including the To value, without its line end, so that a tag can follow.
+    head: Box<[u8]>,
+    /// The request's To already had a tag.
+    tagged: bool,
+}
+
+impl Echo {
+    /// Take them from `request`, which came from `peer`.
+    pub(crate) fn new(request: &Message<'_>, peer: SocketAddr) -> Self {
+        let mut head = Vec::with_capacity(512);
+        let tagged = write_echo(&mut head, request, peer);
+        Self {
+            head: head.into_boxed_slice(),
+            tagged,
+        }
+    }
+
+    /// Start a response in `out`; the caller adds header fields and a body.
+    pub(crate) fn response<'w>(&self, out: &'w mut Vec<u8>, status: u16, tag: &[u8]) -> Writer<'w> {
+        out.clear();
+        let mut w = Writer::new(out);
+        w.status_line(status, reason_phrase(status));
+        w.raw(&self.head);
+        if !self.tagged && status != 100 {
+            w.raw(b";tag=");
+            w.raw(tag);
+        }
+        w.raw(b"\r\n");
+        w
+    }
+}
+
+/// Returns whether To has a tag.
+fn write_echo(out: &mut Vec<u8>, request: &Message<'_>, peer: SocketAddr) -> bool {
+    let mut first = true;
+    for via in request.list(HeaderName::Via) {
+        out.extend_from_slice(b"Via: ");
+        if std::mem::take(&mut first) {
+            write_top_via(out, request, via, peer);
+        } else {
+            push_unfolded(out, via);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+    if request.method() == Method::Invite {
+        for value in request.headers(HeaderName::RecordRoute) {
+            push_field(out, b"Record-Route: ", value);
+        }
+    }
+    push_field(
+        out,
+        b"From: ",
+        request.header(HeaderName::From).unwrap_or_default(),
+    );
+    push_field(
+        out,
+        b"Call-ID: ",
+        request.header(HeaderName::CallId).unwrap_or_default(),
+    );
+    push_field(
+        out,
+        b"CSeq: ",
+        request.header(HeaderName::CSeq).unwrap_or_default(),
+    );
+    out.extend_from_slice(b"To: ");
+    push_unfolded(out, request.header(HeaderName::To).unwrap_or_default());
+    request.to().is_ok_and(|to| to.tag().is_some())
+}
+
+/// §18.2.1 and RFC 3581 §4: `received` when the sender's address is not what it wrote, `rport`
+/// when it asked for it.
+fn write_top_via(out: &mut Vec<u8>, request: &Message<'_>, raw: &[u8], peer: SocketAddr) {
+    let Ok(via) = request.top_via() else {
+        push_unfolded(out, raw);
+        return;
+    };
+    let wants_rport = via.rport == Some(None);
+    let text = crate::sip::unfold(raw);
+    let mut rest: &[u8] = &text;
+    if wants_rport {
+        if let Some(at) = find_rport(rest) {
+            out.extend_from_slice(&rest[..at]);
+            let _ = write!(out, "={}", peer.port());
+            rest = &rest[at..];
+        }
+    }
+    out.extend_from_slice(rest);
+    let same_host = std::str::from_utf8(via.host)
+        .ok()
+        .map(|h| h.trim_start_matches('[').trim_end_matches(']'))
+        .and_then(|h| h.parse::<std::net::IpAddr>().ok())
+        .is_some_and(|ip| ip == peer.ip());
+    if via.received.is_none() && (wants_rport || !same_host) {
+        let _ = write!(out, ";received={}", peer.ip());
+    }
+}
+
+/// The index just behind a valueless `;rport` parameter.
+fn find_rport(via: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(semi) = memchr::memchr(b';', &via[from..]).map(|i| from + i) {
+        let start = via[semi + 1..]
+            .iter()
+            .position(|c| !c.is_ascii_whitespace())
+            .map_or(via.len(), |i| semi + 1 + i);
+        let end = start + 5;
+        if via
+            .get(start..end)
+            .is_some_and(|name| name.eq_ignore_ascii_case(b"rport"))
+            && via.get(end).is_none_or(|c| matches!(c, b';' | b' ' | b'\t'))
+        {
+            return Some(end);
+        }
+        from = semi + 1;
+    }
+    None
+}
+
+fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    push_unfolded(out, value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn push_unfolded(out: &mut Vec<u8>, value: &[u8]) {
+    out.extend_from_slice(&crate::sip::unfold(value));
+}
+
+/// Write the whole response `reply` to `request` into `out`.
+pub(crate) fn write_reply(
+    out: &mut Vec<u8>,
+    request: &Message<'_>,
+    echo: &Echo,
+    tag: &[u8],
+    reply: Reply,
+    server_name: &str,
+) {
+    let mut w = echo.response(out, reply.status, tag);
+    match reply.extra {
+        Extra::None => {}
+        Extra::Allow => {
+            w.header("Allow", ALLOW);
+            if reply.status == 200 {
+                w.header("Accept", b"application/sdp");
+            }
+        }
+        Extra::Accept => {
+            w.header("Accept", b"application/sdp");
+        }
+        Extra::RetryAfter(s) => {
+            w.header_fmt("Retry-After", format_args!("{s}"));
+        }
+        Extra::Unsupported => {
+            for tag in request.list(HeaderName::Require) {
+                w.header("Unsupported", tag);
+            }
+        }
+    }
+    if !server_name.is_empty() {
+        w.header("Server", server_name.as_bytes());
+    }
+    w.empty_body();
+}
+
+/// Where responses to `request` go (§18.2.2, RFC 3581 §4): the source address; its port when
+/// `rport` was asked for, else the one in the Via.
+pub(crate) fn response_hop(request: &Message<'_>, received_on: Hop) -> Hop {
+    let port = match request.top_via() {
+        Ok(via) if via.rport.is_none() => via.port.unwrap_or(5060),
+        _ => received_on.peer.port(),
+    };
+    Hop {
+        listener: received_on.listener,
+        peer: SocketAddr::new(received_on.peer.ip(), port),
+    }
+}

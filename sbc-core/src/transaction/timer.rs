@@ -1,0 +1,43 @@
+//! The timers of RFC 3261 §17 and RFC 6026, by their names.
+
+use std::time::Duration;
+
+/// What a transaction's timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Timer {
+    /// When to send an INVITE again: T1, doubling without a cap (§17.1.1.2).
+    A,
+    /// When to give up on an INVITE without any response: 64·T1.
+    B,
+    /// When to send another request again: T1, doubling up to T2 (§17.1.2.2).
+    E,
+    /// When to give up on another request: 64·T1.
+    F,
+    /// When to send a failure response to INVITE again: T1, doubling up to T2 (§17.2.1).
+    G,
+    /// When to stop waiting for the ACK of a failure response: 64·T1.
+    H,
+}
+
+/// The base values of RFC 3261 §17.1.1.1, from which all timers follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// Estimate of the round-trip time; 500 ms.
+    pub t1: Duration,
+    /// Longest interval between retransmissions of non-INVITE requests and of responses; 4 s.
+    pub t2: Duration,
+    /// How long a message stays in the network; 5 s.
+    pub t4: Duration,
+}
+
+impl Base {
+    /// 64·T1: timers B, F, H, and on UDP also D, J, L and M.
+    pub fn give_up(&self) -> Duration {
+        self.t1 * 64
+    }
+
+    /// The next interval of a timer that doubles up to T2 (E and G, and 2xx retransmission §13.3.1.4).
+    pub fn doubled(&self, interval: Duration) -> Duration {
+        (interval * 2).min(self.t2)
+    }
+}
