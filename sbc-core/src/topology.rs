@@ -1,1 +1,203 @@
-//! Topology hiding: what of one side may be seen on the other.
+//! Topology hiding: what of one side may be seen on the other. Nothing passes unless it is built
+//! here from parts that are meant to pass.
+
+use crate::sip::{HeaderName, Message, Uri};
+use bytes::Bytes;
+use std::{io::Write as _, net::SocketAddr};
+
+/// What of the caller's INVITE the callee's side may know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parties {
+    /// User part of the Request-URI: the called number.
+    pub(crate) callee: Box<str>,
+    /// User part of To; often the same.
+    pub(crate) to: Box<str>,
+    /// User part of From; empty when there is none.
+    pub(crate) caller: Box<str>,
+    /// Display name of From, cleaned; only used where the trunk allows it.
+    pub(crate) display: Option<Box<str>>,
+    /// From is anonymous (RFC 3323 §4.1.1.3): keep it recognisable.
+    pub(crate) anonymous: bool,
+    /// The Request-URI said `user=phone`.
+    pub(crate) phone: bool,
+}
+
+/// Longest user part that we carry across.
+const USER_MAX: usize = 128;
+
+impl Parties {
+    /// Read them from an INVITE; `Err` is the status to refuse it with.
+    pub(crate) fn of(invite: &Message<'_>) -> Result<Self, u16> {
+        let uri = Uri::parse(invite.request_uri()).map_err(|_| 400u16)?;
+        let callee = user_of(&uri).ok_or(400u16)?;
+        if callee.is_empty() {
+            return Err(404);
+        }
+        let from = invite.from().map_err(|_| 400u16)?;
+        let from_uri = from.parsed_uri().map_err(|_| 400u16)?;
+        let to = invite.to().map_err(|_| 400u16)?;
+        let to_user = to
+            .parsed_uri()
+            .ok()
+            .and_then(|uri| user_of(&uri))
+            .filter(|user| !user.is_empty());
+        Ok(Self {
+            to: to_user.unwrap_or_else(|| callee.clone()),
+            callee,
+            caller: user_of(&from_uri).ok_or(400u16)?,
+            display: from.display.and_then(clean_display),
+            anonymous: from_uri.host.eq_ignore_ascii_case(b"anonymous.invalid"),
+            phone: uri
+                .param(b"user")
+                .is_some_and(|v| v.eq_ignore_ascii_case(b"phone")),
+        })
+    }
+
+    /// Request-URI towards `target`.
+    pub(crate) fn request_uri(&self, target: SocketAddr) -> Vec<u8> {
+        uri(&self.callee, target, self.phone)
+    }
+
+    /// Value of To towards `target`, without a tag.
+    pub(crate) fn to_value(&self, target: SocketAddr) -> Vec<u8> {
+        let mut value = vec![b'<'];
+        value.extend_from_slice(&uri(&self.to, target, self.phone));
+        value.push(b'>');
+        value
+    }
+
+    /// Value of From as seen by the callee's side, with our tag.
+    pub(crate) fn from_value(&self, ours: SocketAddr, tag: &[u8], pass_display: bool) -> Vec<u8> {
+        let mut value = Vec::with_capacity(96);
+        if let Some(display) = self.display.as_deref().filter(|_| pass_display) {
+            let _ = write!(value, "\"{display}\" ");
+        }
+        value.push(b'<');
+        if self.anonymous {
+            let user = if self.caller.is_empty() {
+                "anonymous"
+            } else {
+                &self.caller
+            };
+            let _ = write!(value, "sip:{user}@anonymous.invalid");
+        } else {
+            value.extend_from_slice(&uri(&self.caller, ours, false));
+        }
+        value.extend_from_slice(b">;tag=");
+        value.extend_from_slice(tag);
+        value
+    }
+}
+
+fn uri(user: &str, host: SocketAddr, phone: bool) -> Vec<u8> {
+    let mut uri = Vec::with_capacity(64);
+    let at = if user.is_empty() { "" } else { "@" };
+    let _ = if host.port() == 5060 {
+        match host {
+            SocketAddr::V4(v4) => write!(uri, "sip:{user}{at}{}", v4.ip()),
+            SocketAddr::V6(v6) => write!(uri, "sip:{user}{at}[{}]", v6.ip()),
+        }
+    } else {
+        write!(uri, "sip:{user}{at}{host}")
+    };
+    if phone {
+        uri.extend_from_slice(b";user=phone");
+    }
+    uri
+}
+
+/// The user part of a SIP URI, or the number of a tel URI, when it holds only what §25.1 allows
+/// there; parameters inside it (`;phone-context=…`) could name a host and are cut off.
+fn user_of(uri: &Uri<'_>) -> Option<Box<str>> {
+    let user = uri
+        .user
+        .unwrap_or_default()
+        .split(|&c| c == b';')
+        .next()
+        .unwrap_or_default();
+    let allowed = |c: &u8| c.is_ascii_alphanumeric() || b"-_.!~*'()%&=+$,?/#".contains(c);
+    if user.len() > USER_MAX || !user.iter().all(allowed) {
+        return None;
+    }
+    std::str::from_utf8(user).ok().map(Into::into)
+}
+
+/// A display name without quotes, escapes and control characters.
+fn clean_display(raw: &[u8]) -> Option<Box<str>> {
+    let text = std::str::from_utf8(raw).ok()?;
+    let clean: String = text
+        .chars()
+        .filter(|c| !c.is_control() && !matches!(c, '"' | '\\' | '<' | '>'))
+        .take(64)
+        .collect();
+    let clean = clean.trim();
+    (!clean.is_empty()).then(|| clean.into())
+}
+
+/// The status that the caller sees for the callee's failure `status`: redirections and challenges
+/// are ours to deal with and never leave, and a 503 would make the caller give up on us (§16.7).
+pub(crate) fn failure_status(status: u16) -> u16 {
+    match status {
+        300..=399 => 502,
+        401 | 407 => 502,
+        503 => 500,
+        400..=699 => status,
+        _ => 500,
+    }
+}
+
+/// Reason (RFC 3326) rebuilt from its protocol and cause number; the text may say anything.
+pub(crate) fn reason(message: &Message<'_>) -> Option<Bytes> {
+    let mut value = Vec::new();
+    for element in message.list(HeaderName::Reason).take(4) {
+        let mut parts = element.split(|&c| c == b';');
+        let protocol = parts.next().unwrap_or_default().trim_ascii();
+        let cause = parts
+            .filter_map(|p| {
+                let p = p.trim_ascii();
+                p.get(..6)
+                    .filter(|name| name.eq_ignore_ascii_case(b"cause="))
+                    .and_then(|_| p.get(6..))
+            })
+            .find_map(|digits| std::str::from_utf8(digits).ok()?.trim().parse::<u16>().ok());
+        let name = if protocol.eq_ignore_ascii_case(b"Q.850") {
+            "Q.850"
+        } else if protocol.eq_ignore_ascii_case(b"SIP") {
+            "SIP"
+        } else {
+            continue;
+        };
+        let Some(cause) = cause else { continue };
+        if !value.is_empty() {
+            value.extend_from_slice(b", ");
+        }
+        let _ = write!(value, "{name};cause={cause}");
+    }
+    (!value.is_empty()).then(|| value.into())
+}
+
+/// Privacy (RFC 3323 §4.2) reduced to the values that it defines.
+pub(crate) fn privacy(message: &Message<'_>) -> Option<Vec<u8>> {
+    const KNOWN: [&[u8]; 7] = [
+        b"header",
+        b"session",
+        b"user",
+        b"none",
+        b"critical",
+        b"id",
+        b"history",
+    ];
+    let mut value: Vec<u8> = Vec::new();
+    for field in message.headers(HeaderName::Privacy) {
+        for word in field.split(|&c| c == b';' || c == b',') {
+            let word = word.trim_ascii();
+            if let Some(known) = KNOWN.iter().find(|k| k.eq_ignore_ascii_case(word)) {
+                if !value.is_empty() {
+                    value.push(b';');
+                }
+                value.extend_from_slice(known);
+            }
+        }
+    }
+    (!value.is_empty()).then_some(value)
+}

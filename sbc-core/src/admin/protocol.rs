@@ -574,6 +574,8 @@ pub struct LegDetail {
     pub local_tag: String,
     /// The peer's tag, empty until known.
     pub remote_tag: String,
+    /// What this side waits for, in words.
+    pub state: String,
 }
 
 /// Media received from one side.

@@ -1,1 +1,66 @@
-//! The two legs of a call and what an event on one does to the other.
+//! The two legs of a call, and what an event on one does to the other.
+//!
+//! | event on one leg | other leg | file |
+//! |---|---|---|
+//! | new INVITE | routed, admitted, INVITE | `setup` |
+//! | 18x, 2xx, failure, time-out | the same, or an ending | `setup` |
+//! | re-INVITE and its answers | re-INVITE and its answers | `reinvite` |
+//! | ACK, BYE, CANCEL | ACK, BYE, CANCEL | `teardown`, `setup` |
+//! | silence | both legs end | `media` |
+//!
+//! A leg is told only what is rebuilt for it (`topology`, `sdp`): no byte is forwarded unread.
+
+mod call;
+mod media;
+mod reinvite;
+mod setup;
+mod teardown;
+mod view;
+
+pub(crate) use call::{Answer, Call, Exchange, LateOffer, Leg, LegState, Media, Phase, Session};
+pub(crate) use media::PortPool;
+
+use crate::{
+    shard::Shard,
+    sip::Writer,
+    token::TokenText,
+    transaction::{Hop, Side},
+};
+use std::net::SocketAddr;
+
+/// Our Contact on a leg: its user part is the leg's tag, so that a request to it finds us.
+pub(crate) fn write_contact(w: &mut Writer<'_>, tag: &TokenText, advertised: SocketAddr) {
+    w.header_fmt(
+        "Contact",
+        format_args!(
+            "<sip:{}@{advertised}>",
+            std::str::from_utf8(tag).unwrap_or_default()
+        ),
+    );
+}
+
+impl Shard {
+    /// The call in `slot`, or a counted internal error: whoever holds a slot of ours holds a live one.
+    pub(crate) fn call_mut(&mut self, slot: u32) -> Option<&mut Call> {
+        let call = self.calls.get_mut(slot as usize);
+        if call.is_none() {
+            self.io.counters.internal_errors += 1;
+        }
+        call
+    }
+
+    pub(crate) fn advertised(&self, hop: Hop) -> SocketAddr {
+        self.transactions.advertised(hop)
+    }
+
+    /// The slot and side that one of our tags names, when the call is still there.
+    pub(crate) fn leg_of_tag(&self, tag: &[u8]) -> Option<(u32, Side)> {
+        let token = self.tokens.decode(tag)?;
+        let (slot, side) = (
+            token.slot >> 1,
+            if token.slot & 1 == 0 { Side::A } else { Side::B },
+        );
+        let call = self.calls.get(slot as usize)?;
+        (call.leg(side).dialog.local_tag == tag).then_some((slot, side))
+    }
+}

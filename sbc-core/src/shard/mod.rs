@@ -4,81 +4,199 @@
 //! every `handle_*` call, drain [`Shard::poll_output`] until `None`, then ask
 //! [`Shard::poll_timeout`].
 
+mod command;
+mod dispatch;
 mod io;
 
+pub(crate) use dispatch::Arrival;
 pub use io::*;
 
-use crate::{admission::Admission, snapshot::Snapshot, time::Timestamp};
+use crate::{
+    admission::Admission,
+    b2bua::{Call, PortPool},
+    counters::ShardCounters,
+    snapshot::Snapshot,
+    time::Timestamp,
+    timer_wheel::TimerWheel,
+    token::TokenKey,
+    transaction::{Alarm, Base, Io, TableConfig, Transactions},
+};
+use ahash::RandomState;
+use rand_chacha::{
+    ChaCha12Rng,
+    rand_core::{RngCore, SeedableRng},
+};
 use sbc_media::relay::{PairIndex, Relay};
-use std::{net::SocketAddr, sync::Arc};
+use slab::Slab;
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 /// All calls, transactions, timers and media of one core.
 #[derive(Debug)]
 pub struct Shard {
     /// The media forwarding table; the driver calls [`Relay::forward`] on it for every packet.
     pub relay: Relay,
+    pub(crate) id: ShardId,
+    shards: u8,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) base: Base,
+    pub(crate) tokens: TokenKey,
+    /// Decides the owner of a Call-ID; the same on all shards.
+    owners: RandomState,
+    /// Hashes our own descriptions to see whether they changed.
+    pub(crate) hasher: RandomState,
+    random: ChaCha12Rng,
+    pub(crate) calls: Slab<Call>,
+    pub(crate) transactions: Transactions,
+    pub(crate) ports: PortPool,
+    pub(crate) io: Io,
+    pub(crate) sdp_scratch: Vec<u8>,
+    pub(crate) draining: bool,
 }
 
 impl Shard {
     /// An empty shard `id` of `shards`. `seed` feeds every random choice; `token_key` must be
     /// the same on all shards of the process.
     pub fn new(
-        _id: ShardId,
-        _shards: u8,
-        _snapshot: Arc<Snapshot>,
-        _admission: Arc<Admission>,
-        _seed: u64,
-        _token_key: u64,
+        id: ShardId,
+        shards: u8,
+        snapshot: Arc<Snapshot>,
+        admission: Arc<Admission>,
+        seed: u64,
+        token_key: u64,
     ) -> Self {
+        let mut random = ChaCha12Rng::seed_from_u64(seed ^ u64::from(id.0).rotate_left(56));
+        let tokens = TokenKey::new(token_key);
+        let base = Base {
+            t1: snapshot.sip.t1,
+            t2: snapshot.sip.t2,
+            t4: snapshot.sip.t4,
+        };
+        let transactions = Transactions::new(TableConfig {
+            shard: id,
+            tokens: tokens.clone(),
+            base,
+            max: snapshot.sip.transactions_max,
+            server_name: snapshot.sip.server_name.clone(),
+            advertised: snapshot
+                .listeners
+                .iter()
+                .map(|listener| listener.advertised)
+                .collect(),
+            seed: random.next_u64(),
+        });
+        let pairs = u32::from(snapshot.media.ports.1.saturating_sub(snapshot.media.ports.0)) / 2 + 1;
         Self {
-            relay: Relay::default(),
+            relay: Relay::new(pairs),
+            id,
+            shards: shards.max(1),
+            base,
+            tokens,
+            owners: RandomState::with_seeds(token_key, 1, 2, 3),
+            hasher: RandomState::with_seed(random.next_u64() as usize),
+            random,
+            calls: Slab::new(),
+            transactions,
+            ports: PortPool::default(),
+            io: Io {
+                outputs: VecDeque::new(),
+                counters: ShardCounters::default(),
+                timers: TimerWheel::new(Timestamp::ZERO),
+                scratch: Vec::with_capacity(2048),
+            },
+            sdp_scratch: Vec::with_capacity(1024),
+            draining: false,
+            snapshot,
+            admission,
         }
     }
 
     /// A SIP datagram arrived on `listener` from `peer`.
-    pub fn handle_datagram(
-        &mut self,
-        _now: Timestamp,
-        _listener: ListenerId,
-        _peer: SocketAddr,
-        _bytes: &[u8],
-    ) {
+    pub fn handle_datagram(&mut self, now: Timestamp, listener: ListenerId, peer: SocketAddr, bytes: &[u8]) {
+        self.io.counters.sip_received += 1;
+        self.receive(now, listener, peer, bytes, true);
     }
 
     /// A datagram that another shard received and that belongs here.
-    pub fn handle_handover(
-        &mut self,
-        _now: Timestamp,
-        _listener: ListenerId,
-        _peer: SocketAddr,
-        _bytes: &[u8],
-    ) {
+    pub fn handle_handover(&mut self, now: Timestamp, listener: ListenerId, peer: SocketAddr, bytes: &[u8]) {
+        self.receive(now, listener, peer, bytes, false);
     }
 
-    /// Sending to `peer` failed for good (ICMP unreachable, no route).
-    pub fn handle_unreachable(&mut self, _now: Timestamp, _listener: ListenerId, _peer: SocketAddr) {}
-
-    /// A command of the control thread. Answered by exactly one [`Output::Reply`] with its id.
-    pub fn handle_command(&mut self, _now: Timestamp, _id: RequestId, _command: Command) {}
+    /// Sending to `peer` failed for good (ICMP unreachable, no route): requests that wait for its
+    /// answer fail now instead of after 64·T1 (§8.1.3.1, §18.4).
+    pub fn handle_unreachable(&mut self, now: Timestamp, listener: ListenerId, peer: SocketAddr) {
+        let hop = crate::transaction::Hop { listener, peer };
+        for client in self.transactions.clients_towards(hop) {
+            if let Some(ended) = self.transactions.give_up(&mut self.io, now, client) {
+                self.timed_out(now, ended, 500);
+            }
+        }
+    }
 
     /// The driver has bound one more pair of media ports (`port` even, `port + 1`).
-    pub fn add_media_pair(&mut self, _pair: PairIndex, _port: u16) {}
+    pub fn add_media_pair(&mut self, pair: PairIndex, port: u16) {
+        self.relay.add_pair(pair);
+        self.ports.add(pair, port);
+    }
 
     /// Media pairs that could be handed to a new call now. The driver binds more when it is low.
     pub fn media_pairs_free(&self) -> usize {
-        0
+        self.ports.free()
     }
 
     /// Time has come: run every timer due at `now`.
-    pub fn handle_timeout(&mut self, _now: Timestamp) {}
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        while let Some((_, alarm)) = self.io.timers.pop_due(now) {
+            self.alarm(now, alarm);
+        }
+        self.transactions.sweep(now);
+        self.ports.sweep(now);
+    }
+
+    fn alarm(&mut self, now: Timestamp, alarm: Alarm) {
+        match alarm {
+            Alarm::Server(slot, timer) => self.transactions.server_alarm(&mut self.io, now, slot, timer),
+            Alarm::Client(slot, timer) => {
+                if let Some(ended) = self.transactions.client_alarm(&mut self.io, now, slot, timer) {
+                    self.timed_out(now, ended, 408);
+                }
+            }
+            Alarm::ClientCancel(slot) => self.transactions.cancel_alarm(&mut self.io, now, slot),
+            Alarm::AnswerResend(slot, side) => self.answer_resend(now, slot, side),
+            Alarm::AnswerExpire(slot, side) => self.answer_expired(now, slot, side),
+            Alarm::NoAnswer(slot) => self.no_answer(now, slot),
+            Alarm::MediaCheck(slot) => self.media_check(now, slot),
+        }
+    }
 
     /// When [`Shard::handle_timeout`] wants to be called next.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        None
+        [
+            self.io.timers.next_deadline(),
+            self.transactions.next_sweep(),
+            self.ports.next_sweep(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The next thing to do outside.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.io.outputs.pop_front()
+    }
+
+    /// 64 bits that no peer can predict.
+    pub(crate) fn random(&mut self) -> u64 {
+        self.random.next_u64()
+    }
+
+    /// The shard that owns calls with this Call-ID.
+    pub(crate) fn owner_of(&self, call_id: &[u8]) -> ShardId {
+        ShardId((self.owners.hash_one(call_id) % u64::from(self.shards)) as u8)
+    }
+
+    pub(crate) fn is_other_shard(&self, shard: ShardId) -> bool {
+        shard != self.id && shard.0 < self.shards
     }
 }

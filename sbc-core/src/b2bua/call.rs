@@ -1,0 +1,183 @@
+//! A call and its two legs: the state, and who owns what of it.
+
+use crate::{
+    admission::Permit,
+    dialog::Dialog,
+    time::Timestamp,
+    timer_wheel::TimerKey,
+    transaction::{Hop, Side},
+    trunk::TrunkId,
+};
+use bytes::Bytes;
+use sbc_media::relay::PairIndex;
+use std::time::Duration;
+
+/// One call: both legs, its permit and its media ports.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// Random part of the call's id and of its tags: tells a stale token from a live one.
+    pub(crate) nonce: u64,
+    pub(crate) a: Leg,
+    pub(crate) b: Leg,
+    pub(crate) phase: Phase,
+    /// The channels this call holds; taken when the call is over.
+    pub(crate) permit: Option<Permit>,
+    pub(crate) media: Option<Media>,
+    /// The caller's INVITE carried an offer; otherwise the callee's 2xx does (late offer).
+    pub(crate) offered: bool,
+    /// A re-INVITE that one side sent and the other has not answered yet.
+    pub(crate) exchange: Option<Exchange>,
+    pub(crate) caller: Box<str>,
+    pub(crate) callee: Box<str>,
+    pub(crate) started: Timestamp,
+    pub(crate) ringing: Option<Timestamp>,
+    pub(crate) answered: Option<Timestamp>,
+    /// Rings for too long; then, once answered, looks after the media.
+    pub(crate) watch: Option<TimerKey>,
+    /// Final status and cause, set when the call is over.
+    pub(crate) outcome: Option<(u16, &'static str)>,
+    pub(crate) ended: Option<Timestamp>,
+}
+
+/// What a call as a whole is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The callee has been invited.
+    Proceeding,
+    /// The callee rings.
+    Ringing,
+    /// Both sides talk.
+    Answered,
+    /// Over: waits only for outstanding answers to BYE or CANCEL. Holds no permit and no media.
+    Over,
+}
+
+impl Phase {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Phase::Proceeding => "proceeding",
+            Phase::Ringing => "ringing",
+            Phase::Answered => "answered",
+            Phase::Over => "ending",
+        }
+    }
+}
+
+/// One side of a call.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub(crate) trunk: TrunkId,
+    pub(crate) state: LegState,
+    pub(crate) dialog: Dialog,
+    /// Where the peer sends from; requests go here when its Contact is a host name.
+    pub(crate) hop: Hop,
+    pub(crate) session: Session,
+    /// A 2xx we sent on this leg that is not acknowledged yet.
+    pub(crate) answer: Option<Box<Answer>>,
+}
+
+/// What one leg waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LegState {
+    /// A: the caller's INVITE has no final response yet; its server transaction.
+    Invited(u32),
+    /// B: our INVITE has no final response yet; its client transaction.
+    Inviting(u32),
+    /// The dialog is confirmed.
+    Confirmed,
+    /// We sent BYE; its answer is awaited.
+    Ending,
+    /// Nothing more to come.
+    Ended,
+}
+
+/// Our SDP towards one peer (RFC 3264 §8): identity and version of the session.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Session {
+    pub(crate) id: u64,
+    pub(crate) version: u64,
+    /// Hash of the last SDP sent without its o= line: the version grows only when it changes.
+    pub(crate) hash: u64,
+}
+
+/// A 2xx that is repeated until acknowledged (§13.3.1.4).
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) hop: Hop,
+    pub(crate) response: Bytes,
+    pub(crate) cseq: u32,
+    pub(crate) interval: Duration,
+    pub(crate) resend: Option<TimerKey>,
+    pub(crate) expire: Option<TimerKey>,
+    /// The 2xx carried an offer (late offer): the ACK must bring the answer, and the other side's
+    /// 2xx under this key waits for it.
+    pub(crate) awaits_sdp: Option<LateOffer>,
+    /// The dialog must end as soon as the ACK comes (§15).
+    pub(crate) bye_wanted: bool,
+}
+
+/// The far side's 2xx that an answer in the caller's ACK will acknowledge.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LateOffer {
+    pub(crate) key: crate::transaction::Key,
+    pub(crate) invite_nonce: u64,
+    pub(crate) cseq: u32,
+}
+
+/// A re-INVITE on its way through.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// The side that sent it.
+    pub(crate) from: Side,
+    /// Its server transaction on that side.
+    pub(crate) server: u32,
+    /// Our INVITE on the other side.
+    pub(crate) client: u32,
+    /// The CSeq number of that INVITE.
+    pub(crate) cseq: u32,
+    /// The re-INVITE carried an offer, kept until the other side accepts it.
+    pub(crate) offer: Option<Box<[u8]>>,
+    /// Its Contact: the peer's new target once the re-INVITE has succeeded (RFC 6141 §5).
+    pub(crate) target: Option<Box<[u8]>>,
+}
+
+/// The media ports of a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Media {
+    /// Towards A and towards B.
+    pub(crate) pairs: [PairIndex; 2],
+    /// RTP port of each pair.
+    pub(crate) ports: [u16; 2],
+    /// A side is on hold: silence is expected.
+    pub(crate) held: [bool; 2],
+    /// Both descriptions are known; the media time-out counts from here.
+    pub(crate) since: Timestamp,
+}
+
+impl Call {
+    pub(crate) fn leg(&self, side: Side) -> &Leg {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
+    pub(crate) fn leg_mut(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::A => &mut self.a,
+            Side::B => &mut self.b,
+        }
+    }
+}
+
+impl Leg {
+    /// Where requests inside the dialog go.
+    pub(crate) fn next_hop(&self) -> Hop {
+        match self.dialog.next_hop() {
+            Some(peer) if peer.is_ipv4() == self.hop.peer.is_ipv4() && peer.port() != 0 => {
+                Hop { peer, ..self.hop }
+            }
+            _ => self.hop,
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The media of a call: ports, descriptions, and the watch over silence.
+
+use super::{Media, Session};
+use crate::{
+    sdp::{Rewrite, Sdp},
+    shard::Shard,
+    time::Timestamp,
+    transaction::{Alarm, Side},
+    trunk::TrunkId,
+};
+use sbc_media::relay::{PairIndex, Remote};
+use std::{collections::VecDeque, time::Duration};
+
+/// The media ports of a shard that no call uses.
+#[derive(Debug, Default)]
+pub(crate) struct PortPool {
+    free: VecDeque<(PairIndex, u16)>,
+    /// Ports that rest, in the order in which they become free.
+    resting: VecDeque<(Timestamp, PairIndex, u16)>,
+    in_use: usize,
+}
+
+impl PortPool {
+    pub(crate) fn add(&mut self, pair: PairIndex, port: u16) {
+        self.free.push_back((pair, port));
+    }
+
+    /// A pair for one leg; the one that has rested longest.
+    fn take(&mut self) -> Option<(PairIndex, u16)> {
+        let pair = self.free.pop_front()?;
+        self.in_use += 1;
+        Some(pair)
+    }
+
+    fn rest(&mut self, until: Timestamp, pair: PairIndex, port: u16) {
+        self.in_use -= 1;
+        self.resting.push_back((until, pair, port));
+    }
+
+    /// Return to the pool what has rested long enough.
+    pub(crate) fn sweep(&mut self, now: Timestamp) {
+        while self.resting.front().is_some_and(|(until, ..)| *until <= now) {
+            if let Some((_, pair, port)) = self.resting.pop_front() {
+                self.free.push_back((pair, port));
+            }
+        }
+    }
+
+    pub(crate) fn next_sweep(&self) -> Option<Timestamp> {
+        self.resting
+            .front()
+            .map(|(until, ..)| *until + Duration::from_millis(50))
+    }
+
+    pub(crate) fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    pub(crate) fn in_use(&self) -> usize {
+        self.in_use
+    }
+
+    pub(crate) fn resting(&self) -> usize {
+        self.resting.len()
+    }
+}
+
+impl Shard {
+    /// Two port pairs, joined; `None` when there are not that many.
+    pub(crate) fn open_media(&mut self, now: Timestamp) -> Option<Media> {
+        if self.ports.free() < 2 {
+            self.ports.sweep(now);
+        }
+        if self.ports.free() < 2 {
+            return None;
+        }
+        let ((a, port_a), (b, port_b)) = (self.ports.take()?, self.ports.take()?);
+        self.relay.open(a, b);
+        Some(Media {
+            pairs: [a, b],
+            ports: [port_a, port_b],
+            held: [false; 2],
+            since: now,
+        })
+    }
+
+    pub(crate) fn close_media(&mut self, now: Timestamp, media: Media) {
+        let until = now + self.snapshot.media.quarantine;
+        for (pair, port) in media.pairs.into_iter().zip(media.ports) {
+            self.relay.close(pair);
+            self.ports.rest(until, pair, port);
+        }
+    }
+
+    /// Write into the SDP scratch buffer what the peer of `session` is told about `sdp`, with
+    /// `port` as our media port. `false`: it cannot be told.
+    pub(crate) fn describe(&mut self, sdp: &Sdp<'_>, session: &mut Session, port: u16) -> bool {
+        let mut rewrite = Rewrite {
+            username: "-",
+            session_id: session.id,
+            session_version: session.version,
+            address: self.snapshot.media.advertised,
+            audio: sdp.first_audio().map(|index| (index, port)),
+        };
+        self.sdp_scratch.clear();
+        if sdp.rewrite(&mut self.sdp_scratch, &rewrite).is_err() {
+            return false;
+        }
+        // RFC 3264 §8: the version grows by one when, and only when, something else changes.
+        let hash = self.hasher.hash_one(without_origin(&self.sdp_scratch)) | 1;
+        if session.hash != 0 && session.hash != hash {
+            session.version += 1;
+            rewrite.session_version = session.version;
+            self.sdp_scratch.clear();
+            if sdp.rewrite(&mut self.sdp_scratch, &rewrite).is_err() {
+                return false;
+            }
+        }
+        session.hash = hash;
+        true
+    }
+
+    /// [`Shard::describe`] for a leg of an existing call, without taking the description as agreed.
+    pub(crate) fn describe_for(&mut self, slot: u32, to: Side, sdp: &Sdp<'_>) -> bool {
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return false;
+        };
+        let Some(media) = call.media else { return false };
+        let mut session = std::mem::take(&mut call.leg_mut(to).session);
+        let described = self.describe(sdp, &mut session, media.ports[to as usize]);
+        if let Some(call) = self.calls.get_mut(slot as usize) {
+            call.leg_mut(to).session = session;
+        }
+        described
+    }
+
+    /// `sdp` came from the other side and is agreed: direct the relay by it, and describe it to `to`.
+    pub(crate) fn describe_to(&mut self, now: Timestamp, slot: u32, to: Side, sdp: &Sdp<'_>) -> bool {
+        let described = self.describe_for(slot, to, sdp);
+        if described {
+            self.apply_remote_to(now, slot, to.other(), sdp);
+        }
+        described
+    }
+
+    /// Direct the relay of an existing call by what the peer on `side` said of itself.
+    pub(crate) fn apply_remote_to(&mut self, now: Timestamp, slot: u32, side: Side, sdp: &Sdp<'_>) {
+        let Some(call) = self.calls.get(slot as usize) else {
+            return;
+        };
+        let (Some(media), trunk) = (call.media, call.leg(side).trunk) else {
+            return;
+        };
+        let media = self.apply_remote(now, media, side, sdp, trunk);
+        if let Some(call) = self.calls.get_mut(slot as usize) {
+            call.media = Some(media);
+        }
+    }
+
+    /// Direct the relay by what the peer on `side` said of itself.
+    pub(crate) fn apply_remote(
+        &mut self,
+        now: Timestamp,
+        media: Media,
+        side: Side,
+        sdp: &Sdp<'_>,
+        _trunk: TrunkId,
+    ) -> Media {
+        let mut media = media;
+        let remote = sdp.first_audio().and_then(|index| sdp.remote_of(index).ok());
+        let Some(remote) = remote else {
+            // The audio was refused or removed: nothing is sent there.
+            media.held[side as usize] = true;
+            self.relay.set_remote(
+                media.pairs[side as usize],
+                Remote {
+                    rtp: None,
+                    rtcp: None,
+                    send: false,
+                    strict_source: self.snapshot.media.strict_source,
+                },
+            );
+            return media;
+        };
+        let sends_to_us = remote.direction.sends();
+        let listens = remote.direction.receives() && !remote.held;
+        media.held[side as usize] = !(sends_to_us && listens);
+        media.since = now;
+        self.relay.set_remote(
+            media.pairs[side as usize],
+            Remote {
+                rtp: Some(remote.rtp),
+                rtcp: Some(remote.rtcp),
+                send: listens,
+                strict_source: self.snapshot.media.strict_source,
+            },
+        );
+        media
+    }
+
+    /// How often to look whether media still flows; `None`: never.
+    pub(crate) fn media_check_interval(&self) -> Option<Duration> {
+        let timeout = self.snapshot.media.timeout;
+        (!timeout.is_zero()).then_some(timeout)
+    }
+
+    /// Look whether media still flows; end the call when neither side has sent for the time-out
+    /// and neither is on hold.
+    pub(crate) fn media_check(&mut self, now: Timestamp, slot: u32) {
+        let timeout = self.snapshot.media.timeout;
+        let Some(call) = self.call_mut(slot) else { return };
+        call.watch = None;
+        let Some(media) = call.media else { return };
+        if timeout.is_zero() {
+            return;
+        }
+        let last = media
+            .pairs
+            .iter()
+            .filter_map(|&pair| self.relay.last_received(pair))
+            .max();
+        let quiet_since = last.unwrap_or(media.since).max(media.since);
+        let held = media.held.contains(&true);
+        if !held && now.since(quiet_since) >= timeout {
+            self.io.counters.media_timeouts += 1;
+            self.end(now, slot, 200, "media_timeout");
+            return;
+        }
+        let next = if held {
+            now + timeout
+        } else {
+            quiet_since + timeout
+        };
+        let key = self.io.timers.insert(next, Alarm::MediaCheck(slot));
+        if let Some(call) = self.calls.get_mut(slot as usize) {
+            call.watch = Some(key);
+        }
+    }
+}
+
+/// The description without its first two lines, `v=` and `o=`.
+fn without_origin(sdp: &[u8]) -> &[u8] {
+    let mut lines = memchr::memchr_iter(b'\n', sdp);
+    lines.nth(1).map_or(sdp, |end| &sdp[end..])
+}

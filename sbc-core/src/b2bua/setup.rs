@@ -1,0 +1,483 @@
+//! From a new INVITE to an answer or a refusal.
+
+use super::{Answer, Call, LateOffer, Leg, LegState, Phase, Session, write_contact};
+use crate::{
+    admission::Refused,
+    dialog::{Dialog, DialogError},
+    sdp::Sdp,
+    shard::{Arrival, Shard},
+    sip::{HeaderName, Message, Method},
+    snapshot::Snapshot,
+    time::Timestamp,
+    token::{Token, TokenText},
+    topology::{self, Parties},
+    transaction::{ALLOW, Ack, Alarm, Extra, Hop, Key, Reply, Side},
+    trunk::TrunkId,
+};
+use std::sync::Arc;
+
+/// Seconds in Retry-After when no better figure is known.
+const RETRY_AFTER_S: u16 = 5;
+
+impl Shard {
+    /// An INVITE outside any dialog.
+    pub(crate) fn invite(&mut self, now: Timestamp, request: &Message<'_>, from: Arrival) {
+        self.io.counters.calls_attempted += 1;
+        if self.transactions.is_full() {
+            self.io.counters.refused_transactions_max += 1;
+            let reply = Reply::retry_after(503, RETRY_AFTER_S);
+            self.transactions
+                .answer_stateless(&mut self.io, request, from.hop, reply);
+            return;
+        }
+        let server = self
+            .transactions
+            .accept_invite(&mut self.io, now, request, from.hop, true);
+        if let Err(reply) = self.place(now, request, from, server) {
+            let tag = self
+                .transactions
+                .reply_tag(self.transactions.keys.server(request, Method::Invite));
+            self.transactions
+                .refuse(&mut self.io, now, server, &tag, request, reply);
+        }
+    }
+
+    /// Check, admit and route a new INVITE, and send it on. `Err`: how to refuse it.
+    fn place(
+        &mut self,
+        now: Timestamp,
+        request: &Message<'_>,
+        from: Arrival,
+        server: u32,
+    ) -> Result<(), Reply> {
+        let snapshot = Arc::clone(&self.snapshot);
+        let checked = self
+            .check_invite(request)
+            .inspect_err(|_| self.io.counters.refused_request += 1)?;
+        let to = self.route(&snapshot, from.trunk)?;
+        let slot = self.calls.vacant_key() as u32;
+        if self.calls.len() >= snapshot.sip.calls_max {
+            self.io.counters.refused_calls_max += 1;
+            return Err(Reply::retry_after(503, RETRY_AFTER_S));
+        }
+        let (tag_a, tag_b) = (self.mint_tag(slot, Side::A), self.mint_tag(slot, Side::B));
+        let dialog_a = Dialog::uas(request, tag_a).map_err(|error| {
+            self.io.counters.refused_request += 1;
+            dialog_refusal(error)
+        })?;
+        let trunk = &snapshot.trunks[usize::from(to.0)];
+        let hop_b = Hop {
+            listener: trunk.listener,
+            peer: trunk.target,
+        };
+        let permit = self.admit(now, &snapshot, from.trunk, to)?;
+        let Some(media) = self.open_media(now) else {
+            self.admission.release(permit);
+            self.io.counters.refused_no_media_port += 1;
+            return Err(Reply::retry_after(503, RETRY_AFTER_S));
+        };
+
+        let ours = self.advertised(hop_b);
+        let target = checked.parties.request_uri(hop_b.peer);
+        let call_id = self.mint(u32::MAX);
+        let mut dialog_b = Dialog::uac(
+            &call_id,
+            tag_b,
+            &checked.parties.from_value(ours, &tag_b, trunk.pass_display_name),
+            &checked.parties.to_value(hop_b.peer),
+            &target,
+        );
+        let mut session_b = self.new_session();
+        let offer = checked.offer.as_ref();
+        if let Some(sdp) = offer {
+            if !self.describe(sdp, &mut session_b, media.ports[1]) {
+                self.close_media(now, media);
+                self.admission.release(permit);
+                self.io.counters.refused_request += 1;
+                return Err(Reply::new(488));
+            }
+        }
+        let media = offer.map_or(media, |sdp| {
+            self.apply_remote(now, media, Side::A, sdp, from.trunk)
+        });
+
+        let nonce = self.random();
+        let cseq = dialog_b.next_cseq();
+        let branch = self.transactions.next_branch(nonce);
+        let mut w = dialog_b.request(
+            &mut self.io.scratch,
+            "INVITE",
+            cseq,
+            &branch,
+            ours,
+            checked.max_forwards,
+        );
+        write_contact(&mut w, &tag_b, ours);
+        w.header("Allow", ALLOW);
+        if !snapshot.sip.server_name.is_empty() {
+            w.header("User-Agent", snapshot.sip.server_name.as_bytes());
+        }
+        if let Some(privacy) = topology::privacy(request) {
+            w.header("Privacy", &privacy);
+        }
+        match offer {
+            Some(_) => w.body("application/sdp", &self.sdp_scratch),
+            None => w.empty_body(),
+        }
+        let client = self.transactions.send(
+            &mut self.io,
+            now,
+            nonce,
+            hop_b,
+            Method::Invite,
+            Some((slot, Side::B)),
+        );
+        self.transactions.own_server(server, Some((slot, Side::A)));
+
+        self.io.counters.calls_admitted += 1;
+        let watch = (!snapshot.sip.no_answer.is_zero()).then(|| {
+            self.io
+                .timers
+                .insert(now + snapshot.sip.no_answer, Alarm::NoAnswer(slot))
+        });
+        let session_a = self.new_session();
+        let call = Call {
+            nonce: self.random(),
+            a: Leg {
+                trunk: from.trunk,
+                state: LegState::Invited(server),
+                dialog: dialog_a,
+                hop: from.hop,
+                session: session_a,
+                answer: None,
+            },
+            b: Leg {
+                trunk: to,
+                state: LegState::Inviting(client),
+                dialog: dialog_b,
+                hop: hop_b,
+                session: session_b,
+                answer: None,
+            },
+            phase: Phase::Proceeding,
+            permit: Some(permit),
+            media: Some(media),
+            offered: offer.is_some(),
+            exchange: None,
+            caller: checked.parties.caller,
+            callee: checked.parties.callee,
+            started: now,
+            ringing: None,
+            answered: None,
+            watch,
+            outcome: None,
+            ended: None,
+        };
+        let placed = self.calls.insert(call);
+        debug_assert_eq!(placed, slot as usize);
+        Ok(())
+    }
+
+    /// What must hold before an INVITE costs anything (§8.2, §16.3).
+    fn check_invite<'m>(&self, request: &Message<'m>) -> Result<Checked<'m>, Reply> {
+        let max_forwards = match request.max_forwards() {
+            Ok(Some(0)) => return Err(Reply::new(483)),
+            Ok(Some(hops)) => hops - 1,
+            Ok(None) => 70,
+            Err(_) => return Err(Reply::new(400)),
+        };
+        check_require(request)?;
+        let parties = Parties::of(request).map_err(Reply::new)?;
+        let offer = session_of(request)?;
+        if offer.as_ref().is_some_and(|sdp| sdp.first_audio().is_none()) {
+            return Err(Reply::new(488));
+        }
+        Ok(Checked {
+            max_forwards,
+            parties,
+            offer,
+        })
+    }
+
+    /// Where a call from `from` goes.
+    fn route(&mut self, snapshot: &Snapshot, from: TrunkId) -> Result<TrunkId, Reply> {
+        if self.draining {
+            self.io.counters.refused_draining += 1;
+            return Err(Reply::retry_after(503, RETRY_AFTER_S));
+        }
+        let to = snapshot
+            .trunks
+            .get(usize::from(from.0))
+            .and_then(|trunk| trunk.route);
+        to.filter(|to| usize::from(to.0) < snapshot.trunks.len())
+            .ok_or_else(|| {
+                self.io.counters.refused_no_route += 1;
+                Reply::new(404)
+            })
+    }
+
+    /// One token and one channel of every limit that the call falls under.
+    fn admit(
+        &mut self,
+        now: Timestamp,
+        snapshot: &Snapshot,
+        from: TrunkId,
+        to: TrunkId,
+    ) -> Result<crate::admission::Permit, Reply> {
+        let (from, to) = (
+            &snapshot.trunks[usize::from(from.0)],
+            &snapshot.trunks[usize::from(to.0)],
+        );
+        let limits = [snapshot.limits, from.inbound, from.both, to.outbound, to.both];
+        self.admission
+            .admit(now, &limits)
+            .map_err(|refused| match refused {
+                Refused::Cps(_, wait) => {
+                    self.io.counters.refused_cps += 1;
+                    let seconds = wait.as_secs_f64().ceil().clamp(1.0, 60.0) as u16;
+                    Reply::retry_after(snapshot.reject_code, seconds)
+                }
+                Refused::Channels(_) => {
+                    self.io.counters.refused_channels += 1;
+                    Reply::retry_after(snapshot.reject_code, RETRY_AFTER_S)
+                }
+            })
+    }
+
+    /// The callee rings, or sends early media.
+    pub(crate) fn provisional(&mut self, now: Timestamp, slot: u32, side: Side, response: &Message<'_>) {
+        let status = response.status();
+        // To a re-INVITE only 100 is usual; everything else there is told nobody.
+        let Some(call) = self.call_mut(slot) else { return };
+        let LegState::Invited(server) = call.a.state else {
+            return;
+        };
+        if side != Side::B || call.phase == Phase::Over || !(180..=183).contains(&status) {
+            return;
+        }
+        call.phase = Phase::Ringing;
+        call.ringing.get_or_insert(now);
+        let answer = if call.offered {
+            session_of(response).ok().flatten()
+        } else {
+            None
+        };
+        let has_sdp = answer.is_some_and(|sdp| self.describe_to(now, slot, Side::A, &sdp));
+        let Some(call) = self.calls.get(slot as usize) else {
+            return;
+        };
+        let (tag, hop) = (call.a.dialog.local_tag, call.a.hop);
+        let ours = self.advertised(hop);
+        let sdp = has_sdp.then_some(&self.sdp_scratch);
+        self.transactions
+            .respond(&mut self.io, now, server, status, &tag, |mut w| {
+                write_contact(&mut w, &tag, ours);
+                match sdp {
+                    Some(body) => w.body("application/sdp", body),
+                    None => w.empty_body(),
+                }
+            });
+    }
+
+    /// The callee answered our first INVITE.
+    pub(crate) fn answered(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        response: &Message<'_>,
+        key: Key,
+        invite_nonce: u64,
+    ) {
+        let Some(call) = self.call_mut(slot) else { return };
+        if let Err(error) = call.b.dialog.confirm(response) {
+            // Without Contact or tag it can be neither acknowledged nor hung up on.
+            self.io.counters.sip_malformed += 1;
+            self.warn(slot, || format!("callee's 2xx cannot found a dialog: {error:?}"));
+            self.lost_leg(now, slot, Side::B);
+            self.end(now, slot, 502, "callee_malformed");
+            return;
+        }
+        call.b.state = LegState::Confirmed;
+        let to_tag = call.b.dialog.remote_tag.clone();
+        let cseq = response.cseq().map_or(1, |c| c.number);
+        let server = match call.a.state {
+            LegState::Invited(server) if call.phase != Phase::Over => server,
+            _ => {
+                // It crossed our CANCEL (§9.1): acknowledge, then hang up.
+                self.transactions.acknowledged(key, &to_tag, Ack::Rebuild);
+                self.acknowledge(slot, Side::B, cseq, invite_nonce, None);
+                self.send_bye(now, slot, Side::B, None);
+                return;
+            }
+        };
+        let offered = call.offered;
+        let sdp = match session_of(response) {
+            Ok(sdp) => sdp,
+            Err(_) => None,
+        };
+        let late_offer = !offered && sdp.is_some();
+        self.transactions
+            .acknowledged(key, &to_tag, if late_offer { Ack::Awaited } else { Ack::Rebuild });
+        if !late_offer {
+            self.acknowledge(slot, Side::B, cseq, invite_nonce, None);
+        }
+        let described = match &sdp {
+            Some(sdp) => self.describe_to(now, slot, Side::A, sdp),
+            None => false,
+        };
+        if offered && !described {
+            self.warn(slot, || "callee's 2xx has no usable SDP answer".into());
+            self.end(now, slot, 502, "callee_malformed");
+            return;
+        }
+        self.io.counters.calls_answered += 1;
+        let late = late_offer.then_some(LateOffer {
+            key,
+            invite_nonce,
+            cseq,
+        });
+        self.answer_leg(now, slot, Side::A, server, described, late);
+        let check_after = self.media_check_interval();
+        let watch = check_after.map(|after| self.io.timers.insert(now + after, Alarm::MediaCheck(slot)));
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return;
+        };
+        call.phase = Phase::Answered;
+        call.answered = Some(now);
+        if let Some(old) = std::mem::replace(&mut call.watch, watch) {
+            self.io.timers.cancel(old);
+        }
+    }
+
+    /// Answer the INVITE `server` on `side` with 200, with the SDP of the scratch buffer when
+    /// `described`, and repeat it until it is acknowledged.
+    pub(crate) fn answer_leg(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        side: Side,
+        server: u32,
+        described: bool,
+        late: Option<LateOffer>,
+    ) {
+        let Some(call) = self.calls.get(slot as usize) else {
+            return;
+        };
+        let leg = call.leg(side);
+        let (tag, ours) = (leg.dialog.local_tag, self.transactions.advertised(leg.hop));
+        let cseq = leg.dialog.remote_cseq.unwrap_or(1);
+        let name = &self.snapshot.sip.server_name;
+        let sdp = &self.sdp_scratch;
+        let sent = self
+            .transactions
+            .succeed(&mut self.io, now, server, &tag, |mut w| {
+                write_contact(&mut w, &tag, ours);
+                w.header("Allow", ALLOW);
+                if !name.is_empty() {
+                    w.header("Server", name.as_bytes());
+                }
+                if described {
+                    w.body("application/sdp", sdp)
+                } else {
+                    w.empty_body()
+                }
+            });
+        let Some((hop, response)) = sent else {
+            self.io.counters.internal_errors += 1;
+            return;
+        };
+        let (t1, give_up) = (self.base.t1, self.base.give_up());
+        let answer = Box::new(Answer {
+            hop,
+            response,
+            cseq,
+            interval: t1,
+            resend: Some(self.io.timers.insert(now + t1, Alarm::AnswerResend(slot, side))),
+            expire: Some(
+                self.io
+                    .timers
+                    .insert(now + give_up, Alarm::AnswerExpire(slot, side)),
+            ),
+            awaits_sdp: late,
+            bye_wanted: false,
+        });
+        if let Some(call) = self.calls.get_mut(slot as usize) {
+            let leg = call.leg_mut(side);
+            leg.state = LegState::Confirmed;
+            leg.answer = Some(answer);
+        }
+    }
+
+    /// The callee refused our first INVITE; the transaction has acknowledged that.
+    pub(crate) fn refused(&mut self, now: Timestamp, slot: u32, response: &Message<'_>) {
+        let reason = topology::reason(response);
+        self.lost_leg(now, slot, Side::B);
+        self.end_with_reason(
+            now,
+            slot,
+            topology::failure_status(response.status()),
+            "callee_refused",
+            reason,
+        );
+    }
+
+    pub(crate) fn mint(&mut self, slot: u32) -> TokenText {
+        let nonce = self.random();
+        self.tokens.encode(Token {
+            shard: self.id,
+            slot,
+            nonce,
+        })
+    }
+
+    fn mint_tag(&mut self, slot: u32, side: Side) -> TokenText {
+        self.mint(slot << 1 | u32::from(side == Side::B))
+    }
+
+    fn new_session(&mut self) -> Session {
+        Session {
+            id: self.random() >> 2,
+            version: 1,
+            hash: 0,
+        }
+    }
+}
+
+struct Checked<'m> {
+    max_forwards: u8,
+    parties: Parties,
+    offer: Option<Sdp<'m>>,
+}
+
+/// §8.2.2.3: refuse what we do not understand.
+pub(crate) fn check_require(request: &Message<'_>) -> Result<(), Reply> {
+    match request.list(HeaderName::Require).next() {
+        Some(_) => Err(Reply::with(420, Extra::Unsupported)),
+        None => Ok(()),
+    }
+}
+
+/// The session description in a message's body, if it has one.
+pub(crate) fn session_of<'m>(message: &Message<'m>) -> Result<Option<Sdp<'m>>, Reply> {
+    let body = message.body();
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let media_type = message.content_type().unwrap_or_default();
+    let media_type = media_type
+        .split(|&c| c == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
+    if !media_type.eq_ignore_ascii_case(b"application/sdp") {
+        return Err(Reply::with(415, Extra::Accept));
+    }
+    Sdp::parse(body).map(Some).map_err(|_| Reply::new(488))
+}
+
+pub(crate) fn dialog_refusal(error: DialogError) -> Reply {
+    match error {
+        DialogError::Malformed => Reply::new(400),
+        DialogError::TooLarge => Reply::new(513),
+    }
+}

@@ -1,0 +1,406 @@
+//! ACK, BYE, CANCEL, time-outs: how calls are acknowledged and how they end.
+
+use super::{LegState, Phase, setup::session_of};
+use crate::{
+    shard::{Arrival, CallRecord, Event, Level, Output, Shard},
+    sip::{Message, Method},
+    time::Timestamp,
+    topology,
+    transaction::{Ack, Alarm, Reply, Side, TimedOut},
+};
+use bytes::Bytes;
+
+impl Shard {
+    /// The ACK of a 2xx that we sent on `side`.
+    pub(crate) fn acked(&mut self, now: Timestamp, slot: u32, side: Side, request: &Message<'_>) {
+        let Some(call) = self.call_mut(slot) else { return };
+        let leg = call.leg_mut(side);
+        let cseq = request.cseq().map_or(0, |c| c.number);
+        if leg.answer.as_ref().is_none_or(|answer| answer.cseq != cseq) {
+            return; // A repetition: the answer was acknowledged already.
+        }
+        let Some(answer) = leg.answer.take() else { return };
+        for key in [answer.resend, answer.expire].into_iter().flatten() {
+            self.io.timers.cancel(key);
+        }
+        if let Some(late) = answer.awaits_sdp {
+            let other = side.other();
+            let sdp = session_of(request).ok().flatten();
+            let described = sdp.is_some_and(|sdp| self.describe_to(now, slot, other, &sdp));
+            let body = described.then(|| std::mem::take(&mut self.sdp_scratch));
+            let ack = self.acknowledge(slot, other, late.cseq, late.invite_nonce, body.as_deref());
+            if let Some(body) = body {
+                self.sdp_scratch = body;
+            }
+            let tag = self
+                .calls
+                .get(slot as usize)
+                .map(|c| c.leg(other).dialog.remote_tag.clone())
+                .unwrap_or_default();
+            let how = ack.map_or(Ack::Rebuild, Ack::Stored);
+            self.transactions.acknowledged(late.key, &tag, how);
+            if !described && !answer.bye_wanted {
+                self.warn(slot, || "the ACK to an offer brought no SDP answer".into());
+                self.end(now, slot, 200, "no_sdp_answer");
+                return;
+            }
+        }
+        if answer.bye_wanted {
+            self.send_bye(now, slot, side, None);
+        }
+    }
+
+    /// Send the ACK of a 2xx that we received on `side`.
+    pub(crate) fn acknowledge(
+        &mut self,
+        slot: u32,
+        side: Side,
+        cseq: u32,
+        invite_nonce: u64,
+        sdp: Option<&[u8]>,
+    ) -> Option<Bytes> {
+        let leg = self.calls.get(slot as usize)?.leg(side);
+        let hop = leg.next_hop();
+        let branch = self.transactions.ack_branch(invite_nonce);
+        let mut w = leg.dialog.request(
+            &mut self.io.scratch,
+            "ACK",
+            cseq,
+            &branch,
+            self.transactions.advertised(hop),
+            70,
+        );
+        match sdp {
+            Some(sdp) => w.body("application/sdp", sdp),
+            None => w.empty_body(),
+        }
+        let ack = self.io.composed();
+        self.io.transmit(hop, ack.clone());
+        Some(ack)
+    }
+
+    /// A BYE inside a dialog of ours.
+    pub(crate) fn bye(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        side: Side,
+        request: &Message<'_>,
+        from: Arrival,
+    ) {
+        let Some(call) = self.call_mut(slot) else { return };
+        if matches!(call.leg(side).state, LegState::Inviting(_)) {
+            // The callee cannot hang up what it has not answered (§15).
+            self.transactions
+                .answer(&mut self.io, now, request, from.hop, Reply::new(481));
+            return;
+        }
+        self.transactions
+            .answer(&mut self.io, now, request, from.hop, Reply::new(200));
+        let reason = topology::reason(request);
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return;
+        };
+        let cause = match (side, call.phase) {
+            (Side::A, Phase::Proceeding | Phase::Ringing) => "caller_cancelled",
+            (Side::A, _) => "caller_hung_up",
+            (Side::B, _) => "callee_hung_up",
+        };
+        match call.leg(side).state {
+            LegState::Confirmed => self.lost_leg(now, slot, side),
+            // BYE crossed BYE: ours is still to be answered.
+            LegState::Ending | LegState::Ended => return,
+            // BYE on an early dialog: the INVITE still needs its final response.
+            LegState::Invited(_) | LegState::Inviting(_) => {}
+        }
+        let status = if self
+            .calls
+            .get(slot as usize)
+            .is_some_and(|c| c.answered.is_some())
+        {
+            200
+        } else {
+            487
+        };
+        self.end_with_reason(now, slot, status, cause, reason);
+    }
+
+    /// A CANCEL (§9.2).
+    pub(crate) fn cancel(&mut self, now: Timestamp, request: &Message<'_>, from: Arrival) {
+        let Ok(found) = self.transactions.cancelled_invite(request) else {
+            self.transactions
+                .answer(&mut self.io, now, request, from.hop, Reply::new(481));
+            return;
+        };
+        self.transactions
+            .answer(&mut self.io, now, request, from.hop, Reply::new(200));
+        let Some((server, Some((slot, side)))) = found else {
+            return;
+        };
+        let reason = topology::reason(request);
+        let Some(call) = self.call_mut(slot) else { return };
+        if call.leg(side).state == LegState::Invited(server) {
+            self.end_with_reason(now, slot, 487, "caller_cancelled", reason);
+        } else if let Some(exchange) = call.exchange.as_mut().filter(|x| x.server == server) {
+            // The far side decides: if it accepts before our CANCEL arrives, the session has changed.
+            let client = exchange.client;
+            self.transactions.cancel(&mut self.io, now, client, reason);
+        }
+    }
+
+    /// A final response to a request of ours other than INVITE: only BYE has an owner.
+    pub(crate) fn bye_answered(&mut self, now: Timestamp, slot: u32, side: Side) {
+        self.lost_leg(now, slot, side);
+    }
+
+    /// A request of ours was never answered.
+    pub(crate) fn timed_out(&mut self, now: Timestamp, timed_out: TimedOut, status: u16) {
+        let Some((slot, side)) = timed_out.owner else {
+            return;
+        };
+        if timed_out.method != Method::Invite {
+            self.lost_leg(now, slot, side);
+            return;
+        }
+        let Some(call) = self.call_mut(slot) else { return };
+        if matches!(call.leg(side).state, LegState::Inviting(_)) {
+            self.lost_leg(now, slot, side);
+            self.end(now, slot, status, "callee_timeout");
+        } else {
+            self.reinvite_timed_out(now, slot, timed_out.cancelled);
+        }
+    }
+
+    /// Our 2xx on `side` was not acknowledged yet: send it again.
+    pub(crate) fn answer_resend(&mut self, now: Timestamp, slot: u32, side: Side) {
+        let base = self.base;
+        let Some(call) = self.call_mut(slot) else { return };
+        let Some(answer) = &mut call.leg_mut(side).answer else {
+            return;
+        };
+        answer.interval = base.doubled(answer.interval);
+        let (hop, response, due) = (answer.hop, answer.response.clone(), now + answer.interval);
+        let key = self.io.timers.insert(due, Alarm::AnswerResend(slot, side));
+        if let Some(answer) = self
+            .calls
+            .get_mut(slot as usize)
+            .and_then(|c| c.leg_mut(side).answer.as_mut())
+        {
+            answer.resend = Some(key);
+        }
+        self.io.counters.retransmissions_sent += 1;
+        self.io.transmit(hop, response);
+    }
+
+    /// Our 2xx on `side` was never acknowledged (§13.3.1.4): the session must end.
+    pub(crate) fn answer_expired(&mut self, now: Timestamp, slot: u32, side: Side) {
+        let Some(call) = self.call_mut(slot) else { return };
+        let leg = call.leg_mut(side);
+        let Some(answer) = leg.answer.take() else { return };
+        if let Some(key) = answer.resend {
+            self.io.timers.cancel(key);
+        }
+        if let Some(late) = answer.awaits_sdp {
+            self.give_up_late_offer(slot, side.other(), late);
+        }
+        if answer.bye_wanted {
+            self.send_bye(now, slot, side, None);
+        } else {
+            self.end(now, slot, 200, "no_ack");
+        }
+    }
+
+    fn give_up_late_offer(&mut self, slot: u32, side: Side, late: super::LateOffer) {
+        self.acknowledge(slot, side, late.cseq, late.invite_nonce, None);
+        let tag = self
+            .calls
+            .get(slot as usize)
+            .map(|c| c.leg(side).dialog.remote_tag.clone())
+            .unwrap_or_default();
+        self.transactions.acknowledged(late.key, &tag, Ack::Rebuild);
+    }
+
+    /// It rang for too long.
+    pub(crate) fn no_answer(&mut self, now: Timestamp, slot: u32) {
+        if let Some(call) = self.call_mut(slot) {
+            call.watch = None;
+            self.end(now, slot, 408, "no_answer");
+        }
+    }
+
+    /// End a call: tell both sides, release everything it holds.
+    pub(crate) fn end(&mut self, now: Timestamp, slot: u32, status: u16, cause: &'static str) {
+        self.end_with_reason(now, slot, status, cause, None);
+    }
+
+    /// End a call and pass a Reason on. `status` is what an unanswered caller is told.
+    pub(crate) fn end_with_reason(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        status: u16,
+        cause: &'static str,
+        reason: Option<Bytes>,
+    ) {
+        if !self.over(now, slot, status, cause) {
+            return;
+        }
+        self.abort_exchange(now, slot);
+        self.end_leg(now, slot, Side::A, status, reason.clone());
+        self.end_leg(now, slot, Side::B, status, reason);
+        self.forget_if_done(now, slot);
+    }
+
+    /// The call is over: give back its channels and media now, whatever the legs still wait for.
+    fn over(&mut self, now: Timestamp, slot: u32, status: u16, cause: &'static str) -> bool {
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return false;
+        };
+        if call.phase == Phase::Over {
+            return false;
+        }
+        call.phase = Phase::Over;
+        let status = if call.answered.is_some() { 200 } else { status };
+        call.outcome = Some((status, cause));
+        call.ended = Some(now);
+        if call.answered.is_none() {
+            self.io.counters.calls_failed += 1;
+        }
+        if let Some(key) = call.watch.take() {
+            self.io.timers.cancel(key);
+        }
+        if let Some(permit) = call.permit.take() {
+            self.admission.release(permit);
+        }
+        if let Some(media) = call.media.take() {
+            self.close_media(now, media);
+        }
+        true
+    }
+
+    fn end_leg(&mut self, now: Timestamp, slot: u32, side: Side, status: u16, reason: Option<Bytes>) {
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return;
+        };
+        let leg = call.leg_mut(side);
+        match leg.state {
+            LegState::Invited(server) => {
+                leg.state = LegState::Ended;
+                let tag = leg.dialog.local_tag;
+                self.transactions
+                    .respond(&mut self.io, now, server, status, &tag, |mut w| {
+                        if let Some(reason) = &reason {
+                            w.header("Reason", reason);
+                        }
+                        w.empty_body();
+                    });
+            }
+            LegState::Inviting(client) => self.transactions.cancel(&mut self.io, now, client, reason),
+            LegState::Confirmed => match &mut leg.answer {
+                // §15: no BYE before our 2xx is acknowledged or given up.
+                Some(answer) => {
+                    answer.bye_wanted = true;
+                    if let Some(late) = answer.awaits_sdp.take() {
+                        self.give_up_late_offer(slot, side.other(), late);
+                    }
+                }
+                None => self.send_bye(now, slot, side, reason),
+            },
+            LegState::Ending | LegState::Ended => {}
+        }
+    }
+
+    /// Send BYE on a confirmed leg and wait for its answer.
+    pub(crate) fn send_bye(&mut self, now: Timestamp, slot: u32, side: Side, reason: Option<Bytes>) {
+        let nonce = self.random();
+        let branch = self.transactions.next_branch(nonce);
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return;
+        };
+        let leg = call.leg_mut(side);
+        leg.state = LegState::Ending;
+        let cseq = leg.dialog.next_cseq();
+        let hop = leg.next_hop();
+        let mut w = leg.dialog.request(
+            &mut self.io.scratch,
+            "BYE",
+            cseq,
+            &branch,
+            self.transactions.advertised(hop),
+            70,
+        );
+        if let Some(reason) = reason {
+            w.header("Reason", &reason);
+        }
+        w.empty_body();
+        self.transactions
+            .send(&mut self.io, now, nonce, hop, Method::Bye, Some((slot, side)));
+    }
+
+    /// Nothing more comes from or goes to this leg.
+    pub(crate) fn lost_leg(&mut self, now: Timestamp, slot: u32, side: Side) {
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return;
+        };
+        let leg = call.leg_mut(side);
+        leg.state = LegState::Ended;
+        let answer = leg.answer.take();
+        if let Some(answer) = answer {
+            for key in [answer.resend, answer.expire].into_iter().flatten() {
+                self.io.timers.cancel(key);
+            }
+            if let Some(late) = answer.awaits_sdp {
+                self.give_up_late_offer(slot, side.other(), late);
+            }
+        }
+        self.forget_if_done(now, slot);
+    }
+
+    /// Drop a call that is over on both legs and write its record.
+    fn forget_if_done(&mut self, now: Timestamp, slot: u32) {
+        let done = self.calls.get(slot as usize).is_some_and(|call| {
+            call.phase == Phase::Over && call.a.state == LegState::Ended && call.b.state == LegState::Ended
+        });
+        if !done {
+            return;
+        }
+        let Some(call) = self.calls.try_remove(slot as usize) else {
+            return;
+        };
+        let since = |at: Timestamp| at.since(call.started).as_millis() as u64;
+        let (status, cause) = call.outcome.unwrap_or((500, "internal"));
+        let trunk_name = |id: crate::trunk::TrunkId| {
+            self.snapshot
+                .trunks
+                .get(usize::from(id.0))
+                .map_or_else(String::new, |trunk| trunk.name.clone())
+        };
+        let record = CallRecord {
+            call: self.call_id_text(slot, call.nonce),
+            from_trunk: trunk_name(call.a.trunk),
+            to_trunk: trunk_name(call.b.trunk),
+            caller: call.caller.to_string(),
+            callee: call.callee.to_string(),
+            start_ms: call.started.as_millis(),
+            ringing_ms: call.ringing.map(since),
+            answer_ms: call.answered.map(since),
+            end_ms: since(call.ended.unwrap_or(now)),
+            status,
+            cause,
+        };
+        self.io.outputs.push_back(Output::Record(Box::new(record)));
+    }
+
+    /// Log a warning about a call.
+    pub(crate) fn warn(&mut self, slot: u32, text: impl FnOnce() -> String) {
+        let call = match self.calls.get(slot as usize) {
+            Some(call) => self.call_id_text(slot, call.nonce),
+            None => String::new(),
+        };
+        self.io.outputs.push_back(Output::Event(Event {
+            level: Level::Warn,
+            call,
+            text: text(),
+        }));
+    }
+}

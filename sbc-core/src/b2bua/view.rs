@@ -1,0 +1,124 @@
+//! Calls as an operator sees them.
+
+use super::{Call, LegState};
+use crate::{
+    admin::protocol::{CallDetail, CallSummary, LegDetail, MediaDetail},
+    shard::Shard,
+    time::Timestamp,
+    transaction::Side,
+};
+
+impl Shard {
+    /// Our id of a call: shard, slot and 16 bits that tell it from earlier calls in the slot.
+    pub(crate) fn call_id_text(&self, slot: u32, nonce: u64) -> String {
+        format!("{}-{slot}-{:04x}", self.id.0, nonce as u16)
+    }
+
+    /// The slot of the call with this id.
+    pub(crate) fn call_by_id(&self, id: &str) -> Option<u32> {
+        let mut parts = id.split('-');
+        let shard: u8 = parts.next()?.parse().ok()?;
+        let slot: u32 = parts.next()?.parse().ok()?;
+        let nonce = u16::from_str_radix(parts.next()?, 16).ok()?;
+        let call = self.calls.get(slot as usize)?;
+        (parts.next().is_none() && shard == self.id.0 && call.nonce as u16 == nonce).then_some(slot)
+    }
+
+    pub(crate) fn call_rows(&self, now: Timestamp, after: Option<u32>, limit: usize) -> Vec<CallSummary> {
+        let first = after.map_or(0, |slot| slot as usize + 1);
+        // Slots are looked at in order up to the highest in use; holes cost one look each.
+        (first..self.calls.capacity())
+            .filter_map(|slot| self.calls.get(slot).map(|call| (slot as u32, call)))
+            .take(limit)
+            .map(|(slot, call)| self.call_row(now, slot, call))
+            .collect()
+    }
+
+    fn call_row(&self, now: Timestamp, slot: u32, call: &Call) -> CallSummary {
+        CallSummary {
+            id: self.call_id_text(slot, call.nonce),
+            shard: self.id.0,
+            slot,
+            state: call.phase.name().to_owned(),
+            from_trunk: self.trunk_name(call, Side::A),
+            to_trunk: self.trunk_name(call, Side::B),
+            caller: call.caller.to_string(),
+            callee: call.callee.to_string(),
+            age_ms: now.since(call.started).as_millis() as u64,
+        }
+    }
+
+    fn trunk_name(&self, call: &Call, side: Side) -> String {
+        let trunk = self.snapshot.trunks.get(usize::from(call.leg(side).trunk.0));
+        trunk.map_or_else(String::new, |trunk| trunk.name.clone())
+    }
+
+    pub(crate) fn call_detail(&self, now: Timestamp, slot: u32) -> Option<CallDetail> {
+        let call = self.calls.get(slot as usize)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let legs = [Side::A, Side::B]
+            .map(|side| {
+                let leg = call.leg(side);
+                LegDetail {
+                    leg: side_name(side),
+                    trunk: self.trunk_name(call, side),
+                    call_id: text(&leg.dialog.call_id),
+                    peer: leg.hop.peer.to_string(),
+                    local_tag: text(&leg.dialog.local_tag),
+                    remote_tag: text(&leg.dialog.remote_tag),
+                    state: match leg.state {
+                        LegState::Invited(_) => "invited",
+                        LegState::Inviting(_) => "inviting",
+                        LegState::Confirmed if leg.answer.is_some() => "awaiting ACK",
+                        LegState::Confirmed => "confirmed",
+                        LegState::Ending => "awaiting answer to BYE",
+                        LegState::Ended => "ended",
+                    }
+                    .to_owned(),
+                }
+            })
+            .to_vec();
+        let media = call.media.map_or_else(Vec::new, |media| {
+            [Side::A, Side::B]
+                .map(|side| {
+                    self.media_detail(now, side, media.pairs[side as usize], media.ports[side as usize])
+                })
+                .to_vec()
+        });
+        Some(CallDetail {
+            summary: self.call_row(now, slot, call),
+            legs,
+            media,
+        })
+    }
+
+    fn media_detail(
+        &self,
+        now: Timestamp,
+        side: Side,
+        pair: sbc_media::relay::PairIndex,
+        port: u16,
+    ) -> MediaDetail {
+        let stats = self.relay.stats(pair);
+        let address = |a: Option<std::net::SocketAddr>| a.map_or_else(String::new, |a| a.to_string());
+        MediaDetail {
+            leg: side_name(side),
+            port,
+            signalled: address(stats.signalled),
+            latched: address(stats.latched),
+            packets: stats.packets,
+            octets: stats.octets,
+            lost: stats.lost,
+            jitter_ms: stats.jitter_ms,
+            idle_ms: stats.last_received.map(|at| now.since(at).as_millis() as u64),
+            wrong_source: stats.wrong_source,
+        }
+    }
+}
+
+fn side_name(side: Side) -> String {
+    match side {
+        Side::A => "A".to_owned(),
+        Side::B => "B".to_owned(),
+    }
+}

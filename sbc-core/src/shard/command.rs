@@ -1,0 +1,70 @@
+//! Commands of the control thread.
+
+use super::{Command, Gauges, Output, Reply, RequestId, Shard};
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+impl Shard {
+    /// A command of the control thread. Answered by exactly one [`Output::Reply`] with its id.
+    pub fn handle_command(&mut self, now: Timestamp, id: RequestId, command: Command) {
+        let reply = match command {
+            Command::Configure(snapshot) => {
+                self.snapshot = Arc::clone(&snapshot);
+                Reply::Done
+            }
+            Command::Calls { after, limit } => Reply::Calls(self.call_rows(now, after, limit)),
+            Command::CallShow(call) => match self
+                .call_by_id(&call)
+                .and_then(|slot| self.call_detail(now, slot))
+            {
+                Some(detail) => Reply::Call(detail),
+                None => Reply::NoSuchCall,
+            },
+            Command::Hangup(call) => match self.call_by_id(&call) {
+                Some(slot) => {
+                    self.end(now, slot, 480, "operator");
+                    Reply::Done
+                }
+                None => Reply::NoSuchCall,
+            },
+            Command::Drain(draining) => {
+                self.draining = draining;
+                Reply::Done
+            }
+            Command::HangupAll => {
+                let slots: Vec<u32> = self.calls.iter().map(|(slot, _)| slot as u32).collect();
+                for slot in slots {
+                    self.end(now, slot, 480, "shutdown");
+                }
+                Reply::Done
+            }
+            Command::Stats => Reply::Stats(Box::new(self.counters()), self.gauges()),
+        };
+        self.io.outputs.push_back(Output::Reply(id, Box::new(reply)));
+    }
+
+    /// Counters of signalling and media together.
+    pub fn counters(&self) -> crate::counters::ShardCounters {
+        let mut counters = self.io.counters.clone();
+        let media = self.relay.counters();
+        counters.media_received = media.received;
+        counters.media_forwarded = media.forwarded;
+        counters.media_no_session = media.no_session;
+        counters.media_malformed = media.malformed;
+        counters.media_wrong_source = media.wrong_source;
+        counters.media_no_destination = media.no_destination;
+        counters
+    }
+
+    /// What the shard holds right now.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            calls: self.calls.len() as u64,
+            media_pairs: self.ports.in_use() as u64,
+            media_pairs_quarantined: self.ports.resting() as u64,
+            transactions: self.transactions.len() as u64,
+            tombstones: self.transactions.tombstones() as u64,
+            timers: self.io.timers.len() as u64,
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! From a datagram to the part of the shard that it concerns.
+
+use super::{ListenerId, Output, Shard, ShardId};
+use crate::{
+    b2bua::LegState,
+    dialog::counts_cseq,
+    sip::{Message, Method, validate},
+    time::Timestamp,
+    token::Token,
+    transaction::{ClientEvent, Extra, Hop, Reply, ServerVerdict},
+    trunk::TrunkId,
+};
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+/// How a message came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) hop: Hop,
+    pub(crate) trunk: TrunkId,
+}
+
+impl Shard {
+    /// `first`: straight from the network; hand-overs are dealt with here in any case, so that no
+    /// message can circle between shards.
+    pub(super) fn receive(
+        &mut self,
+        now: Timestamp,
+        listener: ListenerId,
+        peer: SocketAddr,
+        bytes: &[u8],
+        first: bool,
+    ) {
+        let Some(trunk) = self.snapshot.sources.lookup(peer) else {
+            self.io.counters.sip_unknown_source += 1;
+            return;
+        };
+        if bytes.iter().all(|&c| matches!(c, b'\r' | b'\n' | 0)) {
+            self.io.counters.sip_keepalives += 1;
+            return;
+        }
+        let from = Arrival {
+            hop: Hop { listener, peer },
+            trunk,
+        };
+        let message = match Message::parse(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                self.io.counters.sip_malformed += 1;
+                self.refuse_malformed(bytes, from, error.status());
+                return;
+            }
+        };
+        let token = self.response_token(&message);
+        if first {
+            if let Some(shard) = self
+                .owner(&message, token)
+                .filter(|&shard| self.is_other_shard(shard))
+            {
+                self.io.counters.handed_over += 1;
+                let payload = Bytes::copy_from_slice(bytes);
+                self.io.outputs.push_back(Output::Handover {
+                    shard,
+                    listener,
+                    peer,
+                    payload,
+                });
+                return;
+            }
+        }
+        if message.is_response() {
+            self.response(now, &message, from, token);
+        } else {
+            self.request(now, &message, from);
+        }
+    }
+
+    /// What our branch in a response's top Via says.
+    fn response_token(&self, message: &Message<'_>) -> Option<Token> {
+        if !message.is_response() {
+            return None;
+        }
+        let branch = message.top_via().ok()?.branch?;
+        self.tokens.decode(branch.strip_prefix(b"z9hG4bK")?)
+    }
+
+    /// The shard that a message concerns: named by a token of ours, else by its Call-ID.
+    fn owner(&self, message: &Message<'_>, token: Option<Token>) -> Option<ShardId> {
+        if message.is_response() {
+            return token.map(|token| token.shard);
+        }
+        let tag = message
+            .to()
+            .ok()
+            .and_then(|to| to.tag())
+            .and_then(|tag| self.tokens.decode(tag));
+        match tag {
+            Some(tag) => Some(tag.shard),
+            None => message.call_id().ok().map(|id| self.owner_of(id)),
+        }
+    }
+
+    fn response(&mut self, now: Timestamp, response: &Message<'_>, from: Arrival, token: Option<Token>) {
+        if validate::response(response).is_err() {
+            self.io.counters.sip_malformed += 1;
+            return;
+        }
+        // §18.1.2, §8.1.3.3: a response whose top Via is not ours, or with more than one, is not for us.
+        let Some(token) = token.filter(|_| response.vias().count() == 1) else {
+            self.io.counters.stray_responses += 1;
+            return;
+        };
+        match self
+            .transactions
+            .receive_response(&mut self.io, now, response, from.hop, token)
+        {
+            ClientEvent::Absorbed => {}
+            ClientEvent::Provisional(owner) => {
+                if let Some((slot, side)) = owner {
+                    self.provisional(now, slot, side, response);
+                }
+            }
+            ClientEvent::Success(owner, key) => {
+                let Some((slot, side)) = owner else { return };
+                let Some(call) = self.call_mut(slot) else { return };
+                match call.leg(side).state {
+                    LegState::Inviting(_) => self.answered(now, slot, response, key, token.nonce),
+                    _ => self.reinvite_answered(now, slot, side, response, key, token.nonce),
+                }
+            }
+            ClientEvent::Final(owner, method) => {
+                let Some((slot, side)) = owner else { return };
+                let Some(call) = self.call_mut(slot) else { return };
+                match (method, call.leg(side).state) {
+                    (Method::Invite, LegState::Inviting(_)) => self.refused(now, slot, response),
+                    (Method::Invite, _) => self.reinvite_refused(now, slot, response.status()),
+                    _ => self.bye_answered(now, slot, side),
+                }
+            }
+        }
+    }
+
+    fn request(&mut self, now: Timestamp, request: &Message<'_>, from: Arrival) {
+        if let Err(invalid) = validate::request(request) {
+            self.io.counters.sip_malformed += 1;
+            if request.method() != Method::Ack {
+                self.transactions.answer_stateless(
+                    &mut self.io,
+                    request,
+                    from.hop,
+                    Reply::new(invalid.status),
+                );
+            }
+            return;
+        }
+        match self
+            .transactions
+            .receive_request(&mut self.io, now, request, from.hop)
+        {
+            ServerVerdict::Absorbed => return,
+            ServerVerdict::Merged => {
+                self.io.counters.refused_request += 1;
+                self.transactions
+                    .answer_stateless(&mut self.io, request, from.hop, Reply::new(482));
+                return;
+            }
+            ServerVerdict::New => {}
+        }
+        if request.method() == Method::Cancel {
+            return self.cancel(now, request, from);
+        }
+        match request.to().ok().and_then(|to| to.tag()) {
+            Some(tag) => self.in_dialog(now, request, from, tag),
+            None => self.out_of_dialog(now, request, from),
+        }
+    }
+
+    fn out_of_dialog(&mut self, now: Timestamp, request: &Message<'_>, from: Arrival) {
+        let reply = match request.method() {
+            Method::Invite => return self.invite(now, request, from),
+            Method::Ack => {
+                self.io.counters.stray_acks += 1;
+                return;
+            }
+            Method::Bye => Reply::new(481),
+            method => self.reply_to_other(request, method),
+        };
+        self.transactions
+            .answer(&mut self.io, now, request, from.hop, reply);
+    }
+
+    fn in_dialog(&mut self, now: Timestamp, request: &Message<'_>, from: Arrival, tag: &[u8]) {
+        let method = request.method();
+        let leg = self.leg_of_tag(tag).filter(|&(slot, side)| {
+            self.calls
+                .get(slot as usize)
+                .is_some_and(|call| call.leg(side).dialog.matches(request))
+        });
+        let Some((slot, side)) = leg else {
+            return self.no_dialog(now, request, from);
+        };
+        if counts_cseq(method) {
+            let number = request.cseq().map_or(0, |cseq| cseq.number);
+            let Some(call) = self.calls.get_mut(slot as usize) else {
+                return;
+            };
+            let dialog = &mut call.leg_mut(side).dialog;
+            if dialog.remote_cseq.is_some_and(|last| number <= last) {
+                self.io.counters.refused_request += 1;
+                self.transactions
+                    .answer(&mut self.io, now, request, from.hop, Reply::new(500));
+                return;
+            }
+            dialog.remote_cseq = Some(number);
+        }
+        match method {
+            Method::Ack => self.acked(now, slot, side, request),
+            Method::Bye => self.bye(now, slot, side, request, from),
+            Method::Invite => self.reinvite(now, slot, side, request, from),
+            method => {
+                let reply = self.reply_to_other(request, method);
+                self.transactions
+                    .answer(&mut self.io, now, request, from.hop, reply);
+            }
+        }
+    }
+
+    /// A request to a dialog that we do not know, or no longer (§12.2.2).
+    fn no_dialog(&mut self, now: Timestamp, request: &Message<'_>, from: Arrival) {
+        match request.method() {
+            Method::Ack => self.io.counters.stray_acks += 1,
+            Method::Invite => {
+                self.transactions
+                    .answer_stateless(&mut self.io, request, from.hop, Reply::new(481));
+            }
+            _ => self
+                .transactions
+                .answer(&mut self.io, now, request, from.hop, Reply::new(481)),
+        }
+    }
+
+    /// OPTIONS is answered here; what we do not serve is refused (§8.2.1).
+    fn reply_to_other(&mut self, request: &Message<'_>, method: Method) -> Reply {
+        if method == Method::Options {
+            return match request.list(crate::sip::HeaderName::Require).next() {
+                Some(_) => Reply::with(420, Extra::Unsupported),
+                None if self.draining => Reply::retry_after(503, 30),
+                None => Reply::with(200, Extra::Allow),
+            };
+        }
+        self.io.counters.refused_request += 1;
+        Reply::with(405, Extra::Allow)
+    }
+
+    /// A message that is broken but tells enough of itself gets its 400 (§18.3, §21.4.1).
+    fn refuse_malformed(&mut self, bytes: &[u8], from: Arrival, status: u16) {
+        let Some(message) = Message::parse_lenient(bytes) else {
+            return;
+        };
+        let answerable = message.is_request()
+            && message.method() != Method::Ack
+            && message.top_via().is_ok()
+            && message.from().is_ok()
+            && message.to().is_ok()
+            && message.call_id().is_ok()
+            && message.cseq().is_ok();
+        if answerable {
+            self.transactions
+                .answer_stateless(&mut self.io, &message, from.hop, Reply::new(status));
+        }
+    }
+}
