@@ -97,4 +97,20 @@ counters! {
     sip_send_errors,
     /// Log events dropped because the queue to the control thread was full.
     events_dropped,
+    /// System calls made by the shard's loop to receive, send and wait.
+    io_syscalls,
+    /// Turns of the shard's loop: wake-ups, with or without work.
+    io_turns,
+    /// Receives that failed: ICMP errors about earlier sends, shortages.
+    receive_errors,
+    /// Media packets longer than a receive buffer.
+    media_truncated,
+    /// Media sends refused because the peer's port is closed (ICMP).
+    media_send_refused,
+    /// Media sends refused because a queue of the kernel was full.
+    media_send_blocked,
+    /// Media sends refused because no route leads to the peer.
+    media_send_unreachable,
+    /// Media sockets that could not be connected to the learned peer; their packets still flow.
+    media_connect_errors,
 }

@@ -126,14 +126,14 @@ impl Shards {
     }
 
     /// The first shard whose thread has ended.
-    pub(crate) fn first_ended(&self) -> Option<ShardId> {
+    fn first_ended(&self) -> Option<ShardId> {
         let links = self.0.links.borrow();
         let index = links.shards.iter().position(|link| link.ended())?;
         u8::try_from(index).ok().map(ShardId)
     }
 
-    /// Deliver answers and write down events, until the runtime ends.
-    pub(crate) async fn run(self) -> io::Result<()> {
+    /// Deliver answers and write down events, until the thread of a shard ends: which one.
+    pub(crate) async fn run(self) -> io::Result<ShardId> {
         let waker = Arc::clone(&self.0.links.borrow().waker);
         // SAFETY: `AsyncFd` owns this duplicate, which stays open and unchanged until it is dropped.
         let event = unsafe { AsyncFd::register_with_interest(waker.duplicate()?, Interest::READABLE)? };
@@ -143,7 +143,11 @@ impl Shards {
                 continue;
             }
             waker.about_to_sleep();
-            if !self.0.links.borrow().shards.iter().any(|link| link.has_news()) {
+            let has_news = self.0.links.borrow().shards.iter().any(|link| link.has_news());
+            if !has_news {
+                if let Some(shard) = self.first_ended() {
+                    return Ok(shard);
+                }
                 event.readable().await?.clear_ready();
             }
             waker.awake();

@@ -120,6 +120,8 @@ pub(crate) struct ShardLinks {
     notes: Producer<Note>,
     control: Arc<Waker>,
     control_has_news: bool,
+    // Last, so that the queues above are closed when it wakes the control thread.
+    _ended: WakeOnDrop,
 }
 
 #[derive(Debug)]
@@ -144,6 +146,18 @@ pub(crate) struct ControlLink {
     replies: Consumer<(RequestId, Box<Reply>)>,
     notes: Consumer<Note>,
     unanswered: usize,
+    // Last, so that the queues above are closed when it wakes the shard.
+    _ended: WakeOnDrop,
+}
+
+/// Makes the thread at the other end of some queues notice that they are closed.
+#[derive(Debug)]
+struct WakeOnDrop(Arc<Waker>);
+
+impl Drop for WakeOnDrop {
+    fn drop(&mut self) {
+        self.0.wake();
+    }
 }
 
 /// Why a request could not be queued.
@@ -193,6 +207,7 @@ pub(crate) fn link(shards: u8) -> io::Result<(Vec<ShardLinks>, ControlLinks)> {
             notes: note_tx,
             control: Arc::clone(&control_waker),
             control_has_news: false,
+            _ended: WakeOnDrop(Arc::clone(&control_waker)),
         });
         control_links.push(ControlLink {
             requests: request_tx,
@@ -200,6 +215,7 @@ pub(crate) fn link(shards: u8) -> io::Result<(Vec<ShardLinks>, ControlLinks)> {
             replies: reply_rx,
             notes: note_rx,
             unanswered: 0,
+            _ended: WakeOnDrop(Arc::clone(waker)),
         });
     }
     for (links, datagrams) in shard_links.iter_mut().zip(datagrams) {
@@ -275,13 +291,6 @@ impl ShardLinks {
         if std::mem::take(&mut self.control_has_news) {
             self.control.wake();
         }
-    }
-}
-
-impl Drop for ShardLinks {
-    /// A shard that ends makes its queues abandoned: the control thread must wake up to see that.
-    fn drop(&mut self) {
-        self.control.wake();
     }
 }
 

@@ -1,10 +1,18 @@
 //! The only room with I/O: rings, sockets, clocks and threads.
 //!
-//! Shard threads ([`start`](shard_thread)) own a [`crate::shard::Shard`] each and feed it; the
-//! control thread talks to them through [`control::Shards`].
+//! [`launch::launch`] opens sockets and starts the shard threads, which own a
+//! [`crate::shard::Shard`] each and feed it; the control thread talks to them through
+//! [`control::Shards`].
 
+mod address;
 pub mod backend;
 pub mod clock;
 pub mod control;
 mod handover;
+pub mod launch;
 pub mod log;
+mod pace;
+mod ring;
+mod shard_thread;
+mod sockets;
+mod syscall;

@@ -1,0 +1,241 @@
+//! From a configuration to running shard threads.
+
+use super::{
+    backend::{self, BackendKind, Chosen},
+    clock::Clock,
+    handover::{self, ControlLinks},
+    shard_thread::{self, Setup},
+    sockets::{self, ListenerError, MediaPorts},
+};
+use crate::{admission::Admission, shard::ShardId, snapshot::Snapshot};
+use std::{
+    io,
+    net::IpAddr,
+    os::fd::OwnedFd,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// What to run and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The configuration for the shards.
+    pub snapshot: Arc<Snapshot>,
+    /// The limits they share.
+    pub admission: Arc<Admission>,
+    /// Number of shard threads; `None`: one per CPU that we may run on.
+    pub shards: Option<u8>,
+    /// Pin each shard thread to a CPU of its own.
+    pub pin: bool,
+    /// The I/O backend; `None`: io_uring where it works.
+    pub backend: Option<BackendKind>,
+    /// Longest time to gather packets before waking up; zero: never.
+    pub gather: Duration,
+    /// Seed of every random choice; `None`: from the system.
+    pub seed: Option<u64>,
+}
+
+/// Running shard threads. They end when `links` is dropped.
+#[derive(Debug)]
+pub struct Launched {
+    pub(crate) links: ControlLinks,
+    /// The clock that all of them use.
+    pub clock: Clock,
+    /// What moves their packets.
+    pub backend: Chosen,
+    /// Media port pairs that may be bound.
+    pub media_pairs_max: usize,
+    /// Media port pairs that the configuration asks for.
+    pub media_pairs_configured: usize,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Why the shards could not be started. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// A SIP port cannot be bound.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
+    /// The configured backend does not work here.
+    #[error("io.backend is \"io_uring\", but {0}; use \"auto\" or \"syscall\"")]
+    Backend(String),
+    /// Threads or the queues between them could not be made.
+    #[error("cannot start threads: {0}; check the limits on processes and open files (`ulimit -a`)")]
+    Thread(io::Error),
+    /// A shard could not set itself up.
+    #[error("shard {shard} cannot start: {error}; {advice}")]
+    Shard {
+        /// Which one.
+        shard: u8,
+        /// What failed.
+        error: io::Error,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// Nothing can be relayed.
+    #[error(
+        "no media port can be bound: the limit on open files allows none; raise LimitNOFILE (`ulimit -n`)"
+    )]
+    Descriptors,
+    /// The system gives no random bytes.
+    #[error("cannot read random bytes: {0}")]
+    Random(io::Error),
+}
+
+/// Open the sockets, start the shard threads and wait until all of them serve.
+pub fn launch(settings: &Settings) -> Result<Launched, LaunchError> {
+    let cpus = allowed_cpus();
+    let shards = settings
+        .shards
+        .unwrap_or_else(|| u8::try_from(cpus.len()).unwrap_or(u8::MAX))
+        .max(1);
+    let backend = backend::choose(settings.backend).map_err(LaunchError::Backend)?;
+
+    let media = &settings.snapshot.media;
+    let media_pairs_configured = pairs_in(media.bind, media.ports);
+    let media_pairs_allowed = sockets::allow_descriptors(media_pairs_configured);
+    if media_pairs_allowed == 0 && media_pairs_configured > 0 {
+        return Err(LaunchError::Descriptors);
+    }
+    let slices = MediaPorts::split(
+        media.bind,
+        media.ports,
+        shards,
+        media_pairs_allowed.div_ceil(usize::from(shards)),
+    );
+    let media_pairs_max = slices.iter().map(MediaPorts::pairs_max).sum();
+
+    let mut listeners: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
+    for listener in &settings.snapshot.listeners {
+        let sockets = sockets::sip_sockets(&listener.name, listener.bind, shards)?;
+        for (of_shard, socket) in listeners.iter_mut().zip(sockets) {
+            of_shard.push(socket);
+        }
+    }
+
+    let (shard_links, links) = handover::link(shards).map_err(LaunchError::Thread)?;
+    let seed = settings
+        .seed
+        .map_or_else(random, Ok)
+        .map_err(LaunchError::Random)?;
+    let token_key = settings
+        .seed
+        .map_or_else(random, Ok)
+        .map_err(LaunchError::Random)?;
+    let clock = Clock::start();
+    let (ready, outcomes) = mpsc::channel();
+    let mut threads = Vec::with_capacity(usize::from(shards));
+    for (id, ((links, listeners), ports)) in
+        (0..shards).zip(shard_links.into_iter().zip(listeners).zip(slices))
+    {
+        let setup = Setup {
+            id: ShardId(id),
+            shards,
+            snapshot: Arc::clone(&settings.snapshot),
+            admission: Arc::clone(&settings.admission),
+            // Shards must not make the same choices.
+            seed: seed ^ u64::from(id).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+            token_key,
+            clock,
+            links,
+            listeners,
+            ports,
+            backend: backend.kind,
+            gather: settings.gather,
+            cpu: if settings.pin {
+                cpus.get(usize::from(id) % cpus.len().max(1)).copied()
+            } else {
+                None
+            },
+        };
+        let ready = ready.clone();
+        let thread = thread::Builder::new()
+            .name(format!("shard-{id}"))
+            .spawn(move || shard_thread::run(setup, move |outcome| drop(ready.send((id, outcome)))))
+            .map_err(LaunchError::Thread)?;
+        threads.push(thread);
+    }
+    drop(ready);
+    // The channel ends early only if a thread panicked, which has been printed by then.
+    for _ in 0..shards {
+        match outcomes.recv() {
+            Ok((_, Ok(()))) => {}
+            Ok((shard, Err(error))) => {
+                return Err(LaunchError::Shard {
+                    shard,
+                    advice: sockets::media_advice(&error),
+                    error,
+                });
+            }
+            Err(_) => return Err(LaunchError::Thread(io::Error::other("a shard thread panicked"))),
+        }
+    }
+    Ok(Launched {
+        links,
+        clock,
+        backend,
+        media_pairs_max,
+        media_pairs_configured,
+        threads,
+    })
+}
+
+impl Launched {
+    /// Number of shards.
+    pub fn shards(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Split into the queues, for the control thread, and the threads, to be joined after it.
+    pub(crate) fn into_parts(self) -> (ControlLinks, Threads) {
+        (self.links, Threads(self.threads))
+    }
+}
+
+/// The shard threads.
+#[derive(Debug)]
+pub(crate) struct Threads(Vec<JoinHandle<()>>);
+
+impl Threads {
+    /// Wait for all threads to end; whether none of them panicked.
+    pub(crate) fn join(self) -> bool {
+        self.0
+            .into_iter()
+            .map(JoinHandle::join)
+            .all(|outcome| outcome.is_ok())
+    }
+}
+
+fn pairs_in(bind: IpAddr, ports: (u16, u16)) -> usize {
+    MediaPorts::split(bind, ports, 1, usize::MAX)
+        .iter()
+        .map(MediaPorts::pairs_max)
+        .sum()
+}
+
+/// The CPUs that this process may run on.
+fn allowed_cpus() -> Vec<usize> {
+    // SAFETY: all-zero is an empty CPU set, live for the call that fills it; CPU_ISSET stays
+    // within its size.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        if libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) != 0 {
+            return vec![0];
+        }
+        (0..libc::CPU_SETSIZE as usize)
+            .filter(|&cpu| libc::CPU_ISSET(cpu, &set))
+            .collect()
+    }
+}
+
+fn random() -> io::Result<u64> {
+    let mut bytes = [0_u8; 8];
+    // SAFETY: the buffer is eight writable bytes. Requests of up to 256 bytes are never cut short.
+    let len = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if len == 8 {
+        Ok(u64::from_ne_bytes(bytes))
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

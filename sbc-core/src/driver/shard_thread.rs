@@ -1,0 +1,360 @@
+//! One shard thread: feeds a [`Shard`] from a [`Backend`] and carries out what it wants.
+//!
+//! A turn: take what the other threads sent, run due timers, connect sockets, bind a few more media
+//! ports if they run low, wake the threads we wrote to, then send everything and sleep in one
+//! step, and run what arrived. Nothing in a turn blocks, and every part of it is bounded.
+
+use super::{
+    backend::{Arrival, Backend, BackendKind, Wait},
+    clock::Clock,
+    handover::{Datagram, Note, ShardLinks},
+    log,
+    pace::Pace,
+    ring::Ring,
+    sockets::{self, MediaPorts},
+    syscall::Syscall,
+};
+use crate::{
+    admission::Admission,
+    shard::{Level, Output, Reply, Shard, ShardId},
+    snapshot::Snapshot,
+    time::Timestamp,
+};
+use sbc_media::relay::{PairIndex, SocketAction, Verdict};
+use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+
+/// Bind more media ports when fewer pairs are free than this ...
+const PAIRS_LOW: usize = 128;
+/// ... this many more, but no more than ...
+const PAIRS_BATCH: usize = 128;
+/// ... these in one turn (some 10 µs each), so that calls in progress do not feel it.
+const PAIRS_PER_TURN: usize = 8;
+/// Ports tried in one turn when other programs hold many.
+const PORT_TRIES_PER_TURN: usize = 32;
+/// Handed-over datagrams taken from one sender in one turn.
+const DATAGRAMS_PER_TURN: usize = 256;
+/// Requests of the control thread run in one turn.
+const REQUESTS_PER_TURN: usize = 4;
+
+/// All a shard thread is made from.
+pub(crate) struct Setup {
+    pub(crate) id: ShardId,
+    pub(crate) shards: u8,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) seed: u64,
+    pub(crate) token_key: u64,
+    pub(crate) clock: Clock,
+    pub(crate) links: ShardLinks,
+    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) ports: MediaPorts,
+    pub(crate) backend: BackendKind,
+    pub(crate) gather: Duration,
+    pub(crate) cpu: Option<usize>,
+}
+
+/// Run the shard until the control thread ends. `ready` is called once, before the first turn,
+/// with the outcome of setting up.
+pub(crate) fn run(setup: Setup, ready: impl FnOnce(io::Result<()>)) {
+    if let Some(cpu) = setup.cpu
+        && let Err(error) = pin(cpu)
+    {
+        tracing::warn!(shard = setup.id.0, "cannot pin to CPU {cpu}: {error}");
+    }
+    // The ring belongs to the thread that opens it.
+    match setup.backend {
+        BackendKind::IoUring => run_on(setup, Ring::open(), ready),
+        BackendKind::Syscall => run_on(setup, Syscall::open(), ready),
+    }
+}
+
+fn run_on<B: Backend>(setup: Setup, backend: io::Result<B>, ready: impl FnOnce(io::Result<()>)) {
+    let id = setup.id.0;
+    match backend.and_then(|backend| ShardThread::new(setup, backend)) {
+        Ok(mut thread) => {
+            ready(Ok(()));
+            if let Err(error) = thread.run() {
+                tracing::error!(shard = id, "waiting for I/O failed: {error}");
+            }
+        }
+        Err(error) => ready(Err(error)),
+    }
+}
+
+fn pin(cpu: usize) -> io::Result<()> {
+    // SAFETY: all-zero is an empty CPU set; CPU_SET ignores a CPU beyond the set; the set is live.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &raw const set)
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+struct ShardThread<B> {
+    shard: Shard,
+    backend: B,
+    links: ShardLinks,
+    clock: Clock,
+    pace: Pace,
+    ports: MediaPorts,
+    /// Pairs still to bind of the batch that was started.
+    pairs_wanted: usize,
+    id: ShardId,
+}
+
+impl<B: Backend> ShardThread<B> {
+    fn new(setup: Setup, mut backend: B) -> io::Result<Self> {
+        for socket in setup.listeners {
+            backend.add_listener(socket)?;
+        }
+        backend.watch(setup.links.waker().fd())?;
+        let shard = Shard::new(
+            setup.id,
+            setup.shards,
+            setup.snapshot,
+            setup.admission,
+            setup.seed,
+            setup.token_key,
+        );
+        let mut thread = Self {
+            shard,
+            backend,
+            links: setup.links,
+            pace: Pace::new(setup.gather, &setup.clock),
+            clock: setup.clock,
+            ports: setup.ports,
+            pairs_wanted: 0,
+            id: setup.id,
+        };
+        // The first call finds ports ready, and a wrong address is a failure to start.
+        for _ in 0..PAIRS_BATCH {
+            thread.bind_pair(PORT_TRIES_PER_TURN)?;
+        }
+        Ok(thread)
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        while !self.links.control_ended() {
+            self.run_messages();
+            self.run_timers();
+            self.run_socket_actions();
+            self.bind_more_ports();
+            self.links.wake_receivers();
+            let wait = self.plan_wait();
+            let waited = self.backend.wait(wait);
+            self.links.waker().awake();
+            waited?;
+            self.backend.counters().io_turns += 1;
+            self.run_arrivals();
+        }
+        Ok(())
+    }
+
+    fn run_arrivals(&mut self) {
+        let now = self.clock.now();
+        while let Some(arrival) = self.backend.next() {
+            match arrival {
+                Arrival::Media { socket, from, packet } => {
+                    self.pace.packet();
+                    let bytes = self.backend.bytes(&packet);
+                    match self.shard.relay.forward(now, socket, from, bytes) {
+                        Verdict::Forward { socket, to } => self.backend.forward(packet, socket, to),
+                        Verdict::Drop(_) => self.backend.release(packet),
+                    }
+                }
+                Arrival::Sip {
+                    listener,
+                    from,
+                    packet,
+                } => {
+                    let bytes = self.backend.bytes(&packet);
+                    self.shard.handle_datagram(now, listener, from, bytes);
+                    self.backend.release(packet);
+                    self.run_outputs();
+                }
+                Arrival::Unreachable { listener, peer } => {
+                    self.shard.handle_unreachable(now, listener, peer);
+                    self.run_outputs();
+                }
+            }
+        }
+    }
+
+    fn run_messages(&mut self) {
+        let now = self.clock.now();
+        for sender in 0..self.links.senders() {
+            for _ in 0..DATAGRAMS_PER_TURN {
+                let Some(Datagram {
+                    listener,
+                    peer,
+                    payload,
+                }) = self.links.datagram(sender)
+                else {
+                    break;
+                };
+                self.shard.handle_handover(now, listener, peer, &payload);
+                self.run_outputs();
+            }
+        }
+        for _ in 0..REQUESTS_PER_TURN {
+            let Some((id, command)) = self.links.request() else {
+                break;
+            };
+            self.shard.handle_command(now, id, command);
+            self.run_outputs();
+        }
+    }
+
+    fn run_timers(&mut self) {
+        let now = self.clock.now();
+        if self.shard.poll_timeout().is_some_and(|due| due <= now) {
+            self.shard.handle_timeout(now);
+            self.run_outputs();
+        }
+    }
+
+    fn run_outputs(&mut self) {
+        while let Some(output) = self.shard.poll_output() {
+            match output {
+                Output::Transmit {
+                    listener,
+                    peer,
+                    payload,
+                } => self.backend.transmit(listener, peer, payload),
+                Output::Handover {
+                    shard,
+                    listener,
+                    peer,
+                    payload,
+                } => {
+                    self.hand_over(
+                        shard,
+                        Datagram {
+                            listener,
+                            peer,
+                            payload,
+                        },
+                    );
+                }
+                Output::Record(record) => {
+                    if log::wanted(Level::Debug) {
+                        self.note(Note::Record(record));
+                    }
+                }
+                Output::Event(event) => {
+                    if log::wanted(event.level) {
+                        self.note(Note::Event(event));
+                    }
+                }
+                Output::Reply(id, mut reply) => {
+                    if let Reply::Stats(counters, _) = &mut *reply {
+                        counters.add(self.backend.counters());
+                    }
+                    self.links.reply(id, reply);
+                }
+            }
+        }
+    }
+
+    fn hand_over(&mut self, to: ShardId, datagram: Datagram) {
+        if !self.links.hand_over(to, datagram) {
+            self.backend.counters().handover_dropped += 1;
+        }
+    }
+
+    fn note(&mut self, note: Note) {
+        if !self.links.note(note) {
+            self.backend.counters().events_dropped += 1;
+        }
+    }
+
+    fn run_socket_actions(&mut self) {
+        let mut flushed = false;
+        while let Some(action) = self.shard.relay.poll_action() {
+            // Packets already queued leave under the address that was right for them.
+            if !std::mem::replace(&mut flushed, true) {
+                self.backend.flush();
+            }
+            match action {
+                SocketAction::Connect { socket, peer } => {
+                    let Some(fd) = self.backend.media_socket(socket) else {
+                        continue;
+                    };
+                    match sockets::connect(fd, peer) {
+                        Ok(()) => self.shard.relay.connected(socket, peer),
+                        Err(_) => self.backend.counters().media_connect_errors += 1,
+                    }
+                }
+                SocketAction::Disconnect { socket } => {
+                    let Some(fd) = self.backend.media_socket(socket) else {
+                        continue;
+                    };
+                    if sockets::disconnect(fd).is_err() {
+                        self.backend.counters().media_connect_errors += 1;
+                    }
+                }
+            }
+            self.backend.counters().io_syscalls += 1;
+        }
+    }
+
+    fn bind_more_ports(&mut self) {
+        if self.pairs_wanted == 0 {
+            if self.ports.exhausted() || self.shard.media_pairs_free() >= PAIRS_LOW {
+                return;
+            }
+            self.pairs_wanted = PAIRS_BATCH;
+        }
+        for _ in 0..PAIRS_PER_TURN.min(self.pairs_wanted) {
+            if let Err(error) = self.bind_pair(PORT_TRIES_PER_TURN) {
+                self.ports.give_up();
+                tracing::warn!(
+                    shard = self.id.0,
+                    "no more media ports can be bound: {error}; {}",
+                    sockets::media_advice(&error)
+                );
+            }
+            self.pairs_wanted -= 1;
+        }
+        if self.ports.exhausted() {
+            self.pairs_wanted = 0;
+            tracing::info!(
+                shard = self.id.0,
+                bound = self.ports.bound(),
+                in_use_elsewhere = self.ports.in_use_elsewhere(),
+                "every media port pair of this shard is bound now"
+            );
+        }
+    }
+
+    fn bind_pair(&mut self, tries: usize) -> io::Result<()> {
+        let index = PairIndex(u32::try_from(self.ports.bound()).unwrap_or(u32::MAX));
+        if let Some(pair) = self.ports.bind_next(tries)? {
+            self.backend.add_media_pair(pair.rtp, pair.rtcp)?;
+            self.shard.add_media_pair(index, pair.port);
+        }
+        Ok(())
+    }
+
+    /// How long to sleep. From here until the backend sleeps, senders write to the eventfd.
+    fn plan_wait(&mut self) -> Wait {
+        self.links.waker().about_to_sleep();
+        if self.links.has_news() || self.pairs_wanted > 0 || self.links.control_ended() {
+            return Wait {
+                timeout: Some(Duration::ZERO),
+                gather: Duration::ZERO,
+            };
+        }
+        let now: Timestamp = self.clock.now();
+        let timeout = self.shard.poll_timeout().map(|due| due.since(now));
+        Wait {
+            timeout,
+            gather: self.pace.gather(now),
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The sockets: SIP listeners, one per shard on the same address, and the pairs of media ports.
+
+use super::address::RawAddress;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+};
+
+/// Kernel buffer asked for on SIP sockets: a whole trunk may arrive on one socket.
+const SIP_BUFFER: usize = 4 << 20;
+/// Descriptors kept back from the media ports: rings, eventfds, admin clients, files.
+const DESCRIPTORS_RESERVED: u64 = 512;
+
+/// Why a SIP listener could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("listener {name}: cannot bind UDP {bind}: {error}; {advice}")]
+pub struct ListenerError {
+    name: String,
+    bind: SocketAddr,
+    error: io::Error,
+    advice: &'static str,
+}
+
+/// Open `count` sockets on `bind`, one per shard; the kernel spreads sources over them.
+pub(crate) fn sip_sockets(name: &str, bind: SocketAddr, count: u8) -> Result<Vec<OwnedFd>, ListenerError> {
+    let explain = |error: io::Error| ListenerError {
+        name: name.to_owned(),
+        bind,
+        advice: bind_advice(&error),
+        error,
+    };
+    // SO_REUSEPORT would let a second daemon of the same user share the port unnoticed and take
+    // half of the traffic. A socket without it finds out; it is closed before the real ones open.
+    drop(udp(bind, false).map_err(explain)?);
+    (0..count)
+        .map(|_| {
+            let socket = udp(bind, true)?;
+            grow_buffers(&socket);
+            Ok(OwnedFd::from(socket))
+        })
+        .collect::<io::Result<_>>()
+        .map_err(explain)
+}
+
+fn udp(bind: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(bind),
+        Type::DGRAM.nonblocking(),
+        Some(Protocol::UDP),
+    )?;
+    if bind.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&bind.into())?;
+    Ok(socket)
+}
+
+/// Ask for large buffers, past `net.core.rmem_max` when we may; the kernel grants what it can.
+fn grow_buffers(socket: &Socket) {
+    let bytes = SIP_BUFFER as libc::c_int;
+    for (forced, plain) in [
+        (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
+        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
+    ] {
+        if set_int(socket, forced, bytes).is_err() {
+            // Never fails: the kernel caps the value silently.
+            let _ = set_int(socket, plain, bytes);
+        }
+    }
+}
+
+fn set_int(socket: &Socket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the pointer and length describe one live integer; the descriptor is open.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn bind_advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => {
+            "another program (or another sbcd) uses this port: `ss -lunp` shows which; stop it or change `bind`"
+        }
+        Some(libc::EADDRNOTAVAIL) => {
+            "no interface has this address: `ip address` shows those of this machine"
+        }
+        Some(libc::EACCES) => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE (the systemd unit grants it) or root; or use a higher port"
+        }
+        Some(libc::EMFILE | libc::ENFILE) => "too many open files: raise LimitNOFILE (`ulimit -n`)",
+        Some(libc::EAFNOSUPPORT) => "this kernel has no such address family (is IPv6 disabled?)",
+        _ => "check `bind` in the configuration",
+    }
+}
+
+/// Connect a bound media socket, so that sends need no address and strangers reach no farther
+/// than the kernel.
+pub(crate) fn connect(socket: BorrowedFd<'_>, peer: SocketAddr) -> io::Result<()> {
+    let address = RawAddress::from(peer);
+    // SAFETY: the address is live and `len` bytes long; the descriptor is open.
+    let result = unsafe { libc::connect(socket.as_raw_fd(), address.as_ptr(), address.len()) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Undo [`connect`]. The socket keeps its port, because it was bound to it by us.
+pub(crate) fn disconnect(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let unspecified = libc::sockaddr {
+        sa_family: libc::AF_UNSPEC as libc::sa_family_t,
+        sa_data: [0; 14],
+    };
+    // SAFETY: the address is live and of the given length; the descriptor is open.
+    let result = unsafe {
+        libc::connect(
+            socket.as_raw_fd(),
+            &raw const unspecified,
+            size_of_val(&unspecified) as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// One bound pair: RTP on the even `port`, RTCP on `port + 1`.
+#[derive(Debug)]
+pub(crate) struct BoundPair {
+    pub(crate) port: u16,
+    pub(crate) rtp: OwnedFd,
+    pub(crate) rtcp: OwnedFd,
+}
+
+/// A shard's slice of the media ports, bound from the bottom up as calls need them.
+#[derive(Debug)]
+pub(crate) struct MediaPorts {
+    bind: IpAddr,
+    /// Even port to try next; past `end` when the slice is used up. Wider than a port, to hold 65536.
+    next: u32,
+    /// First port after the slice.
+    end: u32,
+    bound: usize,
+    bound_max: usize,
+    in_use_elsewhere: usize,
+}
+
+impl MediaPorts {
+    /// Split the inclusive range `ports` over `shards` slices of whole pairs; at most
+    /// `pairs_max` of each are bound.
+    pub(crate) fn split(bind: IpAddr, ports: (u16, u16), shards: u8, pairs_max: usize) -> Vec<Self> {
+        let first = u32::from(ports.0).next_multiple_of(2);
+        let pairs = (u32::from(ports.1) + 1).saturating_sub(first) / 2;
+        let shards = u32::from(shards.max(1));
+        (0..shards)
+            .map(|shard| Self {
+                bind,
+                next: first + pairs * shard / shards * 2,
+                end: first + pairs * (shard + 1) / shards * 2,
+                bound: 0,
+                bound_max: pairs_max,
+                in_use_elsewhere: 0,
+            })
+            .collect()
+    }
+
+    /// Pairs in this slice that may be bound at most.
+    pub(crate) fn pairs_max(&self) -> usize {
+        (self.bound + (self.end.saturating_sub(self.next) / 2) as usize).min(self.bound_max)
+    }
+
+    /// Whether no further pair can be bound.
+    pub(crate) fn exhausted(&self) -> bool {
+        self.next >= self.end || self.bound >= self.bound_max
+    }
+
+    /// Pairs bound so far.
+    pub(crate) fn bound(&self) -> usize {
+        self.bound
+    }
+
+    /// Pairs skipped because another program holds one of their ports.
+    pub(crate) fn in_use_elsewhere(&self) -> usize {
+        self.in_use_elsewhere
+    }
+
+    /// Bind the next pair whose two ports are free, trying at most `tries`. `None`: not this time,
+    /// or [`Self::exhausted`].
+    pub(crate) fn bind_next(&mut self, tries: usize) -> io::Result<Option<BoundPair>> {
+        for _ in 0..tries {
+            if self.exhausted() {
+                return Ok(None);
+            }
+            let Ok(port) = u16::try_from(self.next) else {
+                return Ok(None);
+            };
+            match self.bind_pair(port) {
+                Ok(pair) => {
+                    self.next += 2;
+                    self.bound += 1;
+                    return Ok(Some(pair));
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {
+                    self.next += 2;
+                    self.in_use_elsewhere += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Bind no more: the system has refused for a reason that another port will not cure.
+    pub(crate) fn give_up(&mut self) {
+        self.bound_max = self.bound;
+    }
+
+    fn bind_pair(&self, port: u16) -> io::Result<BoundPair> {
+        let rtp = udp(SocketAddr::new(self.bind, port), false)?;
+        let rtcp = udp(SocketAddr::new(self.bind, port | 1), false)?;
+        Ok(BoundPair {
+            port,
+            rtp: rtp.into(),
+            rtcp: rtcp.into(),
+        })
+    }
+}
+
+/// Why the first media ports could not be bound.
+pub(crate) fn media_advice(error: &io::Error) -> &'static str {
+    bind_advice(error)
+}
+
+/// Raise the limit on open descriptors as far as we may, towards what `pairs` media pairs need.
+/// Returns how many pairs it allows.
+pub(crate) fn allow_descriptors(pairs: usize) -> usize {
+    let wanted = (pairs as u64)
+        .saturating_mul(2)
+        .saturating_add(DESCRIPTORS_RESERVED);
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a live rlimit to write to.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return pairs;
+    }
+    if limit.rlim_cur < wanted {
+        let raised = libc::rlimit {
+            rlim_cur: wanted,
+            rlim_max: limit.rlim_max.max(wanted),
+        };
+        let hard = libc::rlimit {
+            rlim_cur: limit.rlim_max.min(wanted),
+            rlim_max: limit.rlim_max,
+        };
+        // SAFETY: both are live rlimits to read from. The first succeeds only with
+        // CAP_SYS_RESOURCE, unless the hard limit suffices; the second always.
+        let granted = unsafe {
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
+                raised.rlim_cur
+            } else if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const hard) == 0 {
+                hard.rlim_cur
+            } else {
+                limit.rlim_cur
+            }
+        };
+        limit.rlim_cur = granted;
+    }
+    let allowed = limit.rlim_cur.saturating_sub(DESCRIPTORS_RESERVED) / 2;
+    pairs.min(usize::try_from(allowed).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slices(ports: (u16, u16), shards: u8) -> Vec<(u32, u32)> {
+        MediaPorts::split(IpAddr::from([127, 0, 0, 1]), ports, shards, usize::MAX)
+            .into_iter()
+            .map(|slice| (slice.next, slice.end))
+            .collect()
+    }
+
+    #[test]
+    fn slices_are_even_disjoint_and_cover_the_range() {
+        assert_eq!(slices((20000, 20007), 2), [(20000, 20004), (20004, 20008)]);
+        assert_eq!(slices((20000, 20005), 2), [(20000, 20002), (20002, 20006)]);
+        assert_eq!(
+            slices((20001, 20006), 1),
+            [(20002, 20006)],
+            "odd ends hold no pair"
+        );
+        assert_eq!(
+            slices((65534, 65535), 1),
+            [(65534, 65536)],
+            "the last pair of all"
+        );
+        assert_eq!(
+            slices((20000, 20001), 3),
+            [(20000, 20000), (20000, 20000), (20000, 20002)]
+        );
+    }
+}
