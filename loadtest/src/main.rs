@@ -1,3 +1,138 @@
 //! Load test of sbcd.
+//!
+//! `loadtest SCENARIO` starts its own `sbcd` (or takes a running one with `--target`), places
+//! calls through it with real SIPp on both sides, sends RTP through it from its own source and
+//! sink, and reports what came out, what it cost and what was left over. The exit status is 1
+//! when a gate fails and 2 when the test could not be run.
+// A load generator owns sockets, clocks and threads: what the rule keeps out of the core is
+// its whole business.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
-fn main() {}
+mod admin;
+mod bare_relay;
+mod bench;
+mod bencode;
+mod calls;
+mod measure;
+mod media;
+mod report;
+mod ring;
+mod rtp;
+mod rtpengine;
+mod sbcd;
+mod scenarios;
+mod sipp;
+
+use bench::{Bench, Options};
+use clap::{Parser, Subcommand};
+use report::Report;
+use std::process::ExitCode;
+
+/// Why a test could not be run.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// A system call failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A program is not installed.
+    #[error("{program} is not installed: {remedy}")]
+    Missing {
+        /// Its name.
+        program: &'static str,
+        /// How to get it.
+        remedy: &'static str,
+    },
+    /// A process we need did not start or ended early.
+    #[error("{0}")]
+    Process(String),
+    /// The admin socket's answer.
+    #[error("admin socket: {0}")]
+    Admin(String),
+    /// The test makes no sense with these options, or its set-up failed.
+    #[error("{0}")]
+    Setup(String),
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// Load test of sbcd with real SIPp on both sides and an RTP source and sink.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+#[derive(Debug, Subcommand)]
+enum Scenario {
+    /// Calls at a steady rate.
+    Calls(scenarios::calls::Calls),
+    /// Simultaneous calls with RTP both ways.
+    Media(scenarios::media::Media),
+    /// More calls than a rate limit and a channel limit allow.
+    Limits(scenarios::limits::Limits),
+    /// Calls for minutes: does memory stay flat?
+    Soak(scenarios::soak::Soak),
+    /// More and more calls a second until something gives.
+    Max(scenarios::max::Max),
+    /// Many calls held at once: memory per call.
+    Hold(scenarios::hold::Hold),
+    /// Good calls while hostile datagrams pour in.
+    Hostile(scenarios::hostile::Hostile),
+    /// Twenty seconds of everything, judged on correctness alone.
+    Smoke(scenarios::smoke::Smoke),
+    /// The yardstick itself, as a process (used by `media --against bare`).
+    BareRelay(bare_relay::BareRelay),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("loadtest: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether every gate held.
+fn run(cli: &Cli) -> Result<bool> {
+    if let Scenario::BareRelay(relay) = &cli.scenario {
+        bare_relay::run(relay)?;
+        return Ok(true);
+    }
+    measure::raise_open_files();
+    let bench = Bench::new(cli.options.clone())?;
+    let report = match &cli.scenario {
+        Scenario::Calls(scenario) => scenario.run(&bench),
+        Scenario::Media(scenario) => scenario.run(&bench),
+        Scenario::Limits(scenario) => scenario.run(&bench),
+        Scenario::Soak(scenario) => scenario.run(&bench),
+        Scenario::Max(scenario) => scenario.run(&bench),
+        Scenario::Hold(scenario) => scenario.run(&bench),
+        Scenario::Hostile(scenario) => scenario.run(&bench),
+        Scenario::Smoke(scenario) => scenario.run(&bench),
+        Scenario::BareRelay(_) => Ok(Report::new("bare-relay")),
+    };
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => {
+            bench.keep();
+            return Err(error);
+        }
+    };
+    report.show(&cli.options)?;
+    if !report.passed() {
+        bench.keep();
+    }
+    Ok(report.passed())
+}

@@ -1,0 +1,10 @@
+//! The scenarios, one per file.
+
+pub(crate) mod calls;
+pub(crate) mod hold;
+pub(crate) mod hostile;
+pub(crate) mod limits;
+pub(crate) mod max;
+pub(crate) mod media;
+pub(crate) mod smoke;
+pub(crate) mod soak;

@@ -1,0 +1,54 @@
+//! A short round of everything, for continuous integration: judged on correctness, never on
+//! time.
+
+use super::{calls::Calls, hostile::Hostile, limits::Limits, media::Media};
+use crate::{Result, bench::Bench, report::Report};
+
+/// Options of `smoke`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Smoke {}
+
+impl Smoke {
+    /// Run every scenario that judges correctness, small, with a daemon each.
+    pub(crate) fn run(&self, bench: &Bench) -> Result<Report> {
+        let mut report = Report::new("smoke");
+        let calls = Calls {
+            cps: 100,
+            calls: 300,
+            hold_ms: 300,
+            balance_percent: 100.0,
+            coarse: false,
+        };
+        report.absorb(calls.run(bench)?);
+        let media = Media {
+            calls: 20,
+            seconds: 2,
+            windows: 1,
+            against: Vec::new(),
+            without_sbcd: false,
+            setup_cps: 50,
+            tick_us: 200,
+            added_p50_us: None,
+            ratio_bare: None,
+            ratio_rtpengine: None,
+        };
+        report.absorb(media.run(bench)?);
+        let limits = Limits {
+            cps: 25,
+            burst: 5,
+            offer_cps: 100,
+            seconds: 4,
+            channels: 20,
+            offer_channels: 100,
+        };
+        report.absorb(limits.run(bench)?);
+        let hostile = Hostile {
+            cps: 50,
+            seconds: 3,
+            pps: 1000,
+            seed: 1,
+        };
+        report.absorb(hostile.run(bench)?);
+        Ok(report)
+    }
+}

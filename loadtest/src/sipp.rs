@@ -1,0 +1,404 @@
+//! SIPp as a child process: its command line, its statistics, its message log.
+
+use crate::{
+    Error, Result, measure,
+    sbcd::{ended_within, on_cpus},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+/// Scenario files, built in so that they work from any directory.
+const SCENARIOS: [(&str, &str); 7] = [
+    ("uac", include_str!("../sipp/uac.xml")),
+    ("uas", include_str!("../sipp/uas.xml")),
+    ("uac_media", include_str!("../sipp/uac_media.xml")),
+    ("uas_media", include_str!("../sipp/uas_media.xml")),
+    ("uac_limits", include_str!("../sipp/uac_limits.xml")),
+    ("uac_no_sdp", include_str!("../sipp/uac_no_sdp.xml")),
+    ("uas_no_sdp", include_str!("../sipp/uas_no_sdp.xml")),
+];
+
+/// Calls for a UAC to place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offer {
+    /// Where the INVITEs go.
+    pub(crate) to: SocketAddr,
+    /// Calls a second.
+    pub(crate) cps: u32,
+    /// Calls in all.
+    pub(crate) calls: u32,
+    /// Milliseconds from answer to BYE.
+    pub(crate) hold_ms: u64,
+}
+
+/// How to run SIPp.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    /// Name of a scenario, and of the files it leaves.
+    pub(crate) scenario: &'static str,
+    /// What tells this run's files from others of the same scenario.
+    pub(crate) label: String,
+    /// Its SIP address.
+    pub(crate) local: SocketAddr,
+    /// Calls to place; `None`: answer calls.
+    pub(crate) offer: Option<Offer>,
+    /// Lines of the injection file (one per call: address, port).
+    pub(crate) inject: Vec<SocketAddr>,
+    /// Log every message with microseconds.
+    pub(crate) message_log: bool,
+    /// The core to run on.
+    pub(crate) cpus: Vec<usize>,
+    /// End after this time whatever happens.
+    pub(crate) timeout: Duration,
+    /// A UDP port on `local`'s address that SIPp opens for itself, and three after it.
+    pub(crate) side_port: u16,
+}
+
+/// A running SIPp. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Sipp {
+    child: Child,
+    name: String,
+    statistics: PathBuf,
+    errors: PathBuf,
+    messages: PathBuf,
+    log: PathBuf,
+    response_times: PathBuf,
+}
+
+/// SIPp's own cumulative counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Statistics {
+    /// Calls placed or taken.
+    pub(crate) created: u64,
+    /// Calls in progress.
+    pub(crate) current: u64,
+    /// Scenario finished.
+    pub(crate) successful: u64,
+    /// Scenario not finished.
+    pub(crate) failed: u64,
+    /// Messages sent again.
+    pub(crate) retransmissions: u64,
+}
+
+/// A line of the message log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LoggedMessage<'a> {
+    /// Nanoseconds of the wall clock.
+    pub(crate) at_ns: u64,
+    /// Whether SIPp sent it.
+    pub(crate) sent: bool,
+    /// Call-ID.
+    pub(crate) call_id: &'a str,
+    /// CSeq value, as in `1 INVITE`.
+    pub(crate) cseq: &'a str,
+    /// Request or status line.
+    pub(crate) start: &'a str,
+}
+
+impl Sipp {
+    /// Write the scenario into `dir` and start SIPp there.
+    pub(crate) fn start(spec: &Spec, dir: &Path) -> Result<Self> {
+        let name = format!("{}{}", spec.scenario, spec.label);
+        let file = |ending: &str| dir.join(format!("{name}{ending}"));
+        let write = |path: &Path, text: &str| {
+            fs::write(path, text).map_err(|source| Error::Io {
+                what: format!("writing {}", path.display()),
+                source,
+            })
+        };
+        let xml = SCENARIOS
+            .iter()
+            .find(|(name, _)| *name == spec.scenario)
+            .map_or("", |(_, xml)| *xml);
+        write(&file(".xml"), xml)?;
+        let mut command = Command::new("sipp");
+        command.current_dir(dir).env("TERM", "xterm");
+        command.arg("-sf").arg(file(".xml"));
+        command.args([
+            "-i",
+            &spec.local.ip().to_string(),
+            "-bind_local",
+            "-p",
+            &spec.local.port().to_string(),
+        ]);
+        command.args([
+            "-mi",
+            &spec.local.ip().to_string(),
+            "-mp",
+            &spec.side_port.to_string(),
+        ]);
+        command.args([
+            "-ci",
+            &spec.local.ip().to_string(),
+            "-cp",
+            &(spec.side_port + 3).to_string(),
+        ]);
+        command.args([
+            "-nostdin",
+            "-buff_size",
+            "4000000",
+            "-f",
+            "3600",
+            "-max_recv_loops",
+            "100",
+            "-deadcall_wait",
+            "1000",
+        ]);
+        command
+            .arg("-trace_stat")
+            .arg("-stf")
+            .arg(file(".csv"))
+            .args(["-fd", "1"]);
+        command.arg("-trace_err").arg("-error_file").arg(file(".err"));
+        command.args(["-timeout", &format!("{}s", spec.timeout.as_secs().max(1))]);
+        if !spec.inject.is_empty() {
+            let lines = spec.inject.iter().fold("SEQUENTIAL\n".to_owned(), |text, at| {
+                text + &format!("{};{};\n", at.ip(), at.port())
+            });
+            write(&file(".inject"), &lines)?;
+            command
+                .arg("-inf")
+                .arg(file(".inject"))
+                .arg("-trace_logs")
+                .arg("-log_file")
+                .arg(file(".log"));
+        }
+        if spec.message_log {
+            command
+                .arg("-trace_shortmsg")
+                .arg("-shortmessage_file")
+                .arg(file(".messages"));
+        }
+        if let Some(offer) = &spec.offer {
+            command.args([
+                "-r",
+                &offer.cps.to_string(),
+                "-m",
+                &offer.calls.to_string(),
+                "-l",
+                &offer.calls.to_string(),
+            ]);
+            command.args(["-d", &offer.hold_ms.to_string(), "-timer_resol", "2"]);
+            if !spec.message_log {
+                command.args(["-trace_rtt", "-rtt_freq", "1000"]);
+            }
+            command.arg(offer.to.to_string());
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        on_cpus(&mut command, &spec.cpus);
+        let child = command.spawn().map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::Missing {
+                program: "sipp",
+                remedy: "apt install sip-tester",
+            },
+            _ => Error::Io {
+                what: "starting sipp".into(),
+                source,
+            },
+        })?;
+        let response_times = dir.join(format!("{name}_{}_rtt.csv", child.id()));
+        let mut sipp = Self {
+            child,
+            statistics: file(".csv"),
+            errors: file(".err"),
+            messages: file(".messages"),
+            log: file(".log"),
+            name,
+            response_times,
+        };
+        sipp.wait_started()?;
+        Ok(sipp)
+    }
+
+    /// It has bound its socket when it has written its first statistics.
+    fn wait_started(&mut self) -> Result<()> {
+        for _ in 0..500 {
+            if self.statistics().is_some() {
+                return Ok(());
+            }
+            if !self.is_running() {
+                return Err(Error::Process(format!(
+                    "{} ended at once: {}",
+                    self.name,
+                    self.errors()
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err(Error::Process(format!(
+            "{} does not start: {}",
+            self.name,
+            self.errors()
+        )))
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The last line of its statistics.
+    pub(crate) fn statistics(&self) -> Option<Statistics> {
+        let text = fs::read_to_string(&self.statistics).ok()?;
+        // A line counts once it is complete.
+        let text = &text[..text.rfind('\n')?];
+        let mut lines = text.lines();
+        let names = lines.next()?;
+        let values: Vec<&str> = lines.last()?.split(';').collect();
+        let field = |wanted: &str| {
+            let at = names.split(';').position(|name| name == wanted)?;
+            values.get(at)?.parse().ok()
+        };
+        Some(Statistics {
+            created: field("TotalCallCreated")?,
+            current: field("CurrentCall")?,
+            successful: field("SuccessfulCall(C)")?,
+            failed: field("FailedCall(C)")?,
+            retransmissions: field("Retransmissions(C)")?,
+        })
+    }
+
+    /// What went wrong first, for a message.
+    pub(crate) fn errors(&self) -> String {
+        let text = fs::read_to_string(&self.errors).unwrap_or_default();
+        text.lines().take(12).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Lines of the message log so far.
+    pub(crate) fn message_log(&self) -> String {
+        fs::read_to_string(&self.messages).unwrap_or_default()
+    }
+
+    /// Lines that the scenario's `<log>` actions wrote so far.
+    pub(crate) fn action_log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Milliseconds from INVITE to 200 of every call, as SIPp's own clock (a tick of its event
+    /// loop) has it; only without message log.
+    pub(crate) fn response_times_ms(&self) -> Vec<f64> {
+        let text = fs::read_to_string(&self.response_times).unwrap_or_default();
+        text.lines()
+            .skip(1)
+            .filter_map(|line| line.split(';').nth(1)?.parse().ok())
+            .collect()
+    }
+
+    /// No more calls; wait for those that run to end, then for the process.
+    pub(crate) fn finish(&mut self, patience: Duration) {
+        if !self.is_running() {
+            return;
+        }
+        measure::signal(self.child.id(), libc::SIGUSR1);
+        if ended_within(&mut self.child, patience) {
+            return;
+        }
+        measure::signal(self.child.id(), libc::SIGTERM);
+        if ended_within(&mut self.child, Duration::from_secs(1)) {
+            return;
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Sipp {
+    fn drop(&mut self) {
+        if self.is_running() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// The messages in a log.
+pub(crate) fn messages(log: &str) -> impl Iterator<Item = LoggedMessage<'_>> {
+    log.lines().filter_map(|line| {
+        let mut fields = line.split('\t').skip(2);
+        let (seconds, micros) = fields.next()?.split_once('.')?;
+        Some(LoggedMessage {
+            at_ns: seconds.parse::<u64>().ok()? * 1_000_000_000 + micros.parse::<u64>().ok()? * 1000,
+            sent: fields.next()? == "S",
+            call_id: fields.next()?,
+            cseq: fields.next()?.strip_prefix("CSeq:")?,
+            start: fields.next()?,
+        })
+    })
+}
+
+/// Nanoseconds from the first INVITE to the 200 of every answered call, from a UAC's log.
+pub(crate) fn setup_times_ns(log: &str) -> Vec<u64> {
+    let mut sent = HashMap::new();
+    let mut times = Vec::new();
+    for message in messages(log).filter(|message| message.cseq.ends_with("INVITE")) {
+        if message.sent && message.start.starts_with("INVITE") {
+            sent.entry(message.call_id).or_insert(message.at_ns);
+        } else if message.start.starts_with("SIP/2.0 200")
+            && let Some(at_ns) = sent.remove(message.call_id)
+        {
+            times.push(message.at_ns.saturating_sub(at_ns));
+        }
+    }
+    times
+}
+
+/// Times of the first INVITE of every call, in order, from either side's log.
+pub(crate) fn invite_times_ns(log: &str) -> Vec<u64> {
+    let mut seen = HashSet::new();
+    messages(log)
+        .filter(|message| message.start.starts_with("INVITE") && seen.insert(message.call_id))
+        .map(|message| message.at_ns)
+        .collect()
+}
+
+/// Whether SIPp is installed: asked before anything is started.
+pub(crate) fn check() -> Result<()> {
+    match Command::new("sipp")
+        .arg("-v")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+    {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::Missing {
+            program: "sipp",
+            remedy: "apt install sip-tester",
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "\
+2026-11-21\t07:54:08.223367\t100.223367\tS\t1-7@h\tCSeq:1 INVITE\tINVITE sip:x SIP/2.0
+2026-11-21\t07:54:08.223367\t100.723367\tS\t1-7@h\tCSeq:1 INVITE\tINVITE sip:x SIP/2.0
+2026-11-21\t07:54:08.224593\t100.724593\tR\t1-7@h\tCSeq:1 INVITE\tSIP/2.0 180 Ringing
+2026-11-21\t07:54:08.225835\t100.725367\tR\t1-7@h\tCSeq:1 INVITE\tSIP/2.0 200 OK
+2026-11-21\t07:54:08.225835\t100.825367\tR\t1-7@h\tCSeq:1 INVITE\tSIP/2.0 200 OK
+2026-11-21\t07:54:08.225835\t101.000001\tR\t1-7@h\tCSeq:2 BYE\tSIP/2.0 200 OK
+2026-11-21\t07:54:08.225835\t102.000001\tS\t2-7@h\tCSeq:1 INVITE\tINVITE sip:x SIP/2.0
+cut off";
+
+    #[test]
+    fn set_up_is_counted_from_the_first_invite_to_the_first_200() {
+        assert_eq!(setup_times_ns(LOG), [502_000_000]);
+    }
+
+    #[test]
+    fn a_retransmitted_invite_is_one_call() {
+        assert_eq!(invite_times_ns(LOG), [100_223_367_000, 102_000_001_000]);
+    }
+}
