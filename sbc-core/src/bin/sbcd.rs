@@ -1,3 +1,191 @@
 //! The daemon.
 
-fn main() {}
+use clap::Parser;
+use sbc_core::{
+    config::{self, Backend, Config, ShardCount},
+    driver::{
+        backend::BackendKind,
+        daemon::{self, End},
+        launch::{self, Launched, Settings},
+        log,
+    },
+    snapshot::Snapshot,
+};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+/// Session Border Controller between SIP trunks.
+///
+/// Without --config it runs an embedded configuration that works on one machine without any file.
+#[derive(Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Options {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check the configuration, say what is wrong with it, and exit.
+    #[arg(long)]
+    check: bool,
+    /// Print the embedded configuration, as a start for your own, and exit.
+    #[arg(long, conflicts_with = "config")]
+    print_default_config: bool,
+}
+
+const EXIT_CODES: &str = "\
+Signals: SIGTERM or SIGINT refuses new calls and exits when the others have ended, or after
+drain.timeout_s; a second one ends all calls with BYE to both sides and exits.
+
+Exit codes:
+  0  ended by a signal, or the check found nothing wrong
+  1  failed while running
+  2  wrong usage or configuration
+  3  could not start: a port in use, a missing permission, a limit of the system";
+
+/// Exit codes; `docs/CONFIG.md` and `--help` list them.
+enum Failure {
+    Running(String),
+    Configuration(String),
+    Starting(String),
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let (text, code) = match failure {
+                Failure::Running(text) => (text, 1),
+                Failure::Configuration(text) => (text, 2),
+                Failure::Starting(text) => (text, 3),
+            };
+            eprintln!("sbcd: {text}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), Failure> {
+    if options.print_default_config {
+        return print(config::DEFAULT_TOML);
+    }
+    let config = match &options.config {
+        Some(path) => config::load(path).map_err(configuration)?,
+        None => config::default_config(),
+    };
+    let (snapshot, admission) = config.compile().map_err(configuration)?;
+    if options.check {
+        return print("the configuration is valid\n");
+    }
+
+    log::start(config.log.level.as_str());
+    let settings = Settings {
+        snapshot: Arc::new(snapshot),
+        admission: Arc::new(admission),
+        shards: match config.shards.count {
+            ShardCount::Auto => None,
+            ShardCount::Fixed(count) => Some(count),
+        },
+        pin: config.shards.pin,
+        cpus: config
+            .shards
+            .cpus
+            .as_ref()
+            .map(|cpus| cpus.iter().copied().map(usize::from).collect()),
+        backend: match config.shards.backend {
+            Backend::Auto => None,
+            Backend::IoUring => Some(BackendKind::IoUring),
+            Backend::Syscall => Some(BackendKind::Syscall),
+        },
+        gather: Duration::from_micros(config.shards.coalesce_us.into()),
+        seed: None,
+    };
+    let launched = launch::launch(&settings).map_err(starting)?;
+    print(&greeting(&config, &settings.snapshot, &launched))?;
+
+    let drain_max = Duration::from_secs(config.drain.timeout_s.into());
+    let Settings {
+        snapshot, admission, ..
+    } = settings;
+    match daemon::run(launched, snapshot, admission, drain_max, |_daemon| {
+        std::future::pending()
+    }) {
+        Ok(End::Asked) => Ok(()),
+        Ok(End::ShardFailed(shard)) => Err(Failure::Running(format!(
+            "the thread of shard {} ended; see the log above",
+            shard.0
+        ))),
+        Err(error) => Err(Failure::Running(error.to_string())),
+    }
+}
+
+/// What runs, where it listens, and what to try next.
+fn greeting(config: &Config, snapshot: &Snapshot, launched: &Launched) -> String {
+    use std::fmt::Write as _;
+    let mut text = format!("sbcd {}\n", env!("CARGO_PKG_VERSION"));
+    let mut line = |name: &str, value: &dyn Display| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {name:<9} {value}");
+    };
+    for listener in &snapshot.listeners {
+        let mut value = format!("UDP {} ({})", listener.bind, listener.name);
+        if listener.advertised != listener.bind {
+            let _ = write!(value, ", advertised as {}", listener.advertised);
+        }
+        line("SIP", &value);
+    }
+    let media = &snapshot.media;
+    let mut value = format!(
+        "UDP {} ports {}-{}: {} calls at a time",
+        media.bind,
+        media.ports.0,
+        media.ports.1,
+        launched.media_pairs_max / 2
+    );
+    if launched.media_pairs_max < launched.media_pairs_configured {
+        let _ = write!(
+            value,
+            " (the limit on open files allows no more of {}; raise LimitNOFILE or `ulimit -n`)",
+            launched.media_pairs_configured / 2
+        );
+    }
+    line("media", &value);
+    line("shards", &launched.shards());
+    line(
+        "I/O",
+        &format_args!("{}: {}", launched.backend.kind.name(), launched.backend.why),
+    );
+    for trunk in &snapshot.trunks {
+        let route = trunk.route.and_then(|to| snapshot.trunks.get(usize::from(to.0)));
+        let route = route.map_or("refused: it has no route".to_owned(), |to| {
+            format!("go to {}", to.name)
+        });
+        line(
+            "trunk",
+            &format_args!("{} ({}): its calls {route}", trunk.name, trunk.target),
+        );
+    }
+    let _ = config;
+    text
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read our output has read enough of it.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Running(error.to_string())),
+        _ => Ok(()),
+    }
+}
+
+fn configuration(error: impl Display) -> Failure {
+    Failure::Configuration(error.to_string())
+}
+
+fn starting(error: impl Display) -> Failure {
+    Failure::Starting(error.to_string())
+}

@@ -109,10 +109,14 @@ impl Shards {
         Ok(replies)
     }
 
-    /// What all shards hold, summed.
+    /// What all shards whose threads still run hold, summed.
     pub async fn gauges(&self) -> Result<Gauges, RequestError> {
         let mut sum = Gauges::default();
-        for reply in self.broadcast(Command::Stats).await? {
+        for shard in 0..self.count() {
+            let reply = match self.request(ShardId(shard), Command::Stats).await {
+                Err(RequestError::Ended) => continue,
+                reply => reply?,
+            };
             if let Reply::Stats(_, gauges) = reply {
                 sum.calls += gauges.calls;
                 sum.media_pairs += gauges.media_pairs;
@@ -132,8 +136,10 @@ impl Shards {
         u8::try_from(index).ok().map(ShardId)
     }
 
-    /// Deliver answers and write down events, until the thread of a shard ends: which one.
-    pub(crate) async fn run(self) -> io::Result<ShardId> {
+    /// Deliver answers and write down events, for as long as the runtime lives. `failed` is told
+    /// when the thread of a shard ends.
+    pub(crate) async fn run(self, failed: oneshot::Sender<ShardId>) -> io::Result<()> {
+        let mut failed = Some(failed);
         let waker = Arc::clone(&self.0.links.borrow().waker);
         // SAFETY: `AsyncFd` owns this duplicate, which stays open and unchanged until it is dropped.
         let event = unsafe { AsyncFd::register_with_interest(waker.duplicate()?, Interest::READABLE)? };
@@ -144,10 +150,13 @@ impl Shards {
             }
             waker.about_to_sleep();
             let has_news = self.0.links.borrow().shards.iter().any(|link| link.has_news());
+            if let Some(shard) = self.first_ended()
+                && let Some(failed) = failed.take()
+            {
+                // Nobody listens any more when the daemon ends for another reason.
+                let _ = failed.send(shard);
+            }
             if !has_news {
-                if let Some(shard) = self.first_ended() {
-                    return Ok(shard);
-                }
                 event.readable().await?.clear_ready();
             }
             waker.awake();

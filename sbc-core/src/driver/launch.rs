@@ -28,6 +28,8 @@ pub struct Settings {
     pub shards: Option<u8>,
     /// Pin each shard thread to a CPU of its own.
     pub pin: bool,
+    /// CPUs to pin to; `None`: all that we may run on.
+    pub cpus: Option<Vec<usize>>,
     /// The I/O backend; `None`: io_uring where it works.
     pub backend: Option<BackendKind>,
     /// Longest time to gather packets before waking up; zero: never.
@@ -85,7 +87,7 @@ pub enum LaunchError {
 
 /// Open the sockets, start the shard threads and wait until all of them serve.
 pub fn launch(settings: &Settings) -> Result<Launched, LaunchError> {
-    let cpus = allowed_cpus();
+    let cpus = settings.cpus.clone().unwrap_or_else(allowed_cpus);
     let shards = settings
         .shards
         .unwrap_or_else(|| u8::try_from(cpus.len()).unwrap_or(u8::MAX))

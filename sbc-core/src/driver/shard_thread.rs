@@ -287,7 +287,10 @@ impl<B: Backend> ShardThread<B> {
                     };
                     match sockets::connect(fd, peer) {
                         Ok(()) => self.shard.relay.connected(socket, peer),
-                        Err(_) => self.backend.counters().media_connect_errors += 1,
+                        Err(_) => {
+                            self.shard.relay.connect_failed(socket);
+                            self.backend.counters().media_connect_errors += 1;
+                        }
                     }
                 }
                 SocketAction::Disconnect { socket } => {

@@ -1,0 +1,210 @@
+//! The life of the daemon on the control thread: ready, serving, draining, ended.
+//!
+//! The thread runs `tokio_uring`, or a plain tokio runtime where io_uring is refused. It only
+//! waits for signals, admin clients and shards; no call depends on it.
+
+use super::{
+    control::{Daemon, Shards},
+    launch::Launched,
+    notify::notify,
+};
+use crate::{
+    admission::Admission,
+    shard::{Command, Gauges, ShardId},
+    snapshot::Snapshot,
+};
+use std::{future::Future, io, rc::Rc, sync::Arc, time::Duration};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+    task::LocalSet,
+    time::{Instant, sleep, timeout},
+};
+
+/// How long calls that were told to end may take to say so to both sides.
+const HANGUP_MAX: Duration = Duration::from_secs(2);
+/// How often a draining daemon looks whether calls are left.
+const DRAIN_POLL: Duration = Duration::from_millis(100);
+/// How often a draining daemon says how many calls are left.
+const DRAIN_REPORT: Duration = Duration::from_secs(10);
+
+/// How the daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Asked to by a signal. All calls had ended, or were ended with BYE.
+    Asked,
+    /// The thread of a shard ended; the calls of the others were ended with BYE.
+    ShardFailed(ShardId),
+}
+
+/// Serve until a signal ends it. `serve` starts what runs beside (the admin server); `drain_max` is
+/// how long calls may go on after the first signal.
+///
+/// The first SIGTERM or SIGINT refuses new calls and waits for the others to end; the second,
+/// or `drain_max`, ends them with BYE to both sides.
+pub fn run<F>(
+    launched: Launched,
+    snapshot: Arc<Snapshot>,
+    admission: Arc<Admission>,
+    drain_max: Duration,
+    serve: impl FnOnce(Rc<Daemon>) -> F,
+) -> io::Result<End>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let clock = launched.clock;
+    let backend = launched.backend.clone();
+    let media_pairs_max = launched.media_pairs_max;
+    let (links, threads) = launched.into_parts();
+    let life = async move {
+        let shards = Shards::new(links);
+        let daemon = Rc::new(Daemon {
+            shards: shards.clone(),
+            snapshot,
+            admission,
+            clock,
+            backend,
+            media_pairs_max,
+        });
+        live(shards, serve(daemon), drain_max).await
+    };
+    let end = block_on(life)?;
+    // The links are gone with the runtime, which ends the shard threads.
+    let clean = threads.join();
+    match end {
+        Ok(End::Asked) if !clean => Err(io::Error::other("a shard thread panicked while ending")),
+        end => end,
+    }
+}
+
+/// Run on tokio-uring, or on tokio alone where io_uring is refused.
+fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
+    match tokio_uring::Runtime::new(&tokio_uring::builder()) {
+        Ok(runtime) => Ok(runtime.block_on(future)),
+        Err(_) => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            Ok(LocalSet::new().block_on(&runtime, future))
+        }
+    }
+}
+
+async fn live(
+    shards: Shards,
+    serve: impl Future<Output = ()> + 'static,
+    drain_max: Duration,
+) -> io::Result<End> {
+    let mut signals = Signals::new()?;
+    let (failed, mut failure) = oneshot::channel();
+    let pump = tokio::task::spawn_local(shards.clone().run(failed));
+    let server = tokio::task::spawn_local(serve);
+    notify("READY=1");
+    let end = tokio::select! {
+        () = signals.end() => {
+            notify("STOPPING=1");
+            drain(&shards, &mut signals, drain_max).await;
+            Ok(End::Asked)
+        }
+        failed = &mut failure => {
+            notify("STOPPING=1");
+            // The sender is gone only if the pump could not start: then nothing can be asked.
+            let shard = failed.map_err(io::Error::other)?;
+            tracing::error!("the thread of shard {} has ended; ending the calls of the others", shard.0);
+            hang_up(&shards).await;
+            Ok(End::ShardFailed(shard))
+        }
+    };
+    server.abort();
+    pump.abort();
+    // Their clones of `shards` must be gone before the shard threads can be joined.
+    let _ = server.await;
+    let _ = pump.await;
+    end
+}
+
+async fn drain(shards: &Shards, signals: &mut Signals, drain_max: Duration) {
+    let _ = shards.broadcast(Command::Drain(true)).await;
+    let calls = shards.gauges().await.map_or(0, |gauges| gauges.calls);
+    if calls > 0 {
+        tracing::info!(
+            "draining: no new calls; {calls} may go on for {} s; a second signal ends them now",
+            drain_max.as_secs()
+        );
+        tokio::select! {
+            () = signals.end() => tracing::info!("second signal: ending all calls"),
+            drained = timeout(drain_max, drained(shards)) => if drained.is_err() {
+                tracing::info!("drain time is over: ending all calls");
+            },
+        }
+    }
+    hang_up(shards).await;
+}
+
+/// Wait until no call is left.
+async fn drained(shards: &Shards) {
+    let mut reported = Instant::now();
+    while let Ok(gauges) = shards.gauges().await
+        && gauges.calls > 0
+    {
+        if reported.elapsed() >= DRAIN_REPORT {
+            reported = Instant::now();
+            tracing::info!("draining: {} calls left", gauges.calls);
+        }
+        sleep(DRAIN_POLL).await;
+    }
+}
+
+/// End every call and wait, but not for long, until both sides have confirmed it.
+async fn hang_up(shards: &Shards) {
+    // Each on its own: one shard that has failed must not keep the others from their BYEs.
+    for shard in 0..shards.count() {
+        let _ = shards.request(ShardId(shard), Command::HangupAll).await;
+    }
+    let quiet = async {
+        while let Ok(Gauges {
+            calls, transactions, ..
+        }) = shards.gauges().await
+            && (calls > 0 || transactions > 0)
+        {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let _ = timeout(HANGUP_MAX, quiet).await;
+    match shards.gauges().await {
+        Ok(Gauges { calls: 0, .. }) => tracing::info!("all calls have ended"),
+        Ok(Gauges { calls, .. }) => tracing::warn!("{calls} calls were not confirmed to have ended"),
+        Err(error) => tracing::warn!("cannot tell whether all calls have ended: {error}"),
+    }
+}
+
+/// The signals that matter.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Wait for SIGTERM or SIGINT.
+    async fn end(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                // Without a handler it would end the process and leave calls behind.
+                _ = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP ignored: the configuration is read at start only");
+                }
+            }
+        }
+    }
+}
