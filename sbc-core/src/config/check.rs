@@ -4,7 +4,7 @@ use super::{
     options::{Config, Trunk},
     read::{nearest, printable},
 };
-use crate::trunk::HostMatch;
+use crate::trunk::{HostMatch, SourceTable, TrunkId};
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
@@ -59,7 +59,7 @@ fn shards(config: &Config, report: Report<'_>) {
         report(
             "shards.cpus",
             format!(
-                "{} cores are not enough for {count} shards (shards.count): list one core each",
+                "it has {} for {count} shards (shards.count): list one core for each",
                 cpus.len()
             ),
         );
@@ -194,16 +194,11 @@ fn trunks(config: &Config, report: Report<'_>) {
 }
 
 fn burst(path: &str, cps: u32, burst: Option<u32>, report: Report<'_>) {
-    match burst {
-        Some(_) if cps == 0 => report(
+    if burst.is_some() && cps == 0 {
+        report(
             path,
             "has no effect without cps: set cps, too, or remove it".into(),
-        ),
-        Some(0) => report(path, "0 would admit no call: the least is 1".into()),
-        Some(burst) if burst > 1_000_000 => {
-            report(path, format!("{burst} is out of range; allowed is 1 to 1000000"))
-        }
-        _ => {}
+        );
     }
 }
 
@@ -220,11 +215,12 @@ fn target(config: &Config, trunk: &Trunk, at: &str, report: Report<'_>) {
     if target.ip().is_unspecified() {
         report(&key, format!("{target} is no address to send to"));
     }
-    if let Some(own) = config
+    // A listener on 0.0.0.0 does not count: the usual target has the usual port, too.
+    let own = config
         .listeners
         .iter()
-        .find(|l| same_socket(l.address, target) || l.advertise == Some(target))
-    {
+        .find(|l| l.address == target || l.advertise == Some(target));
+    if let Some(own) = own {
         report(
             &key,
             format!(
@@ -260,11 +256,13 @@ fn target(config: &Config, trunk: &Trunk, at: &str, report: Report<'_>) {
     }
 }
 
-/// The same host at two trunks, or twice at one.
+/// The same host at two trunks, or twice at one; a target whose replies would be refused.
 fn sources(config: &Config, report: Report<'_>) {
     let mut seen: HashMap<HostMatch, usize> = HashMap::new();
-    for (n, trunk) in config.trunks.iter().enumerate() {
+    let mut hosts = Vec::new();
+    for (n, trunk) in config.trunks.iter().enumerate().take(TRUNKS_MAX) {
         for (h, host) in trunk.hosts.iter().enumerate() {
+            hosts.push((TrunkId(n as u16), *host));
             let Some(first) = seen.insert(*host, n) else {
                 continue;
             };
@@ -278,6 +276,33 @@ fn sources(config: &Config, report: Report<'_>) {
                 )
             };
             report(&format!("trunk[{n}].hosts[{h}]"), message);
+        }
+    }
+    let Ok(table) = SourceTable::build(&hosts) else {
+        return;
+    };
+    for (n, trunk) in config.trunks.iter().enumerate().take(TRUNKS_MAX) {
+        let Some(target) = trunk.target_address().filter(|t| !t.ip().is_unspecified()) else {
+            continue;
+        };
+        let key = format!(
+            "trunk[{n}].{}",
+            if trunk.target.is_some() { "target" } else { "hosts" }
+        );
+        match table.lookup(target) {
+            Some(TrunkId(owner)) if usize::from(owner) == n => {}
+            Some(TrunkId(owner)) => report(
+                &key,
+                format!(
+                    "replies from {target} would be taken for trunk \"{}\"'s, which lists that source: list \
+                     \"{target}\" in hosts here",
+                    printable(&config.trunks[usize::from(owner)].name)
+                ),
+            ),
+            None => report(
+                &key,
+                format!("replies from {target} would be refused: list it in hosts, too"),
+            ),
         }
     }
 }

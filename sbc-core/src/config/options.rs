@@ -197,7 +197,7 @@ sections! {
         cps: u32 = default(0) in 0..=1_000_000;
         /// Calls that may come at once before `cps` holds them back. In any second at most
         /// `burst` + `cps` calls are admitted.
-        burst: Option<u32> = described("as many as `cps`");
+        burst: Option<u32> = described("as many as `cps`") in 1..=1_000_000;
         /// Calls at the same time. 0: unlimited.
         channels: u32 = default(0) in 0..=10_000_000;
         /// Status of the answer to a call over any limit. `Retry-After` is sent along.
@@ -239,7 +239,7 @@ sections! {
         cps: u32 = default(0) in 0..=1_000_000;
         /// Calls that may come at once before `cps` holds them back. In any second at most
         /// `burst` + `cps` calls are admitted.
-        burst: Option<u32> = described("as many as `cps`");
+        burst: Option<u32> = described("as many as `cps`") in 1..=1_000_000;
         /// Calls at the same time. 0: unlimited.
         channels: u32 = default(0) in 0..=10_000_000;
     }

@@ -4,7 +4,10 @@
 //! in `options.rs`; their declaration is also what `docs/CONFIG.md` is generated from.
 
 use super::error::Problem;
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -70,6 +73,8 @@ pub(super) struct Reader<'a> {
     text: &'a str,
     problems: Vec<(usize, Problem)>,
     places: BTreeMap<String, usize>,
+    /// Keys that were meant by misspelled ones: nobody needs to hear that they are missing.
+    meant: BTreeSet<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -79,6 +84,7 @@ impl<'a> Reader<'a> {
             text,
             problems: Vec::new(),
             places: BTreeMap::new(),
+            meant: BTreeSet::new(),
         }
     }
 
@@ -116,10 +122,19 @@ impl<'a> Reader<'a> {
         let line = self.position(offset).0;
         // One mistake often upsets the parser several times; the first on a line tells the most.
         if self.problems.iter().all(|(_, p)| p.line != line) {
+            let found = error
+                .span()
+                .and_then(|span| self.text.get(span))
+                .unwrap_or_default();
+            let found = if found.is_empty() {
+                String::new()
+            } else {
+                format!(", at `{}`", printable(found))
+            };
             self.problem(
                 "",
                 offset,
-                format!("not valid TOML: {}", error.message().replace('\n', "; ")),
+                format!("not valid TOML: {}{found}", error.message().replace('\n', "; ")),
             );
         }
     }
@@ -151,17 +166,16 @@ impl<'a> Reader<'a> {
     /// Note keys of `table` that `keys` does not list, and missing ones that are required.
     pub(super) fn check_keys(&mut self, path: &str, table: &DeTable<'_>, span: &Range<usize>, keys: &[Key]) {
         self.places.entry(path.to_owned()).or_insert(span.start);
-        let mut meant = Vec::new();
-        for key in table.keys() {
+        for (key, value) in table {
             let name = key.get_ref().as_ref();
-            self.places.insert(join(path, name), key.span().start);
             if keys.iter().any(|k| k.name == name) {
+                self.places.insert(join(path, name), value.span().start);
                 continue;
             }
             let unused = keys.iter().map(|k| k.name).filter(|k| table.get(*k).is_none());
             let message = match nearest(name, unused) {
                 Some(near) => {
-                    meant.push(near);
+                    self.meant.insert(join(path, near));
                     format!("unknown key; did you mean \"{near}\"?")
                 }
                 None => {
@@ -172,7 +186,10 @@ impl<'a> Reader<'a> {
             self.problem(&join(path, &printable(name)), key.span().start, message);
         }
         for key in keys.iter().filter(|k| matches!(k.absent, Absent::Required)) {
-            if table.get(key.name).is_none() && !meant.contains(&key.name) {
+            if table.get(key.name).is_none()
+                && !self.meant.contains(path)
+                && !self.meant.contains(&join(path, key.name))
+            {
                 let what = match &key.shape {
                     Shape::Plain(what) => what.clone(),
                     Shape::Table(..) => "a table".to_owned(),

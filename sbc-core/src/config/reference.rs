@@ -32,7 +32,7 @@ are errors, all reported at once:
 
 ```text
 sbc.toml:12:1: trunk.hots: unknown key; did you mean \"hosts\"?
-sbc.toml:31:8: route.to: no trunk is named \"plattform\"; did you mean \"platform\"?
+sbc.toml:31:6: route.to: no trunk is named \"plattform\"; did you mean \"platform\"?
 ```
 
 Numbers have their unit in the name of the key: `_us` microseconds, `_ms` milliseconds, `_s` seconds.
@@ -51,7 +51,12 @@ fn section(out: &mut String, depth: usize, path: &str, key: &Key) {
         brackets.0,
         brackets.1
     );
-    let _ = writeln!(out, "{}", joined(doc));
+    // Below the second level several keys share a kind of table: say which one this is.
+    if depth > 3 {
+        let _ = writeln!(out, "{}", joined(key.doc));
+    } else {
+        let _ = writeln!(out, "{}", joined(doc));
+    }
     if let Shape::Tables(..) = key.shape {
         let more = match &key.absent {
             Absent::Required => "May be repeated; at least one.",

@@ -214,7 +214,10 @@ string_value!(
             Ok(IpAddr::V4(ip)) => format!("the port is missing: write {ip}:5060"),
             Ok(IpAddr::V6(ip)) => format!("the port is missing: write [{ip}]:5060"),
             Err(why) if !s.contains(':') => why,
-            Err(_) => String::new(),
+            Err(_) => match s.rsplit_once(':').map(|(host, _)| parse_ip(host)) {
+                Some(Err(why)) => why,
+                _ => String::new(),
+            },
         })?;
         if addr.port() == 0 {
             return Err("port 0 cannot be used".to_owned());
