@@ -59,7 +59,7 @@ impl Parties {
     }
 
     /// Value of To towards `target`, without a tag.
-    pub(crate) fn to_value(&self, target: SocketAddr) -> Vec<u8> {
+    pub(crate) fn called_value(&self, target: SocketAddr) -> Vec<u8> {
         let mut value = vec![b'<'];
         value.extend_from_slice(&uri(&self.to, target, self.phone));
         value.push(b'>');
@@ -67,7 +67,7 @@ impl Parties {
     }
 
     /// Value of From as seen by the callee's side, with our tag.
-    pub(crate) fn from_value(&self, ours: SocketAddr, tag: &[u8], pass_display: bool) -> Vec<u8> {
+    pub(crate) fn calling_value(&self, ours: SocketAddr, tag: &[u8], pass_display: bool) -> Vec<u8> {
         let mut value = Vec::with_capacity(96);
         if let Some(display) = self.display.as_deref().filter(|_| pass_display) {
             let _ = write!(value, "\"{display}\" ");

@@ -83,20 +83,19 @@ impl Shard {
         let mut dialog_b = Dialog::uac(
             &call_id,
             tag_b,
-            &checked.parties.from_value(ours, &tag_b, trunk.pass_display_name),
-            &checked.parties.to_value(hop_b.peer),
+            &checked.parties.calling_value(ours, &tag_b, trunk.pass_display_name),
+            &checked.parties.called_value(hop_b.peer),
             &target,
         );
         let mut session_b = self.new_session();
         let offer = checked.offer.as_ref();
-        if let Some(sdp) = offer {
-            if !self.describe(sdp, &mut session_b, media.ports[1]) {
+        if let Some(sdp) = offer
+            && !self.describe(sdp, &mut session_b, media.ports[1]) {
                 self.close_media(now, media);
                 self.admission.release(permit);
                 self.io.counters.refused_request += 1;
                 return Err(Reply::new(488));
             }
-        }
         let media = offer.map_or(media, |sdp| {
             self.apply_remote(now, media, Side::A, sdp, from.trunk)
         });
@@ -311,10 +310,7 @@ impl Shard {
             }
         };
         let offered = call.offered;
-        let sdp = match session_of(response) {
-            Ok(sdp) => sdp,
-            Err(_) => None,
-        };
+        let sdp = session_of(response).unwrap_or_default();
         let late_offer = !offered && sdp.is_some();
         self.transactions
             .acknowledged(key, &to_tag, if late_offer { Ack::Awaited } else { Ack::Rebuild });

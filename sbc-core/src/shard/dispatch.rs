@@ -52,8 +52,8 @@ impl Shard {
             }
         };
         let token = self.response_token(&message);
-        if first {
-            if let Some(shard) = self
+        if first
+            && let Some(shard) = self
                 .owner(&message, token)
                 .filter(|&shard| self.is_other_shard(shard))
             {
@@ -67,7 +67,6 @@ impl Shard {
                 });
                 return;
             }
-        }
         if message.is_response() {
             self.response(now, &message, from, token);
         } else {

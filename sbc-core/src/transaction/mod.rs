@@ -136,8 +136,8 @@ impl Keys {
         } else {
             method
         };
-        if let Ok(via) = request.top_via() {
-            if let Some(branch) = via
+        if let Ok(via) = request.top_via()
+            && let Some(branch) = via
                 .branch
                 .filter(|b| b.len() > 7 && b[..7].eq_ignore_ascii_case(b"z9hG4bK"))
             {
@@ -149,7 +149,6 @@ impl Keys {
                 };
                 return self.hash(method as u8, &[branch, via.host, &port, name]);
             }
-        }
         let (cseq, from_tag, via) = (
             request.cseq().map_or(0, |c| c.number),
             tag_of(request.from()),

@@ -763,7 +763,7 @@ impl Transactions {
             ("To", HeaderName::To),
             ("Call-ID", HeaderName::CallId),
         ] {
-            w.header(name, &unfold(response.header(header).unwrap_or_default()));
+            w.header(name, unfold(response.header(header).unwrap_or_default()));
         }
         w.header_fmt(
             "CSeq",
@@ -778,11 +778,9 @@ impl Transactions {
             cancel: Cancel::Sent { resend, .. },
             ..
         }) = self.clients.get_mut(slot as usize)
-        {
-            if let Some(key) = resend.take() {
+            && let Some(key) = resend.take() {
                 io.timers.cancel(key);
             }
-        }
     }
 
     // ---- time --------------------------------------------------------------------------------
