@@ -80,9 +80,10 @@ impl Shard {
         };
         let offer = session_of(request)?;
         if let Some(sdp) = &offer
-            && (sdp.first_audio().is_none() || !self.describe_for(slot, other, sdp)) {
-                return Err(Reply::new(488));
-            }
+            && (sdp.first_audio().is_none() || !self.describe_for(slot, other, sdp))
+        {
+            return Err(Reply::new(488));
+        }
         let nonce = self.random();
         let branch = self.transactions.next_branch(nonce);
         let call = self.calls.get_mut(slot as usize).ok_or(Reply::new(481))?;

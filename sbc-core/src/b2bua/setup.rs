@@ -83,19 +83,22 @@ impl Shard {
         let mut dialog_b = Dialog::uac(
             &call_id,
             tag_b,
-            &checked.parties.calling_value(ours, &tag_b, trunk.pass_display_name),
+            &checked
+                .parties
+                .calling_value(ours, &tag_b, trunk.pass_display_name),
             &checked.parties.called_value(hop_b.peer),
             &target,
         );
         let mut session_b = self.new_session();
         let offer = checked.offer.as_ref();
         if let Some(sdp) = offer
-            && !self.describe(sdp, &mut session_b, media.ports[1]) {
-                self.close_media(now, media);
-                self.admission.release(permit);
-                self.io.counters.refused_request += 1;
-                return Err(Reply::new(488));
-            }
+            && !self.describe(sdp, &mut session_b, media.ports[1])
+        {
+            self.close_media(now, media);
+            self.admission.release(permit);
+            self.io.counters.refused_request += 1;
+            return Err(Reply::new(488));
+        }
         let media = offer.map_or(media, |sdp| {
             self.apply_remote(now, media, Side::A, sdp, from.trunk)
         });

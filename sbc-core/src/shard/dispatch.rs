@@ -56,17 +56,17 @@ impl Shard {
             && let Some(shard) = self
                 .owner(&message, token)
                 .filter(|&shard| self.is_other_shard(shard))
-            {
-                self.io.counters.handed_over += 1;
-                let payload = Bytes::copy_from_slice(bytes);
-                self.io.outputs.push_back(Output::Handover {
-                    shard,
-                    listener,
-                    peer,
-                    payload,
-                });
-                return;
-            }
+        {
+            self.io.counters.handed_over += 1;
+            let payload = Bytes::copy_from_slice(bytes);
+            self.io.outputs.push_back(Output::Handover {
+                shard,
+                listener,
+                peer,
+                payload,
+            });
+            return;
+        }
         if message.is_response() {
             self.response(now, &message, from, token);
         } else {

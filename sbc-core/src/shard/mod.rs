@@ -200,3 +200,14 @@ impl Shard {
         shard != self.id && shard.0 < self.shards
     }
 }
+
+impl Drop for Shard {
+    /// A shard that ends with calls in it gives their channels back to the others.
+    fn drop(&mut self) {
+        for mut call in self.calls.drain() {
+            if let Some(permit) = call.permit.take() {
+                self.admission.release(permit);
+            }
+        }
+    }
+}

@@ -140,15 +140,15 @@ impl Keys {
             && let Some(branch) = via
                 .branch
                 .filter(|b| b.len() > 7 && b[..7].eq_ignore_ascii_case(b"z9hG4bK"))
-            {
-                let port = via.port.unwrap_or(5060).to_be_bytes();
-                let name: &[u8] = if method == Method::Other {
-                    request.method_bytes()
-                } else {
-                    &[]
-                };
-                return self.hash(method as u8, &[branch, via.host, &port, name]);
-            }
+        {
+            let port = via.port.unwrap_or(5060).to_be_bytes();
+            let name: &[u8] = if method == Method::Other {
+                request.method_bytes()
+            } else {
+                &[]
+            };
+            return self.hash(method as u8, &[branch, via.host, &port, name]);
+        }
         let (cseq, from_tag, via) = (
             request.cseq().map_or(0, |c| c.number),
             tag_of(request.from()),

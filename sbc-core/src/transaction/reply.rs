@@ -131,12 +131,11 @@ fn write_top_via(out: &mut Vec<u8>, request: &Message<'_>, raw: &[u8], peer: Soc
     let wants_rport = via.rport == Some(None);
     let text = crate::sip::unfold(raw);
     let mut rest: &[u8] = &text;
-    if wants_rport
-        && let Some(at) = find_rport(rest) {
-            out.extend_from_slice(&rest[..at]);
-            let _ = write!(out, "={}", peer.port());
-            rest = &rest[at..];
-        }
+    if wants_rport && let Some(at) = find_rport(rest) {
+        out.extend_from_slice(&rest[..at]);
+        let _ = write!(out, "={}", peer.port());
+        rest = &rest[at..];
+    }
     out.extend_from_slice(rest);
     let same_host = std::str::from_utf8(via.host)
         .ok()

@@ -778,9 +778,10 @@ impl Transactions {
             cancel: Cancel::Sent { resend, .. },
             ..
         }) = self.clients.get_mut(slot as usize)
-            && let Some(key) = resend.take() {
-                io.timers.cancel(key);
-            }
+            && let Some(key) = resend.take()
+        {
+            io.timers.cancel(key);
+        }
     }
 
     // ---- time --------------------------------------------------------------------------------

@@ -1,0 +1,336 @@
+//! One shard, a caller and a callee made of text, and a clock that moves when told.
+
+use sbc_core::{
+    config,
+    shard::{CallRecord, Command, Event, ListenerId, Output, Shard, ShardId},
+    time::Timestamp,
+};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+pub const CALLER: &str = "127.0.0.2:5060";
+pub const CALLEE: &str = "127.0.0.3:5060";
+
+/// A message that the shard sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub to: SocketAddr,
+    pub text: String,
+}
+
+impl Sent {
+    pub fn to_caller(&self) -> bool {
+        self.to == CALLER.parse().unwrap()
+    }
+
+    /// The value of the first header field `name`.
+    pub fn header(&self, name: &str) -> &str {
+        header(&self.text, name).unwrap_or_else(|| panic!("no {name} in:\n{}", self.text))
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        header(&self.text, name).is_some()
+    }
+
+    pub fn start(&self) -> &str {
+        self.text.lines().next().unwrap_or_default()
+    }
+
+    /// `200`, or the method.
+    pub fn kind(&self) -> &str {
+        let mut words = self.start().split(' ');
+        match words.next() {
+            Some("SIP/2.0") => words.next().unwrap_or_default(),
+            Some(method) => method,
+            None => "",
+        }
+    }
+
+    pub fn body(&self) -> &str {
+        self.text.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+    }
+
+    pub fn branch(&self) -> &str {
+        let via = self.header("Via");
+        let at = via.find("branch=").expect("branch") + 7;
+        via[at..].split(';').next().unwrap_or_default()
+    }
+
+    /// Our RTP port in its SDP.
+    pub fn media_port(&self) -> u16 {
+        let at = self.body().find("m=audio ").expect("audio") + 8;
+        self.body()[at..].split(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+fn header<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    text.lines()
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.trim().eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+}
+
+pub struct Desk {
+    pub shard: Shard,
+    pub now: Timestamp,
+    pub records: Vec<CallRecord>,
+    pub events: Vec<Event>,
+    pub handovers: Vec<(ShardId, Vec<u8>)>,
+}
+
+impl Desk {
+    /// The default configuration.
+    pub fn new() -> Self {
+        let (snapshot, admission) = config::default_config().compile().unwrap();
+        Self::of(snapshot, admission)
+    }
+
+    pub fn of(snapshot: sbc_core::snapshot::Snapshot, admission: sbc_core::admission::Admission) -> Self {
+        let mut shard = Shard::new(ShardId(0), 1, Arc::new(snapshot), Arc::new(admission), 1, 2);
+        for pair in 0..16 {
+            shard.add_media_pair(sbc_media::relay::PairIndex(pair), 20_000 + 2 * pair as u16);
+        }
+        Self {
+            shard,
+            now: Timestamp::from_millis(1000),
+            records: Vec::new(),
+            events: Vec::new(),
+            handovers: Vec::new(),
+        }
+    }
+
+    pub fn drain(&mut self) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        while let Some(output) = self.shard.poll_output() {
+            match output {
+                Output::Transmit { peer, payload, .. } => {
+                    sent.push(Sent {
+                        to: peer,
+                        text: String::from_utf8_lossy(&payload).into_owned(),
+                    });
+                }
+                Output::Handover { shard, payload, .. } => self.handovers.push((shard, payload.to_vec())),
+                Output::Record(record) => self.records.push(*record),
+                Output::Event(event) => self.events.push(event),
+                Output::Reply(..) => {}
+            }
+        }
+        sent
+    }
+
+    pub fn deliver(&mut self, from: &str, text: &str) -> Vec<Sent> {
+        self.deliver_bytes(from, text.as_bytes())
+    }
+
+    pub fn deliver_bytes(&mut self, from: &str, bytes: &[u8]) -> Vec<Sent> {
+        self.shard
+            .handle_datagram(self.now, ListenerId(0), from.parse().unwrap(), bytes);
+        self.drain()
+    }
+
+    pub fn caller(&mut self, text: &str) -> Vec<Sent> {
+        self.deliver(CALLER, text)
+    }
+
+    pub fn callee(&mut self, text: &str) -> Vec<Sent> {
+        self.deliver(CALLEE, text)
+    }
+
+    pub fn command(&mut self, command: Command) -> Vec<Sent> {
+        self.shard.handle_command(self.now, 1, command);
+        self.drain()
+    }
+
+    /// Let time pass, running every timer at its moment.
+    pub fn pass(&mut self, duration: Duration) -> Vec<Sent> {
+        let end = self.now + duration;
+        let mut sent = Vec::new();
+        while let Some(due) = self.shard.poll_timeout().filter(|due| *due <= end) {
+            self.now = due.max(self.now);
+            self.shard.handle_timeout(self.now);
+            sent.extend(self.drain());
+        }
+        self.now = end;
+        self.shard.handle_timeout(self.now);
+        sent.extend(self.drain());
+        sent
+    }
+
+    /// Everything is back to zero after the longest timers.
+    pub fn assert_quiet(&mut self) {
+        self.pass(Duration::from_secs(120));
+        let gauges = self.shard.gauges();
+        assert_eq!(gauges, Default::default(), "something is left");
+        let counters = self.shard.counters();
+        assert_eq!(counters.internal_errors, 0);
+        assert_eq!(
+            self.records.len() as u64,
+            counters.calls_admitted,
+            "one record per admitted call"
+        );
+        assert_eq!(
+            counters.calls_answered + counters.calls_failed,
+            counters.calls_admitted
+        );
+    }
+}
+
+pub const OFFER: &str = "v=0\r\no=caller 1 1 IN IP4 127.0.0.2\r\ns=-\r\nc=IN IP4 127.0.0.2\r\nt=0 0\r\n\
+    m=audio 4000 RTP/AVP 0 8\r\na=sendrecv\r\n";
+pub const ANSWER: &str = "v=0\r\no=callee 7 7 IN IP4 127.0.0.3\r\ns=-\r\nc=IN IP4 127.0.0.3\r\nt=0 0\r\n\
+    m=audio 6000 RTP/AVP 0\r\n";
+
+/// A request of the caller: outside a dialog when `to_tag` is empty.
+pub fn request(method: &str, uri: &str, cseq: u32, branch: &str, to_tag: &str, body: &str) -> String {
+    let tag = if to_tag.is_empty() {
+        String::new()
+    } else {
+        format!(";tag={to_tag}")
+    };
+    let number = if method == "ACK" || method == "CANCEL" {
+        cseq
+    } else {
+        cseq
+    };
+    let content = if body.is_empty() {
+        ""
+    } else {
+        "Content-Type: application/sdp\r\n"
+    };
+    format!(
+        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.2:5060;branch=z9hG4bK{branch}\r\nMax-Forwards: 70\r\n\
+         From: \"Alice\" <sip:4930123@127.0.0.2>;tag=callertag\r\nTo: <sip:1000@127.0.0.1>{tag}\r\n\
+         Call-ID: caller-call-id\r\nCSeq: {cseq} {method}\r\nContact: <sip:alice@127.0.0.2:5060>\r\n{content}\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+pub fn invite() -> String {
+    request("INVITE", "sip:1000@127.0.0.1", 1, "inv1", "", OFFER)
+}
+
+pub fn cancel() -> String {
+    request("CANCEL", "sip:1000@127.0.0.1", 1, "inv1", "", "")
+}
+
+/// The answer of a peer to `request`.
+pub fn response(request: &Sent, status: u16, tag: &str, contact: &str, body: &str) -> String {
+    let to = request.header("To");
+    let tag = if to.contains("tag=") || tag.is_empty() {
+        String::new()
+    } else {
+        format!(";tag={tag}")
+    };
+    let contact = if contact.is_empty() {
+        String::new()
+    } else {
+        format!("Contact: <{contact}>\r\n")
+    };
+    let content = if body.is_empty() {
+        ""
+    } else {
+        "Content-Type: application/sdp\r\n"
+    };
+    format!(
+        "SIP/2.0 {status} Whatever\r\nVia: {}\r\nFrom: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n{contact}{content}\
+         Content-Length: {}\r\n\r\n{body}",
+        request.header("Via"),
+        request.header("From"),
+        request.header("Call-ID"),
+        request.header("CSeq"),
+        body.len()
+    )
+}
+
+pub fn ok(invite: &Sent) -> String {
+    response(invite, 200, "calleetag", "sip:bob@127.0.0.3:5060", ANSWER)
+}
+
+/// A request of the callee inside the dialog that our `invite` founded.
+pub fn callee_request(invite: &Sent, method: &str, cseq: u32, branch: &str, body: &str) -> String {
+    let content = if body.is_empty() {
+        ""
+    } else {
+        "Content-Type: application/sdp\r\n"
+    };
+    let contact = invite.header("Contact").trim_matches(['<', '>']).to_owned();
+    format!(
+        "{method} {contact} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.3:5060;branch=z9hG4bK{branch}\r\nMax-Forwards: 70\r\n\
+         From: {};tag=calleetag\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n\
+         Contact: <sip:bob@127.0.0.3:5060>\r\n{content}Content-Length: {}\r\n\r\n{body}",
+        invite.header("To"),
+        invite.header("From"),
+        invite.header("Call-ID"),
+        body.len()
+    )
+}
+
+/// The one message of `kind` among `sent`.
+pub fn only<'s>(sent: &'s [Sent], kind: &str) -> &'s Sent {
+    let mut found = sent.iter().filter(|s| s.kind() == kind);
+    let first = found
+        .next()
+        .unwrap_or_else(|| panic!("no {kind} in {:?}", kinds(sent)));
+    assert!(
+        found.next().is_none(),
+        "more than one {kind} in {:?}",
+        kinds(sent)
+    );
+    first
+}
+
+pub fn kinds(sent: &[Sent]) -> Vec<String> {
+    sent.iter()
+        .map(|s| format!("{}{}", if s.to_caller() { "A<" } else { "B<" }, s.kind()))
+        .collect()
+}
+
+/// A call as it stands after both sides have their ACK.
+pub struct Up {
+    /// Our INVITE to the callee.
+    pub invite: Sent,
+    /// Our 200 to the caller.
+    pub ok: Sent,
+    /// Our tag and Contact towards the caller.
+    pub tag: String,
+    pub contact: String,
+}
+
+pub fn tag_of(value: &str) -> String {
+    value
+        .split(";tag=")
+        .nth(1)
+        .expect("tag")
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned()
+}
+
+pub fn establish(desk: &mut Desk) -> Up {
+    let sent = desk.caller(&invite());
+    assert_eq!(kinds(&sent), ["A<100", "B<INVITE"]);
+    let out = only(&sent, "INVITE").clone();
+    let sent = desk.callee(&response(&out, 180, "calleetag", "sip:bob@127.0.0.3:5060", ""));
+    assert_eq!(kinds(&sent), ["A<180"]);
+    let sent = desk.callee(&ok(&out));
+    assert_eq!(kinds(&sent), ["B<ACK", "A<200"]);
+    let ok = only(&sent, "200").clone();
+    let tag = tag_of(ok.header("To"));
+    let contact = ok.header("Contact").trim_matches(['<', '>']).to_owned();
+    let sent = desk.caller(&request("ACK", &contact, 1, "ack1", &tag, ""));
+    assert_eq!(kinds(&sent), Vec::<String>::new());
+    Up {
+        invite: out,
+        ok,
+        tag,
+        contact,
+    }
+}
+
+pub fn seconds(s: u64) -> Duration {
+    Duration::from_secs(s)
+}

@@ -1,0 +1,13 @@
+//! Calls through one shard, message by message: what `docs/CONFORMANCE.md` and the RFCs promise.
+
+mod answer;
+mod basic;
+mod cancel;
+mod desk;
+mod failure;
+mod late_offer;
+mod limits;
+mod malformed;
+mod reinvite;
+mod request_checks;
+mod teardown;
