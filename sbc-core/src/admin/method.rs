@@ -117,7 +117,7 @@ fn read_params<'de, T: Deserialize<'de>>(method: &str, params: Value) -> Result<
 }
 
 /// What a client wrote, cut to what fits an error message.
-fn shorten(text: &str) -> &str {
+pub fn shorten(text: &str) -> &str {
     let end = text.char_indices().nth(60).map_or(text.len(), |(at, _)| at);
     &text[..end]
 }

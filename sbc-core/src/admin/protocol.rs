@@ -86,6 +86,8 @@ pub enum State {
     Running,
     /// New calls are refused, running ones go on.
     Draining,
+    /// As draining, and the process ends when the calls have ended or their time is up.
+    Stopping,
 }
 
 impl State {
@@ -94,6 +96,7 @@ impl State {
         match self {
             Self::Running => "running",
             Self::Draining => "draining",
+            Self::Stopping => "stopping",
         }
     }
 }
@@ -113,7 +116,7 @@ pub struct Status {
     pub state: State,
     /// Configuration file; `None`: the built-in default.
     pub config: Option<String>,
-    /// I/O backend of the shards: `io_uring` or `epoll`.
+    /// I/O backend of the shards: `io_uring` or `syscall`.
     pub backend: String,
     /// Why that backend runs.
     pub backend_reason: String,
@@ -121,10 +124,14 @@ pub struct Status {
     pub shards: u8,
     /// SIP sockets.
     pub listeners: Vec<ListenerStatus>,
-    /// Address of the media ports.
+    /// Address that the media ports are bound to.
     pub media: String,
+    /// Address written into SDP.
+    pub media_advertised: String,
     /// First and last media port.
     pub media_ports: (u16, u16),
+    /// Pairs of media ports that can be in use, of all shards.
+    pub media_pairs_max: u64,
     /// Calls in any state.
     pub calls: u64,
     /// New INVITEs since start-up.
@@ -440,7 +447,7 @@ pub struct ShardStatus {
     pub shard: u8,
     /// Core its thread is pinned to; `None`: not pinned.
     pub core: Option<u32>,
-    /// I/O backend: `io_uring` or `epoll`.
+    /// I/O backend: `io_uring` or `syscall`.
     pub backend: String,
     /// CPU time its thread has used, in milliseconds.
     pub cpu_ms: u64,

@@ -70,7 +70,7 @@ impl Session {
                     )));
                 }
             };
-            // Blank lines are allowed: people type them, programs use them as keepalives.
+            // People type blank lines; that is no mistake worth an answer.
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }

@@ -5,6 +5,8 @@
 //! [`control::Shards`].
 
 mod address;
+pub mod admin_methods;
+pub mod admin_server;
 pub mod backend;
 pub mod clock;
 pub mod control;

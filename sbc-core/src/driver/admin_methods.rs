@@ -1,0 +1,535 @@
+//! What the admin methods do: questions to the shards, the limits and the operating system.
+//!
+//! In: a typed [`Request`]. Out: its [`Answer`], or a [`Failure`] that tells the operator what to
+//! do. Runs on the control thread; [`super::admin_server`] brings the requests.
+
+use super::{
+    admin_server::Handler,
+    control::{Daemon, RequestError},
+    log,
+};
+use crate::{
+    admin::{
+        failure::{Failure, Reason},
+        method::{Answer, Request, shorten},
+        named::Named,
+        protocol::*,
+    },
+    admission::LimitId,
+    config::Config,
+    counters::ShardCounters,
+    shard::{Command, Gauges, Reply, ShardId},
+    snapshot::Trunk,
+};
+use std::{cell::Cell, fs, path::PathBuf, rc::Rc};
+
+/// The admin methods of a running daemon.
+#[derive(Debug)]
+pub struct Methods {
+    daemon: Rc<Daemon>,
+    config: Config,
+    config_path: Option<PathBuf>,
+    state: Cell<State>,
+}
+
+/// Calls asked of a shard at a time: keeps its answer, and the pause it makes for it, short.
+const ROWS_PER_COMMAND: u32 = 256;
+/// A page of calls ends after this many bytes of names and numbers.
+const PAGE_BYTES: usize = 1 << 20;
+
+impl Handler for Methods {
+    async fn handle(&self, request: Request) -> Result<Answer, Failure> {
+        Ok(match request {
+            // The server answers it; nothing here could add to that.
+            Request::Hello(_) => return Err(Failure::new(Reason::Internal, "hello was not answered")),
+            Request::Status(_) => Answer::Status(self.status().await?),
+            Request::CallsList(list) => Answer::CallsList(self.calls(&list).await?),
+            Request::CallsShow(show) => Answer::CallsShow(self.call(show.id).await?),
+            Request::CallsHangup(hangup) => Answer::CallsHangup(self.hang_up(hangup.id).await?),
+            Request::TrunksList(_) => Answer::TrunksList(self.trunks()),
+            Request::LimitsShow(show) => Answer::LimitsShow(self.limits(show.trunk.as_deref())?),
+            Request::LimitsSet(set) => Answer::LimitsSet(self.set_limits(&set)?),
+            Request::Stats(_) => Answer::Stats(self.stats().await?),
+            Request::Shards(_) => Answer::Shards(self.shards().await?),
+            Request::Drain(drain) => Answer::Drain(self.drain(drain.on).await?),
+            Request::LogLevel(set) => Answer::LogLevel(set_log_level(set.level)?),
+        })
+    }
+}
+
+impl Methods {
+    /// The methods of `daemon`, which runs `config`, read from `config_path` (`None`: built in).
+    pub fn new(daemon: Rc<Daemon>, config: Config, config_path: Option<PathBuf>) -> Self {
+        Self {
+            daemon,
+            config,
+            config_path,
+            state: Cell::new(State::Running),
+        }
+    }
+
+    /// Refuse new calls (`Some(true)`) or accept them again, and say how many are up.
+    pub async fn drain(&self, on: Option<bool>) -> Result<DrainProgress, Failure> {
+        if let Some(on) = on {
+            if self.state.get() == State::Stopping {
+                let message = "sbcd is stopping; that cannot be undone";
+                return Err(Failure::new(Reason::Unavailable, message));
+            }
+            // Known before the shards are: a failure half-way must not look like nothing happened.
+            self.state.set(if on { State::Draining } else { State::Running });
+            self.broadcast(Command::Drain(on)).await?;
+        }
+        let calls = self
+            .all_stats()
+            .await?
+            .iter()
+            .map(|(_, gauges)| gauges.calls)
+            .sum();
+        Ok(DrainProgress {
+            draining: self.state.get() != State::Running,
+            calls,
+        })
+    }
+
+    /// The process is about to end: say so in `status`, and let nobody undo the drain.
+    pub fn set_stopping(&self) {
+        self.state.set(State::Stopping);
+    }
+
+    async fn status(&self) -> Result<Status, Failure> {
+        let stats = self.all_stats().await?;
+        let snapshot = &self.daemon.snapshot;
+        Ok(Status {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            uptime_ms: self.uptime_ms(),
+            state: self.state.get(),
+            config: self.config_path.as_ref().map(|p| p.display().to_string()),
+            backend: self.daemon.backend.kind.name().into(),
+            backend_reason: self.daemon.backend.why.to_string(),
+            shards: self.daemon.shards.count(),
+            listeners: snapshot
+                .listeners
+                .iter()
+                .map(|l| ListenerStatus {
+                    name: l.name.clone(),
+                    bind: l.bind.to_string(),
+                    advertised: l.advertised.to_string(),
+                })
+                .collect(),
+            media: snapshot.media.bind.to_string(),
+            media_advertised: snapshot.media.advertised.to_string(),
+            media_ports: snapshot.media.ports,
+            media_pairs_max: self.daemon.media_pairs_max as u64,
+            calls: stats.iter().map(|(_, gauges)| gauges.calls).sum(),
+            calls_attempted: stats.iter().map(|(counters, _)| counters.calls_attempted).sum(),
+            calls_answered: stats.iter().map(|(counters, _)| counters.calls_answered).sum(),
+            log_level: log_level(),
+        })
+    }
+
+    async fn calls(&self, list: &ListCalls) -> Result<Calls, Failure> {
+        if let Some(trunk) = &list.trunk {
+            self.trunk(trunk)?;
+        }
+        let mut rows_left = list.rows();
+        let mut bytes = 0;
+        let mut calls = Vec::new();
+        let mut at = list.after.unwrap_or(Cursor { shard: 0, slot: None });
+        while at.shard < self.daemon.shards.count() && rows_left > 0 && bytes < PAGE_BYTES {
+            let limit = rows_left.min(ROWS_PER_COMMAND);
+            let command = Command::Calls {
+                after: at.slot,
+                limit: limit as usize,
+            };
+            let Reply::Calls(rows) = self.ask(ShardId(at.shard), command).await? else {
+                return Err(unexpected());
+            };
+            let found = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+            rows_left = rows_left.saturating_sub(found);
+            let mut all_taken = true;
+            for row in rows {
+                if bytes >= PAGE_BYTES {
+                    all_taken = false;
+                    break;
+                }
+                at.slot = Some(row.slot);
+                if list.matches(&row) {
+                    bytes += row.id.len() + row.caller.len() + row.callee.len();
+                    bytes += row.from_trunk.len() + row.to_trunk.len();
+                    calls.push(row);
+                }
+            }
+            if found < limit && all_taken {
+                at = Cursor {
+                    shard: at.shard + 1,
+                    slot: None,
+                };
+            }
+        }
+        let next = (at.shard < self.daemon.shards.count()).then_some(at);
+        Ok(Calls { calls, next })
+    }
+
+    async fn call(&self, id: String) -> Result<CallDetail, Failure> {
+        match self.find(&id, Command::CallShow(id.clone())).await? {
+            Reply::Call(call) => Ok(call),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn hang_up(&self, id: String) -> Result<HungUp, Failure> {
+        match self.find(&id, Command::Hangup(id.clone())).await? {
+            Reply::Done => Ok(HungUp { id }),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The answer of the shard that has call `id`. A shard that does not answer matters only if no
+    /// other one has it.
+    async fn find(&self, id: &str, command: Command) -> Result<Reply, Failure> {
+        let mut missing = None;
+        for shard in 0..self.daemon.shards.count() {
+            match self.ask(ShardId(shard), command.clone()).await {
+                Ok(Reply::NoSuchCall) => {}
+                Ok(reply) => return Ok(reply),
+                Err(failure) => missing = Some(failure),
+            }
+        }
+        Err(missing.unwrap_or_else(|| {
+            let id = shorten(id);
+            let message = format!("no call has the id {id:?} (any more); `sbc-ctl calls` lists them");
+            Failure::new(Reason::NoSuchCall, message)
+        }))
+    }
+
+    fn trunks(&self) -> Trunks {
+        let snapshot = &self.daemon.snapshot;
+        let status = |trunk: &Trunk| TrunkStatus {
+            name: trunk.name.clone(),
+            hosts: self.hosts(&trunk.name),
+            target: trunk.target.to_string(),
+            listener: snapshot
+                .listeners
+                .get(usize::from(trunk.listener.0))
+                .map_or_else(String::new, |l| l.name.clone()),
+            route: trunk
+                .route
+                .and_then(|to| snapshot.trunks.get(usize::from(to.0)))
+                .map(|to| to.name.clone()),
+            calls_in: self.used(trunk.inbound),
+            calls_out: self.used(trunk.outbound),
+            limits: self.limits_of(trunk),
+        };
+        Trunks {
+            trunks: snapshot.trunks.iter().map(status).collect(),
+        }
+    }
+
+    fn hosts(&self, trunk: &str) -> Vec<String> {
+        let trunk = self.config.trunks.iter().find(|t| t.name == trunk);
+        trunk.map_or_else(Vec::new, |t| t.hosts.iter().map(ToString::to_string).collect())
+    }
+
+    fn used(&self, id: LimitId) -> u64 {
+        self.daemon
+            .admission
+            .view(id)
+            .map_or(0, |view| view.channels_used.into())
+    }
+
+    fn limits(&self, trunk: Option<&str>) -> Result<Limits, Failure> {
+        if let Some(name) = trunk {
+            let limits = self.limits_of(self.trunk(name)?);
+            return Ok(Limits { limits });
+        }
+        let global = self.limit(self.daemon.snapshot.limits, Scope::default());
+        let trunks = self.daemon.snapshot.trunks.iter();
+        Ok(Limits {
+            limits: global
+                .into_iter()
+                .chain(trunks.flat_map(|t| self.limits_of(t)))
+                .collect(),
+        })
+    }
+
+    fn limits_of(&self, trunk: &Trunk) -> Vec<LimitStatus> {
+        let status = |direction| {
+            let scope = Scope {
+                trunk: Some(trunk.name.clone()),
+                direction: Some(direction),
+            };
+            self.limit(limit_id(trunk, direction), scope)
+        };
+        Direction::ALL.into_iter().filter_map(status).collect()
+    }
+
+    fn limit(&self, id: LimitId, scope: Scope) -> Option<LimitStatus> {
+        let view = self.daemon.admission.view(id)?;
+        Some(LimitStatus {
+            scope,
+            cps: view.cps,
+            burst: view.burst,
+            channels: view.channels_max,
+            channels_used: view.channels_used,
+            admitted: view.admitted,
+            refused_cps: view.refused_cps,
+            refused_channels: view.refused_channels,
+        })
+    }
+
+    fn set_limits(&self, set: &SetLimits) -> Result<Limits, Failure> {
+        let mut ids = Vec::with_capacity(set.changes.len());
+        for change in &set.changes {
+            ids.push(match (&change.trunk, change.direction) {
+                (Some(trunk), Some(direction)) => limit_id(self.trunk(trunk)?, direction),
+                _ => self.daemon.snapshot.limits,
+            });
+        }
+        for (change, id) in set.changes.iter().zip(&ids) {
+            self.change_limit(*id, change);
+        }
+        let limits = set.changes.iter().zip(ids);
+        Ok(Limits {
+            limits: limits
+                .filter_map(|(change, id)| self.limit(id, change.scope()))
+                .collect(),
+        })
+    }
+
+    fn change_limit(&self, id: LimitId, change: &LimitChange) {
+        let admission = &self.daemon.admission;
+        let Some(before) = admission.view(id) else { return };
+        let cps = change.cps.unwrap_or(before.cps);
+        // As in the configuration: a rate that comes without a burst lets one second's calls come
+        // at once. A burst chosen before stays.
+        let kept = if before.cps == 0 && cps > 0 {
+            cps
+        } else {
+            before.burst
+        };
+        let burst = change.burst.unwrap_or(kept).max(1);
+        // A bucket whose rate is set starts anew, so a value that stays is not set.
+        if burst != before.burst {
+            admission.set_burst(id, burst);
+        }
+        if cps != before.cps {
+            admission.set_cps(id, cps);
+        }
+        if let Some(channels) = change.channels {
+            admission.set_channels(id, channels);
+        }
+    }
+
+    async fn stats(&self) -> Result<Stats, Failure> {
+        let mut counters = ShardCounters::default();
+        let mut gauges = Gauges::default();
+        let mut shards = Vec::new();
+        for (shard, (of_shard, held)) in (0..).zip(self.all_stats().await?) {
+            counters.add(&of_shard);
+            gauges = add(gauges, held);
+            shards.push(ShardStats {
+                shard,
+                counters: of_shard.iter().collect(),
+                gauges: named(held),
+            });
+        }
+        Ok(Stats {
+            counters: counters.iter().collect(),
+            gauges: named(gauges),
+            shards,
+        })
+    }
+
+    async fn shards(&self) -> Result<Shards, Failure> {
+        let threads = Thread::all();
+        let uptime_ms = self.uptime_ms();
+        let status = |(shard, (counters, gauges)): (u8, (Box<ShardCounters>, Gauges))| {
+            let thread = threads.iter().find(|t| t.name == format!("shard-{shard}"));
+            ShardStatus {
+                shard,
+                core: thread.and_then(|t| t.core),
+                backend: self.daemon.backend.kind.name().into(),
+                cpu_ms: thread.map_or(0, |t| t.cpu_ms),
+                uptime_ms,
+                gauges,
+                calls_attempted: counters.calls_attempted,
+                handed_over: counters.handed_over,
+                media_received: counters.media_received,
+            }
+        };
+        let stats = self.all_stats().await?;
+        Ok(Shards {
+            shards: (0..).zip(stats).map(status).collect(),
+        })
+    }
+
+    fn uptime_ms(&self) -> u64 {
+        self.daemon.clock.now().as_nanos() / 1_000_000
+    }
+
+    fn trunk(&self, name: &str) -> Result<&Trunk, Failure> {
+        let trunks = &self.daemon.snapshot.trunks;
+        trunks.iter().find(|t| t.name == name).ok_or_else(|| {
+            let mut names: String = trunks
+                .iter()
+                .take(20)
+                .map(|t| t.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ");
+            if trunks.len() > 20 {
+                names.push_str(", …");
+            }
+            let message = format!("no trunk is called {:?}; there are: {names}", shorten(name));
+            Failure::new(Reason::NoSuchTrunk, message)
+        })
+    }
+
+    async fn ask(&self, shard: ShardId, command: Command) -> Result<Reply, Failure> {
+        let answer = self.daemon.shards.request(shard, command).await;
+        answer.map_err(|error| unavailable(&format!("shard {}", shard.0), error))
+    }
+
+    async fn broadcast(&self, command: Command) -> Result<Vec<Reply>, Failure> {
+        let answers = self.daemon.shards.broadcast(command).await;
+        answers.map_err(|error| unavailable("one of the shards", error))
+    }
+
+    async fn all_stats(&self) -> Result<Vec<(Box<ShardCounters>, Gauges)>, Failure> {
+        let replies = self.broadcast(Command::Stats).await?;
+        let stats = |reply| match reply {
+            Reply::Stats(counters, gauges) => Ok((counters, gauges)),
+            _ => Err(unexpected()),
+        };
+        replies.into_iter().map(stats).collect()
+    }
+}
+
+fn unavailable(who: &str, error: RequestError) -> Failure {
+    Failure::new(
+        Reason::Unavailable,
+        format!("{who} did not answer: {error}; try again"),
+    )
+}
+
+fn unexpected() -> Failure {
+    Failure::new(
+        Reason::Internal,
+        "a shard gave an answer of another kind; this is a bug",
+    )
+}
+
+fn limit_id(trunk: &Trunk, direction: Direction) -> LimitId {
+    match direction {
+        Direction::Inbound => trunk.inbound,
+        Direction::Outbound => trunk.outbound,
+        Direction::Both => trunk.both,
+    }
+}
+
+fn log_level() -> LogLevel {
+    let name = log::level();
+    let level = LogLevel::ALL.into_iter().find(|level| level.as_str() == name);
+    level.unwrap_or_default()
+}
+
+fn set_log_level(level: Option<LogLevel>) -> Result<LogLevelResult, Failure> {
+    let previous = log_level();
+    if let Some(level) = level
+        && !log::set_level(level.as_str())
+    {
+        return Err(Failure::new(
+            Reason::Internal,
+            "the log has no such level; this is a bug",
+        ));
+    }
+    Ok(LogLevelResult {
+        level: log_level(),
+        previous,
+    })
+}
+
+fn add(a: Gauges, b: Gauges) -> Gauges {
+    Gauges {
+        calls: a.calls + b.calls,
+        media_pairs: a.media_pairs + b.media_pairs,
+        media_pairs_quarantined: a.media_pairs_quarantined + b.media_pairs_quarantined,
+        transactions: a.transactions + b.transactions,
+        tombstones: a.tombstones + b.tombstones,
+        timers: a.timers + b.timers,
+    }
+}
+
+fn named(gauges: Gauges) -> Named {
+    // Taken apart so that a gauge added later cannot be forgotten here.
+    let Gauges {
+        calls,
+        media_pairs,
+        media_pairs_quarantined,
+        transactions,
+        tombstones,
+        timers,
+    } = gauges;
+    [
+        ("calls", calls),
+        ("media_pairs", media_pairs),
+        ("media_pairs_quarantined", media_pairs_quarantined),
+        ("transactions", transactions),
+        ("tombstones", tombstones),
+        ("timers", timers),
+    ]
+    .into_iter()
+    .collect()
+}
+
+/// A thread of this process, as `/proc` shows it. What cannot be read counts as nothing: the
+/// answer is for people, and shards must not be asked for what the kernel knows.
+#[derive(Debug)]
+struct Thread {
+    name: String,
+    cpu_ms: u64,
+    /// The core it is pinned to.
+    core: Option<u32>,
+}
+
+impl Thread {
+    fn all() -> Vec<Self> {
+        let Ok(tasks) = fs::read_dir("/proc/self/task") else {
+            return Vec::new();
+        };
+        let read = |task: fs::DirEntry| {
+            let file = |name| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+            Self {
+                name: file("comm").trim_end().to_owned(),
+                cpu_ms: cpu_ms(&file("schedstat"), &file("stat")),
+                core: pinned_core(&file("status")),
+            }
+        };
+        tasks.flatten().map(read).collect()
+    }
+}
+
+/// CPU time from `schedstat` (nanoseconds first), or from `stat` on kernels built without it.
+fn cpu_ms(schedstat: &str, stat: &str) -> u64 {
+    let mut fields = schedstat.split_whitespace();
+    if let Some(ns) = fields.next().and_then(|ns| ns.parse::<u64>().ok()) {
+        return ns / 1_000_000;
+    }
+    // Fields are counted from behind the name, which may contain spaces: utime and stime are the
+    // 14th and 15th of all, in units of 10 ms.
+    let mut fields = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(11);
+    let mut ticks = || fields.next().and_then(|t| t.parse::<u64>().ok()).unwrap_or(0);
+    (ticks() + ticks()) * 10
+}
+
+fn pinned_core(status: &str) -> Option<u32> {
+    let mut lines = status.lines();
+    let list = lines.find_map(|l| l.strip_prefix("Cpus_allowed_list:"))?;
+    list.trim().parse().ok()
+}
