@@ -564,10 +564,10 @@ impl Relay {
             return;
         };
         let partner = core::mem::replace(&mut slot.partner, NOBODY);
-        if let Some(other) = self.sockets.get_mut(partner as usize) {
-            if other.partner == socket.0 {
-                other.partner = NOBODY;
-            }
+        if let Some(other) = self.sockets.get_mut(partner as usize)
+            && other.partner == socket.0
+        {
+            other.partner = NOBODY;
         }
     }
 }

@@ -326,14 +326,7 @@ mod tests {
         assert_eq!(Kind::of(&[0x80, 192]), Kind::Rtcp);
         assert_eq!(Kind::of(&[0x81, 223]), Kind::Rtcp);
         assert_eq!(Kind::of(&[0x80, 224]), Kind::Rtp);
-        for other in [
-            &[][..],
-            &[0x80],
-            &[0, 1],
-            &[22, 254],
-            &[0xc0, 200],
-            &[b'\r', b'\n'],
-        ] {
+        for other in [&[][..], &[0x80], &[0, 1], &[22, 254], &[0xc0, 200], b"\r\n"] {
             assert_eq!(Kind::of(other), Kind::Other, "{other:?}");
         }
     }
