@@ -225,7 +225,13 @@ pub fn host_ip(host: &[u8]) -> Option<IpAddr> {
         [b'[', inner @ .., b']'] => inner,
         _ => host,
     };
-    std::str::from_utf8(bare).ok()?.parse().ok()
+    let text = std::str::from_utf8(bare).ok()?;
+    // The grammar of RFC 3261 let senders write three colons where two are meant (RFC 5118 §4.10).
+    let (head, tail) = match text.parse() {
+        Ok(ip) => return Some(ip),
+        Err(_) => text.split_once(":::")?,
+    };
+    format!("{head}::{tail}").parse().ok()
 }
 
 /// `host [":" port]` at the start of `bytes`; white space may stand around the colon (Via's sent-by, §20.42).

@@ -1,0 +1,98 @@
+//! RFC 5118: IPv6 in SIP. One message is wrong; the others show that nothing valid may be refused.
+
+mod sip_support;
+
+use sbc_core::sip::{Message, Uri, host_ip, validate};
+use sip_support::{Verdict, answerable, verdict};
+use sipx_testkit::rfc5118::{CASES, case};
+use std::net::IpAddr;
+
+/// `wire` makes CRLF out of the archive's bare LF, adds missing final empty lines and corrects
+/// Content-Length; it touches no address.
+fn wire(name: &str) -> Vec<u8> {
+    case(name).expect("in the corpus").wire().to_vec()
+}
+
+fn ip(text: &str) -> Option<IpAddr> {
+    Some(text.parse().unwrap())
+}
+
+#[test]
+fn every_message_gets_its_verdict() {
+    assert_eq!(CASES.len(), 12);
+    for case in CASES {
+        // §4.2: without brackets nobody can tell where the address ends and the port starts.
+        let expected = if case.name == "ipv6-bad" {
+            Verdict::Refuse(400)
+        } else {
+            Verdict::Accept
+        };
+        assert_eq!(verdict(&case.wire()), expected, "{}", case.name);
+    }
+    assert!(answerable(&wire("ipv6-bad")));
+}
+
+#[test]
+fn bare_line_feeds_as_in_the_archive_are_read_too() {
+    for case in CASES
+        .iter()
+        .filter(|case| case.section != "4.10" && !case.has_sdp())
+    {
+        let expected = if case.name == "ipv6-bad" {
+            Verdict::Refuse(400)
+        } else {
+            Verdict::Accept
+        };
+        assert_eq!(verdict(case.bytes), expected, "{}", case.name);
+    }
+}
+
+#[test]
+fn a_port_is_what_stands_behind_the_brackets() {
+    let bytes = wire("ipv6-good");
+    let uri = Uri::parse(Message::parse(&bytes).unwrap().request_uri()).unwrap();
+    assert_eq!((host_ip(uri.host), uri.port), (ip("2001:db8::10"), None));
+
+    let bytes = wire("port-ambiguous");
+    let uri = Uri::parse(Message::parse(&bytes).unwrap().request_uri()).unwrap();
+    assert_eq!((host_ip(uri.host), uri.port), (ip("2001:db8::10:5070"), None));
+
+    let bytes = wire("port-unambiguous");
+    let uri = Uri::parse(Message::parse(&bytes).unwrap().request_uri()).unwrap();
+    assert_eq!((host_ip(uri.host), uri.port), (ip("2001:db8::10"), Some(5070)));
+}
+
+#[test]
+fn received_with_and_without_brackets_is_the_same_address() {
+    for name in ["via-received-param-with-delim", "via-received-param-no-delim"] {
+        let bytes = wire(name);
+        let message = Message::parse(&bytes).unwrap();
+        let via = message.top_via().unwrap();
+        assert_eq!(host_ip(via.host), ip("2001:db8::9:1"), "{name}");
+        assert_eq!(host_ip(via.received.unwrap()), ip("2001:db8::9:255"), "{name}");
+    }
+}
+
+#[test]
+fn both_families_in_one_list_of_vias() {
+    let bytes = wire("mult-ip-in-header");
+    let message = Message::parse(&bytes).unwrap();
+    let hosts: Vec<_> = message.vias().map(|via| host_ip(via.unwrap().host)).collect();
+    assert!(hosts.len() > 1);
+    assert!(hosts.iter().flatten().any(IpAddr::is_ipv4) && hosts.iter().flatten().any(IpAddr::is_ipv6));
+}
+
+#[test]
+fn three_colons_that_the_old_grammar_allowed_mean_two() {
+    // §4.10: by the ABNF of RFC 3261 senders write `:::` in front of an embedded IPv4 address.
+    for name in ["ipv6-bug-abnf-3-colons", "ipv6-correct-abnf-2-colons"] {
+        let bytes = wire(name);
+        let message = Message::parse(&bytes).unwrap();
+        assert_eq!(validate::request(&message), Ok(()));
+        let uri = Uri::parse(message.request_uri()).unwrap();
+        assert_eq!(host_ip(uri.host), ip("2001:db8::192.0.2.1"), "{name}");
+    }
+    assert_eq!(host_ip(b"[1::::2]"), None);
+    assert_eq!(host_ip(b"1:::2:::3"), None);
+    assert_eq!(host_ip(b":::x"), None);
+}
