@@ -1,11 +1,13 @@
 //! One message in a datagram: framing, bounds, folds, lists, and that no input can do harm.
 
 mod sip_support;
+#[path = "../../fuzz/src/target/mod.rs"]
+mod target;
 
 use proptest::prelude::*;
 use sbc_core::sip::{
     HeaderError, HeaderName, MESSAGE_BYTES_MAX, MESSAGE_HEADERS_MAX, Message, Method, NameAddr, ParseError,
-    Uri, Via, Writer, list_elements, unfold, validate,
+    Writer, list_elements, unfold, validate,
 };
 use sip_support::{Verdict, verdict};
 
@@ -211,32 +213,10 @@ fn responses() {
     assert_eq!(verdict(no_space.as_bytes()), Verdict::Accept);
 }
 
-/// Touches everything that reads; the fuzz target does the same.
-fn touch_everything(bytes: &[u8]) {
-    verdict(bytes);
-    let Some(m) = Message::parse_lenient(bytes) else {
-        return;
-    };
-    for (raw, name, value) in m.iter() {
-        assert!(HeaderName::is_valid(raw));
-        assert_eq!(HeaderName::from_bytes(raw), name);
-        assert!(m.headers(name).any(|v| v == value));
-        let elements: usize = list_elements(value).map(<[u8]>::len).sum();
-        assert!(elements <= value.len());
-        assert!(!unfold(value).iter().any(|b| matches!(b, b'\r' | b'\n')));
-        let _ = (Via::parse(value), Uri::parse(value));
-        if let Ok(addr) = NameAddr::parse(value) {
-            let _ = (addr.parsed_uri(), addr.param(b"q"));
-        }
-    }
-    let _ = (m.top_via(), m.contact(), m.cseq(), m.max_forwards(), m.call_id());
-    assert!(m.body().len() <= bytes.len());
-}
-
 proptest! {
     #[test]
     fn any_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-        touch_everything(&bytes);
+        target::sip_message::run(&bytes);
     }
 
     #[test]
@@ -253,7 +233,7 @@ proptest! {
         if cut_it {
             bytes.truncate(cut.index(bytes.len()));
         }
-        touch_everything(&bytes);
+        target::sip_message::run(&bytes);
     }
 
     #[test]
