@@ -1,7 +1,15 @@
 //! Client transactions (§17.1): requests that we sent and whose final response is awaited.
 
-use super::{Hop, Owner, timer::Timer};
-use crate::{sip::Method, timer_wheel::TimerKey};
+use super::{
+    Ack, Alarm, Hop, Io, Owner, Timer, Transactions,
+    tombstone::{Linger, Tombstone},
+};
+use crate::{
+    sip::{HeaderName, Message, Method, Writer},
+    time::Timestamp,
+    timer_wheel::TimerKey,
+    token::{Token, TokenText},
+};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -72,4 +80,370 @@ pub(crate) struct TimedOut {
     pub(crate) method: Method,
     /// A CANCEL had been sent: the owner knows already.
     pub(crate) cancelled: bool,
+}
+
+impl Transactions {
+    /// The branch that the next request sent must carry.
+    pub(crate) fn next_branch(&self, nonce: u64) -> TokenText {
+        self.tokens.encode(Token {
+            shard: self.shard,
+            slot: self.clients.vacant_key() as u32,
+            nonce,
+        })
+    }
+
+    /// A branch for an ACK to a 2xx, which no transaction answers to (§13.2.2.4): always the same
+    /// for the same INVITE.
+    pub(crate) fn ack_branch(&self, invite_nonce: u64) -> TokenText {
+        self.tokens.encode(Token {
+            shard: self.shard,
+            slot: u32::MAX,
+            nonce: !invite_nonce,
+        })
+    }
+
+    /// Send the request composed in the scratch buffer, whose branch is [`Self::next_branch`] of `nonce`.
+    pub(crate) fn send(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        nonce: u64,
+        hop: Hop,
+        method: Method,
+        owner: Owner,
+    ) -> u32 {
+        let request = io.composed();
+        io.transmit(hop, request.clone());
+        let entry = self.clients.vacant_entry();
+        let slot = entry.key() as u32;
+        let (resend, expire) = match method {
+            Method::Invite => (Timer::A, Timer::B),
+            _ => (Timer::E, Timer::F),
+        };
+        let resend_key = io.timers.insert(now + self.base.t1, Alarm::Client(slot, resend));
+        let expire_key = io
+            .timers
+            .insert(now + self.base.give_up(), Alarm::Client(slot, expire));
+        entry.insert(Client {
+            nonce,
+            method,
+            state: ClientState::Calling,
+            hop,
+            request,
+            owner,
+            cancel: Cancel::No,
+            interval: self.base.t1,
+            resend: Some((resend_key, resend)),
+            expire: Some(expire_key),
+        });
+        slot
+    }
+
+    /// The leg that owned this request no longer cares: whatever comes is acknowledged and dropped.
+    pub(crate) fn orphan_client(&mut self, slot: u32) {
+        if let Some(client) = self.clients.get_mut(slot as usize) {
+            client.owner = None;
+        }
+    }
+
+    /// Give up an INVITE that we sent (§9.1): CANCEL now if a provisional response has come, else
+    /// as soon as one does.
+    pub(crate) fn cancel(&mut self, io: &mut Io, now: Timestamp, slot: u32, reason: Option<Bytes>) {
+        let Some(client) = self.clients.get_mut(slot as usize) else {
+            return;
+        };
+        if !client.is_invite() || !matches!(client.cancel, Cancel::No) {
+            return;
+        }
+        client.cancel = Cancel::Wanted(reason);
+        if client.state == ClientState::Proceeding {
+            self.send_cancel(io, now, slot);
+        }
+    }
+
+    fn send_cancel(&mut self, io: &mut Io, now: Timestamp, slot: u32) {
+        let Some(client) = self.clients.get_mut(slot as usize) else {
+            return;
+        };
+        let Cancel::Wanted(reason) = &client.cancel else {
+            return;
+        };
+        let reason = reason.clone();
+        let Ok(invite) = Message::parse(&client.request) else {
+            return;
+        };
+        // §9.1: Request-URI, Call-ID, To, From, the number of CSeq, Route and the top Via are the INVITE's.
+        io.scratch.clear();
+        let mut w = Writer::new(&mut io.scratch);
+        w.request_line("CANCEL", invite.request_uri());
+        w.header("Via", invite.header(HeaderName::Via).unwrap_or_default());
+        w.header("Max-Forwards", b"70");
+        for route in invite.headers(HeaderName::Route) {
+            w.header("Route", route);
+        }
+        for (name, header) in [
+            ("From", HeaderName::From),
+            ("To", HeaderName::To),
+            ("Call-ID", HeaderName::CallId),
+        ] {
+            w.header(name, invite.header(header).unwrap_or_default());
+        }
+        w.header_fmt(
+            "CSeq",
+            format_args!("{} CANCEL", invite.cseq().map_or(1, |c| c.number)),
+        );
+        if let Some(reason) = &reason {
+            w.header("Reason", reason);
+        }
+        w.empty_body();
+        let request = io.composed();
+        io.transmit(client.hop, request.clone());
+        let resend = Some(io.timers.insert(now + self.base.t1, Alarm::ClientCancel(slot)));
+        client.cancel = Cancel::Sent {
+            request,
+            interval: self.base.t1,
+            resend,
+        };
+        // §9.1: without a final response 64·T1 after the CANCEL, the INVITE is considered gone.
+        if let Some(key) = client.expire.take() {
+            io.timers.cancel(key);
+        }
+        client.expire = Some(
+            io.timers
+                .insert(now + self.base.give_up(), Alarm::Client(slot, Timer::B)),
+        );
+    }
+
+    /// Match a response to the request that it answers. `branch` is our token from the top Via.
+    pub(crate) fn receive_response(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        response: &Message<'_>,
+        from: Hop,
+        branch: Token,
+    ) -> ClientEvent {
+        let method = response.cseq().map_or(Method::Other, |c| c.method);
+        let slot = branch.slot;
+        match self.clients.get(slot as usize) {
+            Some(client) if client.nonce == branch.nonce => {
+                if client.method == method {
+                    return self.receive_final_or_provisional(io, now, slot, response);
+                }
+                if method == Method::Cancel && response.status() >= 200 {
+                    self.cancel_answered(io, slot);
+                    return ClientEvent::Absorbed;
+                }
+                io.counters.stray_responses += 1;
+                ClientEvent::Absorbed
+            }
+            _ => {
+                self.receive_late(io, now, response, from, branch, method);
+                ClientEvent::Absorbed
+            }
+        }
+    }
+
+    fn receive_final_or_provisional(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        slot: u32,
+        response: &Message<'_>,
+    ) -> ClientEvent {
+        let status = response.status();
+        let Some(client) = self.clients.get_mut(slot as usize) else {
+            return ClientEvent::Absorbed;
+        };
+        if status < 200 {
+            if client.is_invite() {
+                if client.state == ClientState::Calling {
+                    client.state = ClientState::Proceeding;
+                    client.stop_timers(io);
+                    if matches!(client.cancel, Cancel::Wanted(_)) {
+                        self.send_cancel(io, now, slot);
+                        return ClientEvent::Absorbed;
+                    }
+                }
+                let owner = client.owner;
+                return if status == 100 {
+                    ClientEvent::Absorbed
+                } else {
+                    ClientEvent::Provisional(owner)
+                };
+            }
+            // §17.1.2.2: in Proceeding, timer E runs at T2.
+            client.state = ClientState::Proceeding;
+            client.interval = self.base.t2;
+            return ClientEvent::Absorbed;
+        }
+        let Some(mut client) = self.clients.try_remove(slot as usize) else {
+            return ClientEvent::Absorbed;
+        };
+        client.stop_timers(io);
+        client.stop_cancel(io);
+        let branch = self.tokens.encode(Token {
+            shard: self.shard,
+            slot,
+            nonce: client.nonce,
+        });
+        let key = self.keys.client(&branch);
+        if !client.is_invite() {
+            self.stones.insert(now, key, Linger::Short, Tombstone::Absorb);
+            return ClientEvent::Final(client.owner, client.method);
+        }
+        if status < 300 {
+            self.stones.insert(
+                now,
+                key,
+                Linger::Long,
+                Tombstone::AckSuccess {
+                    to_tag: 0,
+                    ack: Ack::Awaited,
+                },
+            );
+            if client.owner.is_none() {
+                self.acknowledge_orphan(io, response, client.hop, key, client.nonce);
+                return ClientEvent::Absorbed;
+            }
+            return ClientEvent::Success(client.owner, key);
+        }
+        let (uri, route) = match Message::parse(&client.request) {
+            Ok(invite) => (
+                invite.request_uri().into(),
+                invite.header(HeaderName::Route).map(Into::into),
+            ),
+            Err(_) => (Box::default(), None),
+        };
+        self.send_ack_failure(io, response, client.hop, &uri, route.as_deref(), &branch);
+        self.stones
+            .insert(now, key, Linger::Long, Tombstone::AckFailure(uri, route));
+        ClientEvent::Final(client.owner, Method::Invite)
+    }
+
+    fn cancel_answered(&mut self, io: &mut Io, slot: u32) {
+        if let Some(Client {
+            cancel: Cancel::Sent { resend, .. },
+            ..
+        }) = self.clients.get_mut(slot as usize)
+            && let Some(key) = resend.take()
+        {
+            io.timers.cancel(key);
+        }
+    }
+
+    /// Timer A, B, E or F of a client transaction.
+    pub(crate) fn client_alarm(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        slot: u32,
+        timer: Timer,
+    ) -> Option<TimedOut> {
+        let client = self.clients.get_mut(slot as usize)?;
+        match timer {
+            Timer::A | Timer::E => {
+                io.counters.retransmissions_sent += 1;
+                client.interval = match timer {
+                    Timer::A => client.interval * 2,
+                    _ if client.state == ClientState::Proceeding => self.base.t2,
+                    _ => self.base.doubled(client.interval),
+                };
+                client.resend = Some((
+                    io.timers
+                        .insert(now + client.interval, Alarm::Client(slot, timer)),
+                    timer,
+                ));
+                let (hop, request) = (client.hop, client.request.clone());
+                io.transmit(hop, request);
+                None
+            }
+            _ => {
+                client.expire = None;
+                self.give_up(io, now, slot)
+            }
+        }
+    }
+
+    /// The CANCEL of an INVITE was not answered yet: send it again.
+    pub(crate) fn cancel_alarm(&mut self, io: &mut Io, now: Timestamp, slot: u32) {
+        let Some(Client {
+            hop,
+            cancel:
+                Cancel::Sent {
+                    request,
+                    interval,
+                    resend,
+                },
+            ..
+        }) = self.clients.get_mut(slot as usize)
+        else {
+            return;
+        };
+        *interval = self.base.doubled(*interval);
+        *resend = Some(io.timers.insert(now + *interval, Alarm::ClientCancel(slot)));
+        io.counters.retransmissions_sent += 1;
+        let (hop, request) = (*hop, request.clone());
+        io.transmit(hop, request);
+    }
+
+    /// End a client transaction without a final response.
+    pub(crate) fn give_up(&mut self, io: &mut Io, now: Timestamp, slot: u32) -> Option<TimedOut> {
+        let mut client = self.clients.try_remove(slot as usize)?;
+        client.stop_timers(io);
+        let cancelled = !matches!(client.cancel, Cancel::No);
+        client.stop_cancel(io);
+        if client.is_invite() {
+            // A 2xx may still come: a callee that answers a dead call is told so.
+            let branch = self.tokens.encode(Token {
+                shard: self.shard,
+                slot,
+                nonce: client.nonce,
+            });
+            let key = self.keys.client(&branch);
+            self.stones.insert(
+                now,
+                key,
+                Linger::Long,
+                Tombstone::AckSuccess {
+                    to_tag: 1,
+                    ack: Ack::Awaited,
+                },
+            );
+        }
+        Some(TimedOut {
+            owner: client.owner,
+            method: client.method,
+            cancelled,
+        })
+    }
+
+    /// The slots of requests to `peer` that wait for a response.
+    pub(crate) fn clients_towards(&self, hop: Hop) -> Vec<u32> {
+        self.clients
+            .iter()
+            .filter(|(_, c)| c.hop == hop && c.state == ClientState::Calling)
+            .map(|(slot, _)| slot as u32)
+            .collect()
+    }
+}
+
+impl Client {
+    fn stop_timers(&mut self, io: &mut Io) {
+        if let Some((key, _)) = self.resend.take() {
+            io.timers.cancel(key);
+        }
+        if let Some(key) = self.expire.take() {
+            io.timers.cancel(key);
+        }
+    }
+
+    fn stop_cancel(&mut self, io: &mut Io) {
+        if let Cancel::Sent {
+            resend: Some(key), ..
+        } = std::mem::replace(&mut self.cancel, Cancel::No)
+        {
+            io.timers.cancel(key);
+        }
+    }
 }

@@ -1,8 +1,17 @@
 //! INVITE server transactions (§17.2.1, RFC 6026): INVITEs that wait for our final response, or
 //! for the ACK of our refusal. Other requests are answered at once and are only ever tombstones.
 
-use super::{Echo, Hop, Key, Owner};
-use crate::timer_wheel::TimerKey;
+use super::{
+    Alarm, Echo, Hop, Io, Key, Owner, Reply, ServerVerdict, Timer, Transactions,
+    reply::{response_hop, write_reply},
+    tombstone::{Linger, Tombstone},
+};
+use crate::{
+    sip::{Message, Method, Writer},
+    time::Timestamp,
+    timer_wheel::TimerKey,
+    token::{Token, TokenText},
+};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -29,4 +38,293 @@ pub(crate) struct Server {
     pub(crate) interval: Duration,
     pub(crate) resend: Option<TimerKey>,
     pub(crate) expire: Option<TimerKey>,
+}
+
+impl Transactions {
+    /// Match a request against what is known; repeat or absorb what was seen before.
+    pub(crate) fn receive_request(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        request: &Message<'_>,
+        from: Hop,
+    ) -> ServerVerdict {
+        let method = request.method();
+        let key = self.keys.server(request, method);
+        if let Some(&slot) = self.active.get(&key) {
+            return self.receive_known(io, now, slot, method);
+        }
+        match self.stones.get(key) {
+            Some(Tombstone::Accepted) if method == Method::Invite => {
+                io.counters.retransmissions_received += 1;
+                ServerVerdict::Absorbed
+            }
+            Some(Tombstone::Confirmed) => ServerVerdict::Absorbed,
+            Some(&Tombstone::Answered(reply)) => {
+                io.counters.retransmissions_received += 1;
+                io.counters.retransmissions_sent += 1;
+                self.send_reply(io, request, from, key, reply);
+                ServerVerdict::Absorbed
+            }
+            _ if method == Method::Invite && request.to().is_ok_and(|to| to.tag().is_none()) => {
+                match self.stones.get(self.keys.merge(request)) {
+                    Some(Tombstone::Merge(first)) if *first != key => ServerVerdict::Merged,
+                    _ => ServerVerdict::New,
+                }
+            }
+            _ => ServerVerdict::New,
+        }
+    }
+
+    fn receive_known(&mut self, io: &mut Io, now: Timestamp, slot: u32, method: Method) -> ServerVerdict {
+        let Some(server) = self.servers.get(slot as usize) else {
+            return ServerVerdict::New;
+        };
+        match (method, server.state) {
+            (Method::Invite, _) => {
+                io.counters.retransmissions_received += 1;
+                io.counters.retransmissions_sent += 1;
+                let (hop, last) = (server.hop, server.last.clone());
+                io.transmit(hop, last);
+                ServerVerdict::Absorbed
+            }
+            (Method::Ack, ServerState::Completed) => {
+                let key = server.key;
+                self.remove_server(io, slot);
+                self.stones.insert(now, key, Linger::Short, Tombstone::Confirmed);
+                ServerVerdict::Absorbed
+            }
+            _ => ServerVerdict::New,
+        }
+    }
+
+    /// Answer a request other than INVITE at once, and the same way when it is repeated (§17.2.2).
+    pub(crate) fn answer(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        request: &Message<'_>,
+        from: Hop,
+        reply: Reply,
+    ) {
+        let key = self.keys.server(request, request.method());
+        self.send_reply(io, request, from, key, reply);
+        if !self.is_full() {
+            self.stones
+                .insert(now, key, Linger::Long, Tombstone::Answered(reply));
+        }
+    }
+
+    /// Answer without remembering anything: for floods, and for what no transaction fits.
+    pub(crate) fn answer_stateless(&mut self, io: &mut Io, request: &Message<'_>, from: Hop, reply: Reply) {
+        let key = self.keys.server(request, request.method());
+        self.send_reply(io, request, from, key, reply);
+    }
+
+    fn send_reply(&self, io: &mut Io, request: &Message<'_>, from: Hop, key: Key, reply: Reply) {
+        let echo = Echo::new(request, from.peer);
+        let tag = self.reply_tag(key);
+        write_reply(&mut io.scratch, request, &echo, &tag, reply, &self.server_name);
+        io.transmit_composed(response_hop(request, from));
+    }
+
+    /// The To tag of responses outside a dialog: the same for every repetition, and a token, so
+    /// that the ACK finds this shard.
+    pub(crate) fn reply_tag(&self, key: Key) -> TokenText {
+        self.tokens.encode(Token {
+            shard: self.shard,
+            slot: u32::MAX,
+            nonce: key as u64,
+        })
+    }
+
+    /// A new INVITE: remember it and send 100 (§17.2.1). `initial`: outside a dialog.
+    pub(crate) fn accept_invite(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        request: &Message<'_>,
+        from: Hop,
+        initial: bool,
+    ) -> u32 {
+        let key = self.keys.server(request, Method::Invite);
+        let hop = response_hop(request, from);
+        let echo = Echo::new(request, from.peer);
+        echo.response(&mut io.scratch, 100, b"").empty_body();
+        let last = io.composed();
+        io.transmit(hop, last.clone());
+        if initial {
+            let merge = self.keys.merge(request);
+            self.stones
+                .insert(now, merge, Linger::Long, Tombstone::Merge(key));
+        }
+        let slot = self.servers.insert(Server {
+            key,
+            state: ServerState::Proceeding,
+            hop,
+            echo,
+            last,
+            owner: None,
+            interval: self.base.t1,
+            resend: None,
+            expire: None,
+        }) as u32;
+        self.active.insert(key, slot);
+        slot
+    }
+
+    /// Say which leg hears of a CANCEL for this INVITE.
+    pub(crate) fn own_server(&mut self, slot: u32, owner: Owner) {
+        if let Some(server) = self.servers.get_mut(slot as usize) {
+            server.owner = owner;
+        }
+    }
+
+    /// The INVITE that a CANCEL is for (§9.2), when it has no final response yet; `Err` when there
+    /// is none at all.
+    pub(crate) fn cancelled_invite(&self, cancel: &Message<'_>) -> Result<Option<(u32, Owner)>, ()> {
+        let key = self.keys.server(cancel, Method::Invite);
+        match self
+            .active
+            .get(&key)
+            .and_then(|&slot| self.servers.get(slot as usize).map(|s| (slot, s)))
+        {
+            Some((slot, server)) if server.state == ServerState::Proceeding => Ok(Some((slot, server.owner))),
+            Some(_) => Ok(None),
+            None if matches!(
+                self.stones.get(key),
+                Some(Tombstone::Accepted | Tombstone::Confirmed)
+            ) =>
+            {
+                Ok(None)
+            }
+            None => Err(()),
+        }
+    }
+
+    /// Send a response with header fields and a body of the caller's to an INVITE. 1xx and failures
+    /// only; a 2xx goes through [`Transactions::succeed`].
+    pub(crate) fn respond(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        slot: u32,
+        status: u16,
+        tag: &[u8],
+        finish: impl FnOnce(Writer<'_>),
+    ) {
+        let Some(server) = self.servers.get_mut(slot as usize) else {
+            return;
+        };
+        if server.state != ServerState::Proceeding {
+            return;
+        }
+        finish(server.echo.response(&mut io.scratch, status, tag));
+        server.last = io.composed();
+        io.transmit(server.hop, server.last.clone());
+        if status >= 300 {
+            server.state = ServerState::Completed;
+            server.owner = None;
+            server.echo = Echo::default();
+            server.resend = Some(
+                io.timers
+                    .insert(now + self.base.t1, Alarm::Server(slot, Timer::G)),
+            );
+            server.expire = Some(
+                io.timers
+                    .insert(now + self.base.give_up(), Alarm::Server(slot, Timer::H)),
+            );
+        }
+    }
+
+    /// Refuse an INVITE with a [`Reply`].
+    pub(crate) fn refuse(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        slot: u32,
+        tag: &[u8],
+        request: &Message<'_>,
+        reply: Reply,
+    ) {
+        let Some(server) = self.servers.get(slot as usize) else {
+            return;
+        };
+        let echo = server.echo.clone();
+        let mut composed = Vec::with_capacity(512);
+        write_reply(&mut composed, request, &echo, tag, reply, &self.server_name);
+        let Some(server) = self.servers.get_mut(slot as usize) else {
+            return;
+        };
+        server.last = Bytes::from(composed);
+        server.state = ServerState::Completed;
+        server.owner = None;
+        server.echo = Echo::default();
+        io.transmit(server.hop, server.last.clone());
+        server.resend = Some(
+            io.timers
+                .insert(now + self.base.t1, Alarm::Server(slot, Timer::G)),
+        );
+        server.expire = Some(
+            io.timers
+                .insert(now + self.base.give_up(), Alarm::Server(slot, Timer::H)),
+        );
+    }
+
+    /// Answer an INVITE with 2xx. The transaction only absorbs repetitions from now on (RFC 6026
+    /// Accepted); the caller repeats the returned response until it is acknowledged (§13.3.1.4).
+    pub(crate) fn succeed(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        slot: u32,
+        tag: &[u8],
+        finish: impl FnOnce(Writer<'_>),
+    ) -> Option<(Hop, Bytes)> {
+        if !self
+            .servers
+            .get(slot as usize)
+            .is_some_and(|s| s.state == ServerState::Proceeding)
+        {
+            return None;
+        }
+        let server = self.remove_server(io, slot)?;
+        finish(server.echo.response(&mut io.scratch, 200, tag));
+        let response = io.composed();
+        io.transmit(server.hop, response.clone());
+        self.stones
+            .insert(now, server.key, Linger::Long, Tombstone::Accepted);
+        Some((server.hop, response))
+    }
+
+    fn remove_server(&mut self, io: &mut Io, slot: u32) -> Option<Server> {
+        let mut server = self.servers.try_remove(slot as usize)?;
+        self.active.remove(&server.key);
+        for key in [server.resend.take(), server.expire.take()].into_iter().flatten() {
+            io.timers.cancel(key);
+        }
+        Some(server)
+    }
+
+    /// Timer G or H of a server transaction.
+    pub(crate) fn server_alarm(&mut self, io: &mut Io, now: Timestamp, slot: u32, timer: Timer) {
+        let Some(server) = self.servers.get_mut(slot as usize) else {
+            return;
+        };
+        if timer == Timer::G {
+            io.counters.retransmissions_sent += 1;
+            server.interval = self.base.doubled(server.interval);
+            server.resend = Some(
+                io.timers
+                    .insert(now + server.interval, Alarm::Server(slot, Timer::G)),
+            );
+            let (hop, last) = (server.hop, server.last.clone());
+            io.transmit(hop, last);
+        } else {
+            server.expire = None;
+            let key = server.key;
+            self.remove_server(io, slot);
+            self.stones.insert(now, key, Linger::Short, Tombstone::Confirmed);
+        }
+    }
 }
