@@ -17,14 +17,20 @@ struct Source {
 impl Source {
     /// What the compiler sees outside of tests: no comments, nothing after `#[cfg(test)]` at the
     /// margin (test modules stand at the end of a file). Line numbers are kept.
-    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+    fn code(&self) -> impl Iterator<Item = (usize, String)> + '_ {
         self.text
             .lines()
             .take_while(|line| *line != "#[cfg(test)]")
-            .map(|line| line.split_once("//").map_or(line, |(code, _)| code))
+            .map(without_comment_and_strings)
             .enumerate()
             .map(|(n, line)| (n + 1, line))
     }
+}
+
+/// A word in a string names nothing (an option may be called "io_uring").
+fn without_comment_and_strings(line: &str) -> String {
+    let line = line.split_once("//").map_or(line, |(code, _)| code);
+    line.split('"').step_by(2).collect::<Vec<_>>().join("\"\"")
 }
 
 fn workspace() -> PathBuf {
@@ -35,16 +41,29 @@ fn collect(dir: &Path, into: &mut Vec<Source>) {
     let mut entries: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
     entries.sort();
     for path in entries {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if path.is_dir() {
-            let skipped = matches!(name.as_str(), ".git" | "target" | "corpus" | "artifacts" | "node_modules");
+            let skipped = matches!(
+                name.as_str(),
+                ".git" | "target" | "corpus" | "artifacts" | "node_modules"
+            );
             if !skipped {
                 collect(&path, into);
             }
-        } else if ["rs", "toml", "md", "sh"].iter().any(|ext| path.extension().is_some_and(|e| e == *ext)) {
+        } else if ["rs", "toml", "md", "sh"]
+            .iter()
+            .any(|ext| path.extension().is_some_and(|e| e == *ext))
+        {
             let relative = path.strip_prefix(workspace()).unwrap_or(&path);
             let path_text = relative.to_string_lossy().replace('\\', "/");
-            into.push(Source { path: path_text, text: fs::read_to_string(&path).unwrap() });
+            into.push(Source {
+                path: path_text,
+                text: fs::read_to_string(&path).unwrap(),
+            });
         }
     }
 }
@@ -52,12 +71,18 @@ fn collect(dir: &Path, into: &mut Vec<Source>) {
 fn sources() -> Vec<Source> {
     let mut all = Vec::new();
     collect(&workspace(), &mut all);
-    assert!(all.iter().any(|s| s.path == "sbc-core/src/shard/mod.rs"), "looking in the wrong place");
+    assert!(
+        all.iter().any(|s| s.path == "sbc-core/src/shard/mod.rs"),
+        "looking in the wrong place"
+    );
     all
 }
 
 fn rust(under: &str) -> Vec<Source> {
-    sources().into_iter().filter(|s| s.path.starts_with(under) && s.path.ends_with(".rs")).collect()
+    sources()
+        .into_iter()
+        .filter(|s| s.path.starts_with(under) && s.path.ends_with(".rs"))
+        .collect()
 }
 
 /// Whether `word` stands in `line` as a whole identifier (or path of identifiers).
@@ -95,8 +120,13 @@ fn only_the_driver_touches_the_operating_system() {
         "unsafe",
     ];
     let mut findings = Vec::new();
-    let outside = |s: &Source| !s.path.starts_with("sbc-core/src/driver/") && !s.path.starts_with("sbc-core/src/bin/");
-    for source in rust("sbc-core/src/").into_iter().chain(rust("sbc-media/src/")).filter(outside) {
+    let outside =
+        |s: &Source| !s.path.starts_with("sbc-core/src/driver/") && !s.path.starts_with("sbc-core/src/bin/");
+    for source in rust("sbc-core/src/")
+        .into_iter()
+        .chain(rust("sbc-media/src/"))
+        .filter(outside)
+    {
         for (n, line) in source.code() {
             // Asking whether a panic is under way starts nothing and waits for nothing. The lint
             // attributes name `unsafe_code`, which is another identifier.
@@ -112,10 +142,28 @@ fn only_the_driver_touches_the_operating_system() {
 #[test]
 fn the_call_core_reads_no_files() {
     let mut findings = Vec::new();
-    for room in ["b2bua", "dialog", "transaction", "shard", "sip", "sdp", "topology", "admission", "trunk", "timer_wheel", "token"] {
+    for room in [
+        "b2bua",
+        "dialog",
+        "transaction",
+        "shard",
+        "sip",
+        "sdp",
+        "topology",
+        "admission",
+        "trunk",
+        "timer_wheel",
+        "token",
+    ] {
         for source in rust(&format!("sbc-core/src/{room}")) {
-            for (n, _) in source.code().filter(|(_, l)| names(l, "std::fs") || names(l, "std::env") || names(l, "std::process")) {
-                findings.push(format!("{}:{n}: the call core names no file, environment or process", source.path));
+            for (n, _) in source
+                .code()
+                .filter(|(_, l)| names(l, "std::fs") || names(l, "std::env") || names(l, "std::process"))
+            {
+                findings.push(format!(
+                    "{}:{n}: the call core names no file, environment or process",
+                    source.path
+                ));
             }
         }
     }
@@ -125,10 +173,21 @@ fn the_call_core_reads_no_files() {
 #[test]
 fn wire_formats_know_no_calls() {
     let mut findings = Vec::new();
-    for source in rust("sbc-core/src/sip/").into_iter().chain(rust("sbc-core/src/sdp/")) {
+    for source in rust("sbc-core/src/sip/")
+        .into_iter()
+        .chain(rust("sbc-core/src/sdp/"))
+    {
         for (n, line) in source.code() {
-            for module in ["b2bua", "shard", "transaction", "dialog", "admission", "topology", "snapshot"] {
-                if names(line, &format!("{module}::")) || names(line, &format!("crate::{module}")) {
+            for module in [
+                "b2bua",
+                "shard",
+                "transaction",
+                "dialog",
+                "admission",
+                "topology",
+                "snapshot",
+            ] {
+                if names(&line, &format!("{module}::")) || names(&line, &format!("crate::{module}")) {
                     findings.push(format!("{}:{n}: a wire format names {module}", source.path));
                 }
             }
@@ -143,7 +202,11 @@ fn media_knows_no_sip() {
     for source in rust("sbc-media/src/") {
         for (n, line) in source.code() {
             let line = line.to_ascii_lowercase();
-            if names(&line, "sip") || line.contains("sbc_core") || line.contains("sip_") || line.contains("_sip") {
+            if names(&line, "sip")
+                || line.contains("sbc_core")
+                || line.contains("sip_")
+                || line.contains("_sip")
+            {
                 findings.push(format!("{}:{n}: the media plane names SIP", source.path));
             }
         }
@@ -156,7 +219,13 @@ fn files_have_one_noun() {
     let long: Vec<String> = rust("")
         .iter()
         .filter(|s| s.text.lines().count() > LINES_MAX)
-        .map(|s| format!("{}: {} lines; more than {LINES_MAX} is two nouns", s.path, s.text.lines().count()))
+        .map(|s| {
+            format!(
+                "{}: {} lines; more than {LINES_MAX} is two nouns",
+                s.path,
+                s.text.lines().count()
+            )
+        })
         .collect();
     fail(&long);
 }
@@ -164,7 +233,12 @@ fn files_have_one_noun() {
 #[test]
 fn nothing_is_left_for_later() {
     // Put together here, so that this file does not find itself.
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:"), concat!("HA", "CK:")];
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X:"),
+        concat!("HA", "CK:"),
+    ];
     let mut findings = Vec::new();
     for source in sources() {
         for (n, line) in source.text.lines().enumerate() {
@@ -178,7 +252,12 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn no_path_of_one_machine() {
-    let marks = [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/Us", "ers/")];
+    let marks = [
+        concat!("/ho", "me/"),
+        concat!("/ro", "ot/"),
+        concat!("/wo", "rk/"),
+        concat!("/Us", "ers/"),
+    ];
     let mut findings = Vec::new();
     for source in sources() {
         for (n, line) in source.text.lines().enumerate() {
@@ -198,8 +277,15 @@ fn every_unsafe_block_says_why() {
         if allowed || source.path.ends_with("architecture.rs") {
             continue;
         }
-        for (n, line) in source.code().filter(|(_, l)| l.contains("unsafe {") || l.contains("unsafe fn") || l.contains("unsafe impl")) {
-            findings.push(format!("{}:{n}: unsafe belongs to driver/ and loadtest: {}", source.path, line.trim()));
+        for (n, line) in source
+            .code()
+            .filter(|(_, l)| l.contains("unsafe {") || l.contains("unsafe fn") || l.contains("unsafe impl"))
+        {
+            findings.push(format!(
+                "{}:{n}: unsafe belongs to driver/ and loadtest: {}",
+                source.path,
+                line.trim()
+            ));
         }
     }
     fail(&findings);

@@ -32,15 +32,28 @@ impl Msg {
             let (name, value) = line.split_once(':')?;
             headers.push((long_name(name.trim()).to_owned(), value.trim().to_owned()));
         }
-        Some(Self { start, headers, body: bytes[split + 4..].to_vec() })
+        Some(Self {
+            start,
+            headers,
+            body: bytes[split + 4..].to_vec(),
+        })
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        self.headers
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.as_str())
     }
 
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        let found: Vec<&'a str> = self
+            .headers
+            .iter()
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.as_str())
+            .collect();
+        found.into_iter()
     }
 
     pub fn status(&self) -> Option<u16> {
@@ -50,7 +63,10 @@ impl Msg {
     /// Method of the request, or of the request that this answers.
     pub fn method(&self) -> &str {
         if self.status().is_some() {
-            return self.get("CSeq").and_then(|c| c.split_whitespace().nth(1)).unwrap_or("");
+            return self
+                .get("CSeq")
+                .and_then(|c| c.split_whitespace().nth(1))
+                .unwrap_or("");
         }
         self.start.split(' ').next().unwrap_or("")
     }
@@ -60,7 +76,10 @@ impl Msg {
     }
 
     pub fn cseq(&self) -> u32 {
-        self.get("CSeq").and_then(|c| c.split_whitespace().next()).and_then(|n| n.parse().ok()).unwrap_or(0)
+        self.get("CSeq")
+            .and_then(|c| c.split_whitespace().next())
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0)
     }
 
     pub fn branch(&self) -> &str {
@@ -97,7 +116,9 @@ impl Msg {
                         at.set_port(media.port);
                     }
                 }
-                Some(("a", dir @ ("sendrecv" | "sendonly" | "recvonly" | "inactive"))) => media.direction = dir.to_owned(),
+                Some(("a", dir @ ("sendrecv" | "sendonly" | "recvonly" | "inactive"))) => {
+                    media.direction = dir.to_owned()
+                }
                 _ => {}
             }
         }
@@ -150,12 +171,4 @@ pub fn uri(value: &str) -> &str {
 pub fn user(uri: &str) -> &str {
     let rest = uri.split_once(':').map_or(uri, |(_, rest)| rest);
     rest.split_once('@').map_or("", |(user, _)| user)
-}
-
-/// Host and port of a SIP URI whose host is an address.
-pub fn address(uri: &str) -> Option<SocketAddr> {
-    let rest = uri.split_once(':').map_or(uri, |(_, rest)| rest);
-    let rest = rest.split_once('@').map_or(rest, |(_, host)| host);
-    let host = rest.split([';', '?']).next()?;
-    host.parse().ok().or_else(|| Some(SocketAddr::new(host.parse().ok()?, 5060)))
 }

@@ -1,0 +1,873 @@
+//! The world of one seed: shards, two peers, a bad network and a clock, and the oracles that watch
+//! every byte on its way. No threads, no real time: an event queue is all that moves.
+
+use super::{
+    message::Msg,
+    network::{Network, Weather},
+    plan::{MS, Plan, SECOND, Side, T1},
+    rng::Rng,
+    trace::Trace,
+    ua::{Effect, Tick, Ua},
+    wire::packet_origin,
+};
+use bytes::Bytes;
+use sbc_core::{
+    admission::{Admission, LimitId, LimitSpec},
+    counters::ShardCounters,
+    shard::{Command, Gauges, ListenerId, Output, Reply, Shard, ShardId},
+    snapshot::{Listener, Media, Sip, Snapshot, Trunk},
+    time::Timestamp,
+    trunk::{SourceTable, TrunkId},
+};
+use sbc_media::relay::{MediaSocket, PairIndex, SocketAction, Verdict};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    hash::{DefaultHasher, Hasher},
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+/// Messages one datagram may cause: a CANCEL's 200, the INVITE's 487, a CANCEL to the other side,
+/// and room for the answer to what it completes.
+const TRANSMITS_PER_DATAGRAM_MAX: usize = 5;
+/// Longer than any timer of the SBC that nothing on the wire announces.
+const QUIET: u64 = 64 * T1 + 8 * SECOND;
+const MEDIA_PORTS: u16 = 10_000;
+const ATTACKER: [u8; 4] = [198, 51, 100, 66];
+/// In the packets of the attacker.
+const SPOOFED_CALL: u32 = 0x5F00_F00D;
+
+/// What one seed did.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub violations: Vec<(u32, String)>,
+    /// Hash over everything the shards put out, with its time.
+    pub trace_hash: u64,
+    pub counters: ShardCounters,
+    pub records: u64,
+    pub answered: u64,
+    pub packets_delivered: u64,
+    pub spoofed_sent: u64,
+    pub datagrams: u64,
+    pub events: u64,
+}
+
+enum Event {
+    ToSbc {
+        from: SocketAddr,
+        listener: ListenerId,
+        bytes: Rc<[u8]>,
+    },
+    ToUa {
+        side: Side,
+        bytes: Bytes,
+    },
+    Handover {
+        shard: usize,
+        listener: ListenerId,
+        peer: SocketAddr,
+        bytes: Bytes,
+    },
+    Wake(usize),
+    Tick(Side, Tick),
+    PacketToSbc {
+        from: SocketAddr,
+        port: u16,
+        bytes: Vec<u8>,
+        spoofed: bool,
+    },
+    Mischief,
+    Spoof {
+        port: u16,
+    },
+}
+
+struct Entry {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// How the daemon of this seed is set up.
+#[derive(Debug)]
+struct Setup {
+    shards: usize,
+    two_listeners: bool,
+    /// All datagrams of a side arrive on one shard, as with one socket; else on any.
+    one_socket: bool,
+    strict_source: bool,
+    media_timeout: u64,
+    no_answer: u64,
+    pairs_per_shard: u32,
+    limit: LimitSpec,
+    hostile: bool,
+}
+
+impl Setup {
+    fn draw(rng: &mut Rng, calls: u32) -> Self {
+        let limited = rng.chance(150);
+        Self {
+            shards: rng.range(1, 4) as usize,
+            two_listeners: rng.chance(500),
+            one_socket: rng.chance(300),
+            strict_source: rng.chance(300),
+            media_timeout: if rng.chance(200) { rng.range(5, 25) } else { 0 },
+            no_answer: rng.range(10, 30),
+            pairs_per_shard: if rng.chance(100) { 6 } else { 2 * calls + 8 },
+            limit: LimitSpec {
+                name: "all".to_owned(),
+                cps: if limited { rng.range(1, 5) as u32 } else { 0 },
+                burst: rng.range(1, 5) as u32,
+                channels: if limited { rng.range(3, 20) as u32 } else { 0 },
+            },
+            hostile: rng.chance(300),
+        }
+    }
+
+    fn listener(&self, side: Side) -> ListenerId {
+        ListenerId(u8::from(self.two_listeners && side == Side::B))
+    }
+
+    fn sip(&self, side: Side) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1 + self.listener(side).0], 5060))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let trunk = |side: Side, route: u16| Trunk {
+            name: format!("{side:?}"),
+            target: side.sip(),
+            listener: self.listener(side),
+            route: Some(TrunkId(route)),
+            pass_display_name: false,
+            inbound: LimitId(1 + route as u32),
+            outbound: LimitId(1 + route as u32),
+            both: LimitId(3),
+        };
+        let listener = |side: Side| Listener {
+            name: format!("{side:?}"),
+            bind: self.sip(side),
+            advertised: self.sip(side),
+        };
+        let hosts = Side::BOTH.map(|side| {
+            (
+                TrunkId(side as u16),
+                format!("{}", side.sip().ip()).parse().unwrap(),
+            )
+        });
+        Snapshot {
+            listeners: if self.two_listeners {
+                Side::BOTH.map(listener).to_vec()
+            } else {
+                vec![listener(Side::A)]
+            },
+            trunks: vec![trunk(Side::A, 1), trunk(Side::B, 0)],
+            sources: SourceTable::build(&hosts).unwrap(),
+            media: Media {
+                bind: media_ip(),
+                advertised: media_ip(),
+                ports: (MEDIA_PORTS, MEDIA_PORTS + 20_001),
+                quarantine: Duration::from_secs(2),
+                timeout: Duration::from_secs(self.media_timeout),
+                strict_source: self.strict_source,
+            },
+            sip: Sip {
+                t1: Duration::from_nanos(T1),
+                t2: Duration::from_secs(4),
+                t4: Duration::from_secs(5),
+                no_answer: Duration::from_secs(self.no_answer),
+                calls_max: 10_000,
+                transactions_max: 100_000,
+                server_name: "sbcd".to_owned(),
+            },
+            limits: LimitId(0),
+            reject_code: 503,
+        }
+    }
+
+    fn admission(&self) -> Admission {
+        let free = |name: &str| LimitSpec {
+            name: name.to_owned(),
+            burst: 1,
+            ..LimitSpec::default()
+        };
+        Admission::new(vec![self.limit.clone(), free("a"), free("b"), free("both")])
+    }
+}
+
+fn media_ip() -> IpAddr {
+    IpAddr::from([192, 0, 2, 9])
+}
+
+/// A final response that left the SBC.
+struct Finished {
+    status: u16,
+    hash: u64,
+}
+
+pub struct World {
+    setup: Setup,
+    now: u64,
+    order: u64,
+    queue: BinaryHeap<Reverse<Entry>>,
+    /// When each shard's next wake-up stands in the queue.
+    wakes: Vec<Option<u64>>,
+    shards: Vec<Shard>,
+    admission: Arc<Admission>,
+    uas: [Ua; 2],
+    network: Network,
+    rng: Rng,
+    plans: Rc<Vec<Rc<Plan>>>,
+    /// Port → shard and socket.
+    ports: HashMap<u16, (usize, MediaSocket)>,
+    /// Sockets the driver would have connected.
+    connected: HashMap<(usize, MediaSocket), SocketAddr>,
+    finished: HashMap<(Side, String, String), Finished>,
+    recent: VecDeque<(Side, Rc<[u8]>)>,
+    hasher: DefaultHasher,
+    last_datagram: u64,
+    out: Outcome,
+    pub trace: Option<Trace>,
+}
+
+impl World {
+    pub fn new(seed: u64, calls: u32, traced: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut plan_rng = rng.fork(1);
+        let setup = Setup::draw(&mut rng.fork(2), calls);
+        let spread = rng.range(2_000, 40_000);
+        let late_offers = rng.chance(400);
+        let plans: Vec<Rc<Plan>> = (0..calls)
+            .map(|n| Rc::new(Plan::draw(&mut plan_rng, n, spread, late_offers)))
+            .collect();
+        let plans = Rc::new(plans);
+        let snapshot = Arc::new(setup.snapshot());
+        let admission = Arc::new(setup.admission());
+        let mut shards: Vec<Shard> = (0..setup.shards)
+            .map(|n| {
+                Shard::new(
+                    ShardId(n as u8),
+                    setup.shards as u8,
+                    snapshot.clone(),
+                    admission.clone(),
+                    seed,
+                    seed ^ 0xABCD,
+                )
+            })
+            .collect();
+        let mut ports = HashMap::new();
+        for (n, shard) in shards.iter_mut().enumerate() {
+            for pair in (0..setup.pairs_per_shard).map(PairIndex) {
+                let port = MEDIA_PORTS + 2 * (n as u32 * setup.pairs_per_shard + pair.0) as u16;
+                shard.add_media_pair(pair, port);
+                ports.insert(port, (n, pair.rtp()));
+                ports.insert(port + 1, (n, pair.rtcp()));
+            }
+        }
+        let uas = Side::BOTH.map(|side| Ua::new(side, setup.sip(side), plans.clone(), setup.hostile));
+        let network = Network::new(rng.fork(3), Weather::draw(&mut rng));
+        let trace = traced.then(|| Trace::new(format!("{setup:?}\n{:?}", network.weather)));
+        let mut world = Self {
+            wakes: vec![None; shards.len()],
+            setup,
+            now: 0,
+            order: 0,
+            queue: BinaryHeap::new(),
+            shards,
+            admission,
+            uas,
+            network,
+            rng,
+            plans,
+            ports,
+            connected: HashMap::new(),
+            finished: HashMap::new(),
+            recent: VecDeque::new(),
+            hasher: DefaultHasher::new(),
+            last_datagram: 0,
+            out: Outcome::default(),
+            trace,
+        };
+        for side in Side::BOTH {
+            world.uas[side as usize].start();
+            world.run_effects(side);
+        }
+        if world.setup.hostile {
+            for _ in 0..calls {
+                let at = world.rng.below((spread + 20_000) * MS);
+                world.push(at, Event::Mischief);
+            }
+        }
+        world
+    }
+
+    /// Run until nothing is owed to anybody, then check that nothing is left.
+    pub fn run(mut self) -> (Outcome, Option<Trace>) {
+        let events_max = 4_000 * self.plans.len() as u64 + 20_000;
+        while let Some(Reverse(entry)) = self.queue.pop() {
+            if entry.at > self.last_datagram + QUIET && self.uas.iter().all(Ua::is_settled) {
+                break;
+            }
+            self.now = entry.at;
+            self.out.events += 1;
+            if self.out.events > events_max {
+                self.violation(
+                    u32::MAX,
+                    format!("no end after {events_max} events: something spins or repeats for ever"),
+                );
+                break;
+            }
+            self.dispatch(entry.event);
+            if self.out.violations.len() > 20 {
+                break;
+            }
+        }
+        self.final_checks();
+        self.out.trace_hash = self.hasher.finish();
+        if let Some(trace) = &mut self.trace {
+            trace.name_calls(|side, id| self.uas[side as usize].call_by_id(id));
+        }
+        (self.out, self.trace)
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        let now = Timestamp::from_nanos(self.now);
+        match event {
+            Event::ToSbc {
+                from,
+                listener,
+                bytes,
+            } => {
+                let shard = match self.setup.one_socket {
+                    true => from.ip().is_ipv4() as usize % self.shards.len(),
+                    false => self.rng.below(self.shards.len() as u64) as usize,
+                };
+                self.shards[shard].handle_datagram(now, listener, from, &bytes);
+                self.drain(shard, Some(&bytes));
+            }
+            Event::Handover {
+                shard,
+                listener,
+                peer,
+                bytes,
+            } => {
+                self.shards[shard].handle_handover(now, listener, peer, &bytes);
+                self.drain(shard, Some(&bytes));
+            }
+            Event::Wake(shard) => {
+                self.wakes[shard] = None;
+                self.shards[shard].handle_timeout(now);
+                self.drain(shard, None);
+            }
+            Event::ToUa { side, bytes } => {
+                self.uas[side as usize].receive(self.now, &bytes);
+                self.run_effects(side);
+            }
+            Event::Tick(side, tick) => {
+                self.uas[side as usize].tick(self.now, tick);
+                self.run_effects(side);
+            }
+            Event::PacketToSbc {
+                from,
+                port,
+                bytes,
+                spoofed,
+            } => self.packet(now, from, port, bytes, spoofed),
+            Event::Mischief => self.mischief(),
+            Event::Spoof { port } => self.spoof(now, port),
+        }
+    }
+
+    // -- what the shards say --------------------------------------------------------------------
+
+    fn drain(&mut self, shard: usize, cause: Option<&[u8]>) {
+        let mut transmits = 0;
+        while let Some(output) = self.shards[shard].poll_output() {
+            self.hasher.write_u64(self.now);
+            self.hasher.write_u8(shard as u8);
+            match output {
+                Output::Transmit {
+                    listener,
+                    peer,
+                    payload,
+                } => {
+                    transmits += 1;
+                    self.transmit(listener, peer, payload);
+                }
+                Output::Handover {
+                    shard: to,
+                    listener,
+                    peer,
+                    payload,
+                } => {
+                    if usize::from(to.0) >= self.shards.len() || usize::from(to.0) == shard {
+                        self.violation(u32::MAX, format!("shard {shard} handed a message over to {to:?}"));
+                        continue;
+                    }
+                    self.hasher.write(&payload);
+                    let delay = 5_000 + self.rng.below(200_000);
+                    self.push(
+                        self.now + delay,
+                        Event::Handover {
+                            shard: to.0.into(),
+                            listener,
+                            peer,
+                            bytes: payload,
+                        },
+                    );
+                }
+                Output::Record(record) => {
+                    self.out.records += 1;
+                    self.hasher.write(format!("{record:?}").as_bytes());
+                    if !self.setup.hostile
+                        && (record.end_ms < record.answer_ms.unwrap_or(0) || record.status < 200)
+                    {
+                        self.violation(u32::MAX, format!("a record makes no sense: {record:?}"));
+                    }
+                }
+                Output::Event(event) => self.hasher.write(event.text.as_bytes()),
+                Output::Reply(..) => self.violation(u32::MAX, "a reply nobody asked for".to_owned()),
+            }
+        }
+        if let Some(cause) = cause.filter(|_| transmits > TRANSMITS_PER_DATAGRAM_MAX) {
+            let line = first_line(cause);
+            self.violation(
+                u32::MAX,
+                format!("{transmits} messages sent for one datagram: {line}"),
+            );
+        }
+        self.sockets(shard);
+        if let Some(at) = self.shards[shard].poll_timeout() {
+            // The driver's clock has moved on by the time it asks, so a passed deadline is "now".
+            let at = at.as_nanos().max(self.now + 1);
+            if self.wakes[shard].is_none_or(|armed| at < armed) {
+                self.wakes[shard] = Some(at);
+                self.push(at, Event::Wake(shard));
+            }
+        }
+    }
+
+    fn transmit(&mut self, listener: ListenerId, peer: SocketAddr, payload: Bytes) {
+        self.hasher.write(peer.to_string().as_bytes());
+        self.hasher.write(&payload);
+        self.out.datagrams += 1;
+        self.last_datagram = self.now;
+        let Some(side) = Side::BOTH.into_iter().find(|s| s.sip() == peer) else {
+            if peer.ip() == IpAddr::from(ATTACKER) {
+                self.violation(u32::MAX, "an unknown source was answered".to_owned());
+            } else if !self.setup.hostile {
+                self.violation(
+                    u32::MAX,
+                    format!("a message to {peer}, who is no peer: {}", first_line(&payload)),
+                );
+            }
+            return;
+        };
+        if listener != self.setup.listener(side) {
+            self.violation(
+                u32::MAX,
+                format!("a message to side {side:?} left from {listener:?}"),
+            );
+        }
+        self.check_leak(side, &payload);
+        self.check_final(side, &payload);
+        let delays = self.network.carry(&payload);
+        if let Some(trace) = &mut self.trace {
+            trace.add(self.now, side, true, &payload, &delays);
+        }
+        for delay in delays {
+            self.push(
+                self.now + delay,
+                Event::ToUa {
+                    side,
+                    bytes: payload.clone(),
+                },
+            );
+        }
+    }
+
+    /// No byte of one side on the other.
+    fn check_leak(&mut self, to: Side, payload: &[u8]) {
+        let from = to.other();
+        let their_listener = self.setup.sip(from).ip().to_string();
+        let mut secrets = vec![from.marker(), from.network()];
+        if self.setup.two_listeners {
+            secrets.push(&their_listener);
+        }
+        for secret in secrets {
+            if memchr::memmem::find(payload, secret.as_bytes()).is_some() {
+                let text = String::from_utf8_lossy(payload).into_owned();
+                self.violation(
+                    u32::MAX,
+                    format!("side {from:?}'s {secret:?} was sent to side {to:?}:\n{text}"),
+                );
+            }
+        }
+    }
+
+    /// One final response per server transaction, nothing after it but itself.
+    fn check_final(&mut self, side: Side, payload: &[u8]) {
+        if !payload.starts_with(b"SIP/2.0 ") {
+            return;
+        }
+        let Some(msg) = Msg::parse(payload) else {
+            return self.violation(u32::MAX, format!("an unreadable response to side {side:?}"));
+        };
+        // Mangled copies carry no marker and can answer in several ways.
+        if !msg.branch().contains(side.marker()) {
+            return;
+        }
+        let Some(status) = msg.status() else { return };
+        let key = (side, msg.branch().to_owned(), msg.method().to_owned());
+        let mut hasher = DefaultHasher::new();
+        hasher.write(payload);
+        let hash = hasher.finish();
+        match self.finished.get(&key) {
+            None if status >= 200 => {
+                self.finished.insert(key, Finished { status, hash });
+            }
+            Some(last) if last.status != status || last.hash != hash => {
+                let why = format!(
+                    "side {side:?} got {status} after {} to the same {} ({})",
+                    last.status, key.2, key.1
+                );
+                let call = self.uas[side as usize]
+                    .call_by_id(msg.call_id())
+                    .unwrap_or(u32::MAX);
+                self.violation(call, why);
+            }
+            _ => {}
+        }
+    }
+
+    fn sockets(&mut self, shard: usize) {
+        while let Some(action) = self.shards[shard].relay.poll_action() {
+            match action {
+                SocketAction::Connect { socket, peer } => {
+                    self.connected.insert((shard, socket), peer);
+                    self.shards[shard].relay.connected(socket, peer);
+                }
+                SocketAction::Disconnect { socket } => {
+                    self.connected.remove(&(shard, socket));
+                }
+            }
+        }
+    }
+
+    // -- what the peers say ---------------------------------------------------------------------
+
+    fn run_effects(&mut self, side: Side) {
+        let effects = std::mem::take(&mut self.uas[side as usize].effects);
+        for effect in effects {
+            match effect {
+                Effect::After(wait, tick) => self.push(self.now + wait, Event::Tick(side, tick)),
+                Effect::Send(bytes) => self.send(side, bytes.into()),
+                Effect::Packet { from, to, bytes } => {
+                    if to.ip() != media_ip() || !self.ports.contains_key(&to.port()) {
+                        self.violation(u32::MAX, format!("side {side:?} was told to send media to {to}"));
+                        continue;
+                    }
+                    let delay = self.network.delay();
+                    self.push(
+                        self.now + delay,
+                        Event::PacketToSbc {
+                            from,
+                            port: to.port(),
+                            bytes,
+                            spoofed: false,
+                        },
+                    );
+                    if self.rng.chance(300) {
+                        let later = self.rng.below(3 * SECOND);
+                        self.push(self.now + later, Event::Spoof { port: to.port() });
+                    }
+                }
+            }
+        }
+        let found = std::mem::take(&mut self.uas[side as usize].violations);
+        for (call, why) in found {
+            self.violation(call, why);
+        }
+    }
+
+    fn send(&mut self, side: Side, bytes: Rc<[u8]>) {
+        self.last_datagram = self.now;
+        let delays = self.network.carry(&bytes);
+        if let Some(trace) = &mut self.trace {
+            trace.add(self.now, side, false, &bytes, &delays);
+        }
+        if self.setup.hostile {
+            self.recent.push_back((side, bytes.clone()));
+            if self.recent.len() > 24 {
+                self.recent.pop_front();
+            }
+        }
+        let listener = self.setup.listener(side);
+        for delay in delays {
+            self.push(
+                self.now + delay,
+                Event::ToSbc {
+                    from: side.sip(),
+                    listener,
+                    bytes: bytes.clone(),
+                },
+            );
+        }
+    }
+
+    /// Something that no honest peer sends.
+    fn mischief(&mut self) {
+        let picked = self.rng.below(self.recent.len() as u64) as usize;
+        let Some((side, bytes)) = self.recent.get(picked).cloned() else {
+            return;
+        };
+        // Without the marks of its side, so that a mangled copy that starts a call of its own
+        // does not look like a leak.
+        let mut bytes = replace(&bytes, side.marker(), "9999999");
+        bytes = replace(&bytes, side.network(), "10.99.");
+        if bytes.starts_with(b"SIP/2.0") {
+            // Responses come over the trusted trunk: with our branch they would be believed, and the
+            // honest peer would find itself in a call that it knows nothing of.
+            bytes = replace(&bytes, "z9hG4bK", "z9hG4bKm");
+        }
+        let from = if self.rng.chance(200) {
+            SocketAddr::from((ATTACKER, 5060))
+        } else {
+            side.sip()
+        };
+        match self.rng.below(6) {
+            0 => bytes = (0..self.rng.below(600)).map(|_| self.rng.next() as u8).collect(),
+            1 => bytes.truncate(self.rng.below(bytes.len() as u64) as usize),
+            2 => bytes = b"\r\n\r\n".to_vec(),
+            3 => {
+                let n = self.rng.below(40);
+                for _ in 0..n {
+                    let at = self.rng.below(bytes.len() as u64) as usize;
+                    bytes[at] = self.rng.next() as u8;
+                }
+            }
+            4 => {
+                let at = self.rng.below(bytes.len() as u64) as usize;
+                let piece: Vec<u8> = bytes[at..].to_vec();
+                bytes.extend_from_slice(&piece);
+            }
+            _ => {
+                let at = self.rng.below(bytes.len() as u64) as usize;
+                bytes[at] ^= 1 << self.rng.below(8);
+            }
+        }
+        self.last_datagram = self.now;
+        let listener = self.setup.listener(side);
+        self.push(
+            self.now,
+            Event::ToSbc {
+                from,
+                listener,
+                bytes: bytes.into(),
+            },
+        );
+    }
+
+    // -- media ----------------------------------------------------------------------------------
+
+    /// A stranger speaks to a media port. Until the latch has locked it may be believed, unless only
+    /// the signalled address may send; afterwards never.
+    fn spoof(&mut self, now: Timestamp, port: u16) {
+        let Some(key) = self.ports.get(&port) else { return };
+        if self.setup.strict_source || self.connected.contains_key(key) {
+            self.out.spoofed_sent += 1;
+            let bytes = super::wire::packet(SPOOFED_CALL, Side::A, 77, port % 2 == 1);
+            self.packet(now, SocketAddr::from((ATTACKER, 4000)), port, bytes, true);
+        }
+    }
+
+    fn packet(&mut self, now: Timestamp, from: SocketAddr, port: u16, mut bytes: Vec<u8>, spoofed: bool) {
+        let Some(&(shard, socket)) = self.ports.get(&port) else {
+            return;
+        };
+        // The kernel's filter on a connected socket. What was queued before the connect passes it,
+        // so the relay must not rely on it.
+        if !spoofed
+            && self
+                .connected
+                .get(&(shard, socket))
+                .is_some_and(|peer| *peer != from)
+        {
+            return;
+        }
+        let before = bytes.clone();
+        let verdict = self.shards[shard].relay.forward(now, socket, from, &mut bytes);
+        self.sockets(shard);
+        let origin = packet_origin(&before);
+        let Verdict::Forward { socket: out, to } = verdict else {
+            return;
+        };
+        if spoofed {
+            self.violation(
+                origin.map_or(u32::MAX, |o| o.0),
+                format!("a spoofed packet to port {port} was forwarded"),
+            );
+            return;
+        }
+        let Some(to) = to.or_else(|| self.connected.get(&(shard, out)).copied()) else {
+            return self.violation(
+                u32::MAX,
+                format!("a packet leaves from {out:?} to a connected peer, but it is not connected"),
+            );
+        };
+        self.hasher.write(to.to_string().as_bytes());
+        self.hasher.write(&bytes);
+        if bytes != before {
+            self.violation(u32::MAX, "the relay changed a packet".to_owned());
+        }
+        if out.is_rtcp() != (port % 2 == 1) {
+            self.violation(u32::MAX, "RTP and RTCP were mixed up".to_owned());
+        }
+        let Some((number, sender)) = origin else { return };
+        let receiver = sender.other();
+        match self.uas[receiver as usize].media_owner.get(&to) {
+            Some(&owner) if owner == number => self.out.packets_delivered += 1,
+            Some(&owner) => self.violation(
+                number,
+                format!("audio of call {number} went to call {owner} at {to}"),
+            ),
+            None if self.setup.hostile => {}
+            None => self.violation(
+                number,
+                format!("audio from side {sender:?} left for {to}, which is not the peer"),
+            ),
+        }
+    }
+
+    // -- the end --------------------------------------------------------------------------------
+
+    fn final_checks(&mut self) {
+        if !self.out.violations.is_empty() {
+            self.abandon();
+            return;
+        }
+        for side in Side::BOTH {
+            for (call, why) in self.uas[side as usize].unsettled() {
+                self.violation(call, why);
+            }
+            self.out.answered += self.uas[side as usize].answered;
+        }
+        let now = Timestamp::from_nanos(self.now);
+        for n in 0..self.shards.len() {
+            self.shards[n].handle_timeout(now);
+            self.drain(n, None);
+            let Some((counters, gauges)) = self.stats(n) else {
+                continue;
+            };
+            self.out.counters.add(&counters);
+            // Pairs still resting are not in use.
+            let left = Gauges {
+                media_pairs_quarantined: 0,
+                ..gauges
+            };
+            if left != Gauges::default() {
+                self.violation(u32::MAX, format!("shard {n} still holds {left:?}"));
+            }
+        }
+        for limit in self.admission.clone().iter().filter(|l| l.channels_used != 0) {
+            let (name, used) = (limit.name.to_owned(), limit.channels_used);
+            self.violation(u32::MAX, format!("limit {name} still counts {used} channels"));
+        }
+        let c = self.out.counters.clone();
+        let mut equal = |what: &str, a: u64, b: u64| {
+            if a != b {
+                self.out
+                    .violations
+                    .push((u32::MAX, format!("{what}: {a} against {b}")));
+            }
+        };
+        equal("internal errors", c.internal_errors, 0);
+        equal("records and calls admitted", self.out.records, c.calls_admitted);
+        equal(
+            "calls answered + failed and calls admitted",
+            c.calls_answered + c.calls_failed,
+            c.calls_admitted,
+        );
+        if !self.violations_empty() {
+            self.abandon();
+        }
+    }
+
+    fn violations_empty(&self) -> bool {
+        self.out.violations.is_empty()
+    }
+
+    /// The shards still hold calls: leave them as they are instead of unwinding through them.
+    fn abandon(&mut self) {
+        self.shards.drain(..).for_each(std::mem::forget);
+    }
+
+    fn stats(&mut self, n: usize) -> Option<(ShardCounters, Gauges)> {
+        self.shards[n].handle_command(Timestamp::from_nanos(self.now), 7, Command::Stats);
+        let mut stats = None;
+        while let Some(output) = self.shards[n].poll_output() {
+            if let Output::Reply(7, reply) = output
+                && let Reply::Stats(counters, gauges) = *reply
+            {
+                stats = Some((*counters, gauges));
+            }
+        }
+        if stats.is_none() {
+            self.violation(u32::MAX, format!("shard {n} did not answer Command::Stats"));
+        }
+        stats
+    }
+
+    fn push(&mut self, at: u64, event: Event) {
+        self.order += 1;
+        self.queue.push(Reverse(Entry {
+            at,
+            order: self.order,
+            event,
+        }));
+    }
+
+    fn violation(&mut self, call: u32, why: String) {
+        let at = self.now as f64 / SECOND as f64;
+        self.out.violations.push((call, format!("at {at:.3} s: {why}")));
+    }
+}
+
+fn first_line(bytes: &[u8]) -> String {
+    let end = bytes
+        .iter()
+        .position(|&b| b == b'\r')
+        .unwrap_or(bytes.len().min(80));
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+fn replace(bytes: &[u8], what: &str, with: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(at) = memchr::memmem::find(rest, what.as_bytes()) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(with.as_bytes());
+        rest = &rest[at + what.len()..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
