@@ -138,7 +138,7 @@ impl Shards {
 
     /// Deliver answers and write down events, for as long as the runtime lives. `failed` is told
     /// when the thread of a shard ends.
-    pub(crate) async fn run(self, failed: oneshot::Sender<ShardId>) -> io::Result<()> {
+    pub async fn run(self, failed: oneshot::Sender<ShardId>) -> io::Result<()> {
         let mut failed = Some(failed);
         let waker = Arc::clone(&self.0.links.borrow().waker);
         // SAFETY: `AsyncFd` owns this duplicate, which stays open and unchanged until it is dropped.

@@ -55,9 +55,8 @@ where
     let clock = launched.clock;
     let backend = launched.backend.clone();
     let media_pairs_max = launched.media_pairs_max;
-    let (links, threads) = launched.into_parts();
+    let (shards, threads) = launched.into_parts();
     let life = async move {
-        let shards = Shards::new(links);
         let daemon = Rc::new(Daemon {
             shards: shards.clone(),
             snapshot,

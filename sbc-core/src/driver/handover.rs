@@ -333,3 +333,163 @@ impl ControlLink {
         !self.replies.is_empty() || !self.notes.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn datagram(n: u32) -> Datagram {
+        let payload = Bytes::copy_from_slice(&n.to_be_bytes());
+        Datagram {
+            listener: ListenerId(0),
+            peer: ([127, 0, 0, 1], 5060).into(),
+            payload,
+        }
+    }
+
+    fn number(datagram: &Datagram) -> u32 {
+        u32::from_be_bytes(datagram.payload[..].try_into().unwrap())
+    }
+
+    fn is_readable(waker: &Waker) -> bool {
+        let mut poll = libc::pollfd {
+            fd: waker.fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one live pollfd.
+        unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
+    }
+
+    #[test]
+    fn datagrams_arrive_in_order_at_the_owner_only() {
+        let (mut shards, _control) = link(3).unwrap();
+        assert!((0..100).all(|n| shards[0].hand_over(ShardId(2), datagram(n))));
+        assert!(!shards[1].has_news());
+        let owner = &mut shards[2];
+        let received: Vec<u32> = (0..owner.senders())
+            .flat_map(|sender| std::iter::from_fn(|| owner.datagram(sender)).collect::<Vec<_>>())
+            .map(|d| number(&d))
+            .collect();
+        assert_eq!(received, (0..100).collect::<Vec<_>>());
+        assert!(!owner.has_news());
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_recovers() {
+        let (mut shards, _control) = link(2).unwrap();
+        let taken = (0..)
+            .take_while(|&n| shards[0].hand_over(ShardId(1), datagram(n)))
+            .count();
+        assert_eq!(taken, HANDOVERS_MAX);
+        assert!(shards[1].datagram(0).is_some());
+        assert!(shards[0].hand_over(ShardId(1), datagram(0)));
+    }
+
+    #[test]
+    fn nobody_hands_over_to_itself_or_to_nobody() {
+        let (mut shards, _control) = link(2).unwrap();
+        assert!(!shards[0].hand_over(ShardId(0), datagram(0)));
+        assert!(!shards[0].hand_over(ShardId(7), datagram(0)));
+    }
+
+    #[test]
+    fn a_sleeper_is_woken_once_and_one_awake_never() {
+        let (mut shards, _control) = link(2).unwrap();
+        let waker = Arc::clone(&shards[1].waker);
+        shards[0].hand_over(ShardId(1), datagram(0));
+        shards[0].wake_receivers();
+        assert!(!is_readable(&waker), "it was awake");
+        waker.about_to_sleep();
+        for n in 0..10 {
+            shards[0].hand_over(ShardId(1), datagram(n));
+            shards[0].wake_receivers();
+        }
+        assert!(is_readable(&waker));
+        waker.clear();
+        assert!(!is_readable(&waker));
+        shards[0].wake_receivers();
+        assert!(!is_readable(&waker), "nothing was sent since");
+    }
+
+    #[test]
+    fn a_shard_gets_no_more_requests_than_it_can_answer() {
+        let (mut shards, mut control) = link(1).unwrap();
+        let link = &mut control.shards[0];
+        for id in 0..REQUESTS_MAX as u64 {
+            assert_eq!(link.request(id, Command::Stats), Ok(()));
+        }
+        assert_eq!(link.request(99, Command::Stats), Err(Unsent::Full));
+        while let Some((id, _)) = shards[0].request() {
+            assert!(shards[0].reply(id, Box::new(Reply::Done)));
+        }
+        assert_eq!(
+            link.request(99, Command::Stats),
+            Err(Unsent::Full),
+            "the answers are not read yet"
+        );
+        assert!(link.reply().is_some());
+        assert_eq!(link.request(99, Command::Stats), Ok(()));
+    }
+
+    #[test]
+    fn either_end_notices_that_the_other_is_gone() {
+        let (mut shards, mut control) = link(2).unwrap();
+        control.waker.about_to_sleep();
+        drop(shards.remove(0));
+        assert!(is_readable(&control.waker));
+        assert_eq!(control.shards[0].request(1, Command::Stats), Err(Unsent::Ended));
+        assert_eq!(control.shards[1].request(1, Command::Stats), Ok(()));
+        shards[0].waker.about_to_sleep();
+        drop(control);
+        assert!(is_readable(&shards[0].waker));
+        assert!(shards[0].control_ended());
+    }
+
+    /// Two threads that sleep whenever they have nothing to do; a lost wake-up stops them.
+    #[test]
+    fn no_wake_up_is_lost() {
+        const ROUNDS: u32 = 20_000;
+        let (shards, _control) = link(2).unwrap();
+        let threads: Vec<_> = shards
+            .into_iter()
+            .enumerate()
+            .map(|(me, mut links)| {
+                let play = move || {
+                    let other = ShardId(1 - me as u8);
+                    let mut next = me as u32;
+                    if me == 0 {
+                        links.hand_over(other, datagram(0));
+                        links.wake_receivers();
+                        next = 2;
+                    }
+                    while next < ROUNDS {
+                        links.waker().about_to_sleep();
+                        if !links.has_news() {
+                            let mut poll = libc::pollfd {
+                                fd: links.waker().fd(),
+                                events: libc::POLLIN,
+                                revents: 0,
+                            };
+                            // SAFETY: one live pollfd.
+                            let ready = unsafe { libc::poll(&raw mut poll, 1, 5000) };
+                            assert_eq!(ready, 1, "nobody woke thread {me} at {next}");
+                        }
+                        links.waker().awake();
+                        links.waker().clear();
+                        while let Some(datagram) = links.datagram(0) {
+                            assert_eq!(number(&datagram) + 1, next);
+                            links.hand_over(other, self::datagram(next));
+                            next += 2;
+                        }
+                        links.wake_receivers();
+                    }
+                };
+                std::thread::Builder::new().spawn(play).unwrap()
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use super::{
     backend::{self, BackendKind, Chosen},
     clock::Clock,
+    control::Shards,
     handover::{self, ControlLinks},
     shard_thread::{self, Setup},
     sockets::{self, ListenerError, MediaPorts},
@@ -41,7 +42,7 @@ pub struct Settings {
 /// Running shard threads. They end when `links` is dropped.
 #[derive(Debug)]
 pub struct Launched {
-    pub(crate) links: ControlLinks,
+    links: ControlLinks,
     /// The clock that all of them use.
     pub clock: Clock,
     /// What moves their packets.
@@ -189,23 +190,25 @@ impl Launched {
         self.threads.len()
     }
 
-    /// Split into the queues, for the control thread, and the threads, to be joined after it.
-    pub(crate) fn into_parts(self) -> (ControlLinks, Threads) {
-        (self.links, Threads(self.threads))
+    /// The handle to the shards, for the thread that calls this, and their threads, to be joined
+    /// after all clones of the handle are gone.
+    pub fn into_parts(self) -> (Shards, Threads) {
+        (Shards::new(self.links), Threads(self.threads))
     }
 }
 
 /// The shard threads.
 #[derive(Debug)]
-pub(crate) struct Threads(Vec<JoinHandle<()>>);
+pub struct Threads(Vec<JoinHandle<()>>);
 
 impl Threads {
     /// Wait for all threads to end; whether none of them panicked.
-    pub(crate) fn join(self) -> bool {
+    pub fn join(self) -> bool {
+        // All of them, also after one that panicked.
         self.0
             .into_iter()
             .map(JoinHandle::join)
-            .all(|outcome| outcome.is_ok())
+            .fold(true, |clean, outcome| clean & outcome.is_ok())
     }
 }
 

@@ -8,6 +8,8 @@ mod address;
 pub mod admin_methods;
 pub mod admin_server;
 pub mod backend;
+#[cfg(test)]
+mod backend_tests;
 pub mod clock;
 pub mod control;
 pub mod daemon;

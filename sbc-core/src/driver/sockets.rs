@@ -6,10 +6,14 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
 /// Kernel buffer asked for on SIP sockets: a whole trunk may arrive on one socket.
 const SIP_BUFFER: usize = 4 << 20;
+/// How often and how long apart a SIP port in use is tried again at start.
+const IN_USE_TRIES: usize = 20;
+const IN_USE_PAUSE: Duration = Duration::from_millis(50);
 /// Descriptors kept back from the media ports: rings, eventfds, admin clients, files.
 const DESCRIPTORS_RESERVED: u64 = 512;
 
@@ -33,7 +37,7 @@ pub(crate) fn sip_sockets(name: &str, bind: SocketAddr, count: u8) -> Result<Vec
     };
     // SO_REUSEPORT would let a second daemon of the same user share the port unnoticed and take
     // half of the traffic. A socket without it finds out; it is closed before the real ones open.
-    drop(udp(bind, false).map_err(explain)?);
+    drop(patiently(|| udp(bind, false)).map_err(explain)?);
     (0..count)
         .map(|_| {
             let socket = udp(bind, true)?;
@@ -42,6 +46,24 @@ pub(crate) fn sip_sockets(name: &str, bind: SocketAddr, count: u8) -> Result<Vec
         })
         .collect::<io::Result<_>>()
         .map_err(explain)
+}
+
+/// Retry a bind for a moment: the kernel closes the ring of a daemon that was killed, and with it
+/// the sockets, some time after the process has gone, and a service manager restarts at once.
+fn patiently(bind: impl Fn() -> io::Result<Socket>) -> io::Result<Socket> {
+    for _ in 0..IN_USE_TRIES {
+        match bind() {
+            Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {
+                #[allow(
+                    clippy::disallowed_methods,
+                    reason = "this is the driver, and no shard runs yet"
+                )]
+                std::thread::sleep(IN_USE_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+    bind()
 }
 
 fn udp(bind: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
@@ -95,7 +117,7 @@ fn set_int(socket: &Socket, option: libc::c_int, value: libc::c_int) -> io::Resu
 fn bind_advice(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EADDRINUSE) => {
-            "another program (or another sbcd) uses this port: `ss -lunp` shows which; stop it or change `bind`"
+            "another program (or another sbcd) uses this port: `ss -lunp` shows which; stop it or change `address`"
         }
         Some(libc::EADDRNOTAVAIL) => {
             "no interface has this address: `ip address` shows those of this machine"
@@ -105,7 +127,7 @@ fn bind_advice(error: &io::Error) -> &'static str {
         }
         Some(libc::EMFILE | libc::ENFILE) => "too many open files: raise LimitNOFILE (`ulimit -n`)",
         Some(libc::EAFNOSUPPORT) => "this kernel has no such address family (is IPv6 disabled?)",
-        _ => "check `bind` in the configuration",
+        _ => "check `address` in the configuration",
     }
 }
 

@@ -374,6 +374,23 @@ impl Ring {
     }
 }
 
+impl Drop for Ring {
+    /// Let go of the sockets now. The kernel would do it some time after the ring is closed, and a
+    /// daemon that is started again at once would find its ports in use.
+    fn drop(&mut self) {
+        let patience = types::Timespec::from(Duration::from_millis(200));
+        // Nothing depends on the outcome but how soon the ports are free.
+        let _ = self
+            .ring
+            .submitter()
+            .register_sync_cancel(Some(patience), types::CancelBuilder::any());
+        let _ = self.enter(Wait {
+            timeout: Some(Duration::ZERO),
+            gather: Duration::ZERO,
+        });
+    }
+}
+
 /// Sender and whether the payload was cut, from what the kernel wrote before the payload.
 #[inline]
 fn read_header(filled: &[u8]) -> Option<(SocketAddr, bool)> {
