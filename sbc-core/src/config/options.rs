@@ -156,7 +156,7 @@ sections! {
     pub struct Media {
         /// Address that media sockets are bound to.
         address: IpAddr = required;
-        /// Address that peers are told in SDP.
+        /// Address that peers are told in SDP: the same for all trunks.
         advertise: Option<IpAddr> = described("`address`");
         /// UDP ports, first even and last odd. A call takes two pairs, that is four ports. Each
         /// shard takes its share of the range.

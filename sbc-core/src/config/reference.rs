@@ -25,7 +25,7 @@ const HEAD: &str = "\
 
 `sbcd --config FILE` reads one TOML file, once, at start. Without it `sbcd` runs the default configuration at the
 end of this page; `sbcd --print-default-config` prints that as a file to start from, and
-`sbcd --check --config FILE` says what is wrong with a file and ends with a status other than 0 when something is.
+`sbcd --check --config FILE` says what is wrong with a file and ends with status 2 when something is.
 
 The file is read strictly. An unknown key, a value of another type or out of range, and a name that does not exist
 are errors, all reported at once:
@@ -34,6 +34,9 @@ are errors, all reported at once:
 sbc.toml:12:1: trunk.hots: unknown key; did you mean \"hosts\"?
 sbc.toml:31:6: route.to: no trunk is named \"plattform\"; did you mean \"platform\"?
 ```
+
+Exit codes of `sbcd`: 0 ended by a signal, or the check found nothing wrong; 1 failed while running; 2 wrong usage or
+configuration; 3 could not start (a port in use, a missing permission, a limit of the system).
 
 Numbers have their unit in the name of the key: `_us` microseconds, `_ms` milliseconds, `_s` seconds.
 ";
