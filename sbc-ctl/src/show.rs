@@ -72,7 +72,15 @@ pub(crate) fn call(c: &CallDetail) -> String {
     head.row(["from", &format!("{} on {}", s.caller, s.from_trunk)]);
     head.row(["to", &format!("{} on {}", s.callee, s.to_trunk)]);
     head.row(["shard", &s.shard.to_string()]);
-    let mut legs = Plain::new(&["LEG", "TRUNK", "PEER", "CALL-ID", "OUR TAG", "PEER'S TAG"]);
+    let mut legs = Plain::new(&[
+        "LEG",
+        "TRUNK",
+        "PEER",
+        "CALL-ID",
+        "OUR TAG",
+        "PEER'S TAG",
+        "STATE",
+    ]);
     for l in &c.legs {
         legs.row([
             &l.leg,
@@ -81,6 +89,7 @@ pub(crate) fn call(c: &CallDetail) -> String {
             &l.call_id,
             &l.local_tag,
             or_dash(&l.remote_tag),
+            &l.state,
         ]);
     }
     let mut text = format!("{}\n{}", head.finish(), legs.finish());

@@ -57,6 +57,16 @@ macro_rules! methods {
             }
         }
 
+        impl Answer {
+            /// Reads a `result` of `method`.
+            pub fn parse(method: &str, result: Value) -> Result<Self, serde_json::Error> {
+                match method {
+                    $($name => Ok(Self::$variant(serde_json::from_value(result)?)),)+
+                    _ => Err(serde::de::Error::custom("no such method")),
+                }
+            }
+        }
+
         $(
             impl Method for $params {
                 const NAME: &'static str = $name;
