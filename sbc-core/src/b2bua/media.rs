@@ -1,12 +1,11 @@
 //! The media of a call: ports, descriptions, and the watch over silence.
 
-use super::{Media, Session};
+use super::{Media, Phase, Session};
 use crate::{
     sdp::{Rewrite, Sdp},
     shard::Shard,
     time::Timestamp,
     transaction::{Alarm, Side},
-    trunk::TrunkId,
 };
 use sbc_media::relay::{PairIndex, Remote};
 use std::{collections::VecDeque, time::Duration};
@@ -121,11 +120,13 @@ impl Shard {
     }
 
     /// [`Shard::describe`] for a leg of an existing call, without taking the description as agreed.
-    pub(crate) fn describe_for(&mut self, slot: u32, to: Side, sdp: &Sdp<'_>) -> bool {
+    pub(crate) fn describe_for(&mut self, now: Timestamp, slot: u32, to: Side, sdp: &Sdp<'_>) -> bool {
+        let Some(media) = self.media_of(now, slot) else {
+            return false;
+        };
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return false;
         };
-        let Some(media) = call.media else { return false };
         let mut session = std::mem::take(&mut call.leg_mut(to).session);
         let described = self.describe(sdp, &mut session, media.ports[to as usize]);
         if let Some(call) = self.calls.get_mut(slot as usize) {
@@ -134,9 +135,23 @@ impl Shard {
         described
     }
 
+    /// The media of a call, opened now if its first description has only just come.
+    fn media_of(&mut self, now: Timestamp, slot: u32) -> Option<Media> {
+        let call = self.calls.get(slot as usize)?;
+        if call.media.is_some() || call.phase == Phase::Over {
+            return call.media;
+        }
+        let media = self.open_media(now);
+        if media.is_none() {
+            self.io.counters.refused_no_media_port += 1;
+        }
+        self.calls.get_mut(slot as usize)?.media = media;
+        media
+    }
+
     /// `sdp` came from the other side and is agreed: direct the relay by it, and describe it to `to`.
     pub(crate) fn describe_to(&mut self, now: Timestamp, slot: u32, to: Side, sdp: &Sdp<'_>) -> bool {
-        let described = self.describe_for(slot, to, sdp);
+        let described = self.describe_for(now, slot, to, sdp);
         if described {
             self.apply_remote_to(now, slot, to.other(), sdp);
         }
@@ -148,24 +163,15 @@ impl Shard {
         let Some(call) = self.calls.get(slot as usize) else {
             return;
         };
-        let (Some(media), trunk) = (call.media, call.leg(side).trunk) else {
-            return;
-        };
-        let media = self.apply_remote(now, media, side, sdp, trunk);
+        let Some(media) = call.media else { return };
+        let media = self.apply_remote(now, media, side, sdp);
         if let Some(call) = self.calls.get_mut(slot as usize) {
             call.media = Some(media);
         }
     }
 
     /// Direct the relay by what the peer on `side` said of itself.
-    pub(crate) fn apply_remote(
-        &mut self,
-        now: Timestamp,
-        media: Media,
-        side: Side,
-        sdp: &Sdp<'_>,
-        _trunk: TrunkId,
-    ) -> Media {
+    pub(crate) fn apply_remote(&mut self, now: Timestamp, media: Media, side: Side, sdp: &Sdp<'_>) -> Media {
         let mut media = media;
         let remote = sdp.first_audio().and_then(|index| sdp.remote_of(index).ok());
         let Some(remote) = remote else {
@@ -210,17 +216,19 @@ impl Shard {
         let timeout = self.snapshot.media.timeout;
         let Some(call) = self.call_mut(slot) else { return };
         call.watch = None;
-        let Some(media) = call.media else { return };
         if timeout.is_zero() {
             return;
         }
-        let last = media
-            .pairs
-            .iter()
-            .filter_map(|&pair| self.relay.last_received(pair))
-            .max();
-        let quiet_since = last.unwrap_or(media.since).max(media.since);
-        let held = media.held.contains(&true);
+        // Without media there is nothing to be silent, but a re-INVITE may bring some.
+        let media = call.media;
+        let held = media.is_none_or(|media| media.held.contains(&true));
+        let quiet_since = media.map_or(now, |media| {
+            let heard = media
+                .pairs
+                .iter()
+                .filter_map(|&pair| self.relay.last_received(pair));
+            heard.max().unwrap_or(media.since).max(media.since)
+        });
         if !held && now.since(quiet_since) >= timeout {
             self.io.counters.media_timeouts += 1;
             self.end(now, slot, 200, "media_timeout");

@@ -80,7 +80,7 @@ impl Shard {
         };
         let offer = session_of(request)?;
         if let Some(sdp) = &offer
-            && (sdp.first_audio().is_none() || !self.describe_for(slot, other, sdp))
+            && (sdp.first_audio().is_none() || !self.describe_for(now, slot, other, sdp))
         {
             return Err(Reply::new(488));
         }

@@ -71,10 +71,17 @@ impl Shard {
             peer: trunk.target,
         };
         let permit = self.admit(now, &snapshot, from.trunk, to)?;
-        let Some(media) = self.open_media(now) else {
-            self.admission.release(permit);
-            self.io.counters.refused_no_media_port += 1;
-            return Err(Reply::retry_after(503, RETRY_AFTER_S));
+        // A call without an offer takes its ports when a description comes.
+        let media = match checked.offer {
+            Some(_) => match self.open_media(now) {
+                Some(media) => Some(media),
+                None => {
+                    self.admission.release(permit);
+                    self.io.counters.refused_no_media_port += 1;
+                    return Err(Reply::retry_after(503, RETRY_AFTER_S));
+                }
+            },
+            None => None,
         };
 
         let ours = self.advertised(hop_b);
@@ -91,17 +98,18 @@ impl Shard {
         );
         let mut session_b = self.new_session();
         let offer = checked.offer.as_ref();
-        if let Some(sdp) = offer
-            && !self.describe(sdp, &mut session_b, media.ports[1])
-        {
-            self.close_media(now, media);
-            self.admission.release(permit);
-            self.io.counters.refused_request += 1;
-            return Err(Reply::new(488));
-        }
-        let media = offer.map_or(media, |sdp| {
-            self.apply_remote(now, media, Side::A, sdp, from.trunk)
-        });
+        let media = match (offer, media) {
+            (Some(sdp), Some(media)) => {
+                if !self.describe(sdp, &mut session_b, media.ports[1]) {
+                    self.close_media(now, media);
+                    self.admission.release(permit);
+                    self.io.counters.refused_request += 1;
+                    return Err(Reply::new(488));
+                }
+                Some(self.apply_remote(now, media, Side::A, sdp))
+            }
+            _ => None,
+        };
 
         let nonce = self.random();
         let cseq = dialog_b.next_cseq();
@@ -163,7 +171,7 @@ impl Shard {
             },
             phase: Phase::Proceeding,
             permit: Some(permit),
-            media: Some(media),
+            media,
             offered: offer.is_some(),
             exchange: None,
             caller: checked.parties.caller,
@@ -314,19 +322,21 @@ impl Shard {
         };
         let offered = call.offered;
         let sdp = session_of(response).unwrap_or_default();
-        let late_offer = !offered && sdp.is_some();
+        let described = match &sdp {
+            Some(sdp) => self.describe_to(now, slot, Side::A, sdp),
+            None => false,
+        };
+        let late_offer = !offered && described;
         self.transactions
             .acknowledged(key, &to_tag, if late_offer { Ack::Awaited } else { Ack::Rebuild });
         if !late_offer {
             self.acknowledge(slot, Side::B, cseq, invite_nonce, None);
         }
-        let described = match &sdp {
-            Some(sdp) => self.describe_to(now, slot, Side::A, sdp),
-            None => false,
-        };
-        if offered && !described {
-            self.warn(slot, || "callee's 2xx has no usable SDP answer".into());
-            self.end(now, slot, 502, "callee_malformed");
+        if (offered || sdp.is_some()) && !described {
+            self.warn(slot, || {
+                "callee's 2xx brought no SDP that can be passed on".into()
+            });
+            self.end(now, slot, 502, "no_session");
             return;
         }
         self.io.counters.calls_answered += 1;
