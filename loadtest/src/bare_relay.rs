@@ -45,9 +45,6 @@ pub(crate) struct BareRelay {
     /// Address and first port of side B.
     #[arg(long)]
     pub(crate) peer_b: SocketAddr,
-    /// Microseconds a wake-up may wait for more packets; 0 turns coalescing off.
-    #[arg(long, default_value_t = 250)]
-    pub(crate) coalesce_us: u64,
     /// Completions that end the wait early.
     #[arg(long, default_value_t = 128)]
     pub(crate) wait_nr: u32,
@@ -107,8 +104,8 @@ pub(crate) fn connected(local: SocketAddr, peer: SocketAddr) -> Result<UdpSocket
     Ok(socket)
 }
 
-/// Relay until standard input ends.
-pub(crate) fn run(options: &BareRelay) -> Result<()> {
+/// Relay until standard input ends. A wake-up waits up to `coalesce` for more packets.
+pub(crate) fn run(options: &BareRelay, coalesce: Duration) -> Result<()> {
     // Even indices face side A, odd ones side B: a packet leaves from the socket `index ^ 1`.
     let mut sockets = Vec::new();
     for call in 0..options.calls {
@@ -132,7 +129,7 @@ pub(crate) fn run(options: &BareRelay) -> Result<()> {
             what: "starting a thread".into(),
             source,
         })?;
-    relay(options, &sockets, &shared).map_err(|source| Error::Io {
+    relay(options, coalesce, &sockets, &shared).map_err(|source| Error::Io {
         what: "relaying".into(),
         source,
     })
@@ -153,18 +150,19 @@ fn answer(shared: &Shared) {
     std::process::exit(0);
 }
 
-fn relay(options: &BareRelay, sockets: &[UdpSocket], shared: &Shared) -> std::io::Result<()> {
+fn relay(
+    options: &BareRelay,
+    coalesce: Duration,
+    sockets: &[UdpSocket],
+    shared: &Shared,
+) -> std::io::Result<()> {
     let mut ring = Ring::new(BUFFERS, BUFFER_LEN)?;
     for (index, socket) in sockets.iter().enumerate() {
         ring.receive(index as u32, socket.as_raw_fd())?;
     }
     let wait = Wait {
-        completions: if options.coalesce_us == 0 {
-            1
-        } else {
-            options.wait_nr
-        },
-        coalesce: Duration::from_micros(options.coalesce_us),
+        completions: if coalesce.is_zero() { 1 } else { options.wait_nr },
+        coalesce,
         timeout: Duration::from_millis(100),
     };
     let mut completions: Vec<Completion> = Vec::with_capacity(4096);

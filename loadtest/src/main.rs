@@ -26,7 +26,7 @@ mod sipp;
 use bench::{Bench, Options};
 use clap::{Parser, Subcommand};
 use report::Report;
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 /// Why a test could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
 /// Whether every gate held.
 fn run(cli: &Cli) -> Result<bool> {
     if let Scenario::BareRelay(relay) = &cli.scenario {
-        bare_relay::run(relay)?;
+        bare_relay::run(relay, Duration::from_micros(cli.options.coalesce_us.into()))?;
         return Ok(true);
     }
     measure::raise_open_files();

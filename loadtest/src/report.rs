@@ -90,7 +90,7 @@ impl Report {
             ("p50_us", 0.5),
             ("p90_us", 0.9),
             ("p99_us", 0.99),
-            ("p99_9_us", 0.999),
+            ("p999_us", 0.999),
         ] {
             self.figure(group, name, micros(histogram.value_at_quantile(quantile)));
         }

@@ -302,7 +302,7 @@ impl Media {
             for (name, quantile) in [
                 ("p50_us", 0.5),
                 ("p99_us", 0.99),
-                ("p99_9_us", 0.999),
+                ("p999_us", 0.999),
                 ("max_us", 1.0),
             ] {
                 let at = |histogram: &Histogram<u64>| histogram.value_at_quantile(quantile);
