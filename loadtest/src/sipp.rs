@@ -187,7 +187,7 @@ impl Sipp {
             ]);
             command.args(["-d", &offer.hold_ms.to_string(), "-timer_resol", "2"]);
             if !spec.message_log {
-                command.args(["-trace_rtt", "-rtt_freq", "1000"]);
+                command.args(["-trace_rtt", "-rtt_freq", "50"]);
             }
             command.arg(offer.to.to_string());
         }

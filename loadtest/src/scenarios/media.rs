@@ -207,7 +207,7 @@ impl Media {
         let mut report = Report::new("media");
         let drops = Drops::read(bench.options.net);
         let set_up = Duration::from_secs_f64(f64::from(self.calls) / f64::from(self.setup_cps));
-        let hold = set_up + self.duration() + Duration::from_secs(10);
+        let hold = set_up + self.duration() + Duration::from_secs(5);
         let mut contenders = vec![Contender::new(
             "direct",
             media::direct(bench, self.calls)?,
@@ -241,7 +241,7 @@ impl Media {
         if let Some(daemon) = daemon {
             let (held, streams) = MediaCalls::establish(bench, daemon, self.calls, self.setup_cps, hold)?;
             sipp = Some(held);
-            let enters = || daemon.admin.stats().ok()?.counters.get("ring_enters").copied();
+            let enters = || daemon.admin.stats().ok()?.counters.get("io_syscalls").copied();
             contenders.insert(1, Contender::new("sbcd", streams, Some(daemon.pid), enters));
         }
         self.load(bench, &mut contenders)?;
