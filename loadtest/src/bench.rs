@@ -41,9 +41,9 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 500, global = true)]
     pub(crate) coalesce_us: u32,
     /// RFC 3261's T1 in the daemon. Finished transactions linger for 64 T1: less is a shorter
-    /// wait for quiet at the end.
-    #[arg(long, default_value_t = 500, global = true)]
-    pub t1_ms: u32,
+    /// wait for quiet at the end [default: 500; smoke: 50].
+    #[arg(long, global = true)]
+    pub(crate) t1_ms: Option<u32>,
     /// Use the SBC that runs at this address. Its trunks must be what this test would configure.
     #[arg(long, value_name = "ADDR", requires = "admin_socket", global = true)]
     pub(crate) target: Option<SocketAddr>,
@@ -170,7 +170,7 @@ impl Bench {
             backend: self.options.backend.clone(),
             coalesce_us: Some(self.options.coalesce_us),
             limits: (0, 0, 0),
-            t1_ms: self.options.t1_ms,
+            t1_ms: self.options.t1_ms.unwrap_or(500),
         }
     }
 

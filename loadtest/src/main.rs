@@ -86,7 +86,7 @@ enum Scenario {
     Hold(scenarios::hold::Hold),
     /// Good calls while hostile datagrams pour in.
     Hostile(scenarios::hostile::Hostile),
-    /// Twenty seconds of everything, judged on correctness alone.
+    /// Half a minute of everything, over two shards, judged on correctness alone.
     Smoke(scenarios::smoke::Smoke),
     /// The yardstick itself, as a process (used by `media --against bare`).
     BareRelay(bare_relay::BareRelay),
@@ -111,7 +111,13 @@ fn run(cli: &Cli) -> Result<bool> {
         return Ok(true);
     }
     measure::raise_open_files();
-    let bench = Bench::new(cli.options.clone())?;
+    let mut options = cli.options.clone();
+    if matches!(cli.scenario, Scenario::Smoke(_)) {
+        // Short timers for a short test, and hand-over between shards as part of it.
+        options.t1_ms.get_or_insert(50);
+        options.shards = options.shards.max(2);
+    }
+    let bench = Bench::new(options)?;
     let report = match &cli.scenario {
         Scenario::Calls(scenario) => scenario.run(&bench),
         Scenario::Media(scenario) => scenario.run(&bench),
@@ -130,7 +136,7 @@ fn run(cli: &Cli) -> Result<bool> {
             return Err(error);
         }
     };
-    report.show(&cli.options)?;
+    report.show(&bench.options)?;
     if !report.passed() {
         bench.keep();
     }

@@ -39,7 +39,7 @@ pub(crate) struct Setup {
     /// Global limits: CPS, burst, channels; 0: none.
     pub(crate) limits: (u32, u32, u32),
     /// RFC 3261's T1; the other timers follow it in proportion.
-    pub t1_ms: u32,
+    pub(crate) t1_ms: u32,
 }
 
 impl Setup {

@@ -50,7 +50,7 @@ pub(crate) struct Media {
     pub(crate) tick_us: u64,
     /// Fail when the median delay added is above this.
     #[arg(long)]
-    pub added_p50_us: Option<f64>,
+    pub(crate) added_p50_us: Option<f64>,
     /// Fail when a packet costs more than this times the bare relay's.
     #[arg(long)]
     pub(crate) ratio_bare: Option<f64>,
@@ -207,7 +207,7 @@ impl Media {
         let mut report = Report::new("media");
         let drops = Drops::read(bench.options.net);
         let set_up = Duration::from_secs_f64(f64::from(self.calls) / f64::from(self.setup_cps));
-        let hold = set_up + self.duration() + Duration::from_secs(5);
+        let hold = set_up + self.duration() + Duration::from_secs(3);
         let mut contenders = vec![Contender::new(
             "direct",
             media::direct(bench, self.calls)?,

@@ -14,7 +14,7 @@ impl Smoke {
         let mut report = Report::new("smoke");
         let calls = Calls {
             cps: 100,
-            calls: 300,
+            calls: 200,
             hold_ms: 300,
             balance_percent: 100.0,
             coarse: false,
@@ -22,7 +22,7 @@ impl Smoke {
         report.absorb(calls.run(bench)?);
         let media = Media {
             calls: 20,
-            seconds: 2,
+            seconds: 1,
             windows: 1,
             against: Vec::new(),
             without_sbcd: false,
