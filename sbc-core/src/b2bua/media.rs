@@ -195,8 +195,9 @@ impl Shard {
         self.relay.set_remote(
             media.pairs[side as usize],
             Remote {
-                rtp: Some(remote.rtp),
-                rtcp: Some(remote.rtcp),
+                // c=0.0.0.0 names no address: the one before stays, and nothing is sent there.
+                rtp: (!remote.held).then_some(remote.rtp),
+                rtcp: (!remote.held).then_some(remote.rtcp),
                 send: listens,
                 strict_source: self.snapshot.media.strict_source,
             },

@@ -199,7 +199,8 @@ impl Shard {
             .get(slot as usize)
             .and_then(|call| call.exchange.as_ref())
         {
-            self.transactions.orphan_client(exchange.client);
+            self.transactions
+                .orphan_client(&mut self.io, now, exchange.client);
             self.refuse_exchange(now, slot, 487);
         }
     }

@@ -140,9 +140,15 @@ impl Transactions {
     }
 
     /// The leg that owned this request no longer cares: whatever comes is acknowledged and dropped.
-    pub(crate) fn orphan_client(&mut self, slot: u32) {
+    ///
+    /// An INVITE in Proceeding has no timer of its own (§17.1.1.2); without an owner to give it up
+    /// it gets 64·T1 for its final response.
+    pub(crate) fn orphan_client(&mut self, io: &mut Io, now: Timestamp, slot: u32) {
         if let Some(client) = self.clients.get_mut(slot as usize) {
             client.owner = None;
+            if client.expire.is_none() {
+                client.expire_at(io, now + self.base.give_up(), slot);
+            }
         }
     }
 
@@ -208,10 +214,7 @@ impl Transactions {
         if let Some(key) = client.expire.take() {
             io.timers.cancel(key);
         }
-        client.expire = Some(
-            io.timers
-                .insert(now + self.base.give_up(), Alarm::Client(slot, Timer::B)),
-        );
+        client.expire_at(io, now + self.base.give_up(), slot);
     }
 
     /// Match a response to the request that it answers. `branch` is our token from the top Via.
@@ -260,6 +263,9 @@ impl Transactions {
                 if client.state == ClientState::Calling {
                     client.state = ClientState::Proceeding;
                     client.stop_timers(io);
+                    if client.owner.is_none() {
+                        client.expire_at(io, now + self.base.give_up(), slot);
+                    }
                     if matches!(client.cancel, Cancel::Wanted(_)) {
                         self.send_cancel(io, now, slot);
                         return ClientEvent::Absorbed;
@@ -436,6 +442,11 @@ impl Client {
         if let Some(key) = self.expire.take() {
             io.timers.cancel(key);
         }
+    }
+
+    /// End the INVITE at `at`, whatever it waits for.
+    fn expire_at(&mut self, io: &mut Io, at: Timestamp, slot: u32) {
+        self.expire = Some(io.timers.insert(at, Alarm::Client(slot, Timer::B)));
     }
 
     fn stop_cancel(&mut self, io: &mut Io) {
