@@ -83,6 +83,14 @@ impl Shard {
         })
     }
 
+    /// Forward nothing more, and keep the ports.
+    pub(crate) fn silence_media(&mut self, media: Media) {
+        for pair in media.pairs {
+            self.relay.close(pair);
+        }
+    }
+
+    /// Give the ports back, to rest before another call gets them.
     pub(crate) fn close_media(&mut self, now: Timestamp, media: Media) {
         let until = now + self.snapshot.media.quarantine;
         for (pair, port) in media.pairs.into_iter().zip(media.ports) {

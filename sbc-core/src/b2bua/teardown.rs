@@ -251,7 +251,8 @@ impl Shard {
         self.forget_if_done(now, slot);
     }
 
-    /// The call is over: give back its channels and media now, whatever the legs still wait for.
+    /// The call is over: give back its channels and stop its media now, whatever the legs still wait
+    /// for. The ports stay with it: a side that has not heard of the end still sends there.
     fn over(&mut self, now: Timestamp, slot: u32, status: u16, cause: &'static str) -> bool {
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return false;
@@ -272,8 +273,8 @@ impl Shard {
         if let Some(permit) = call.permit.take() {
             self.admission.release(permit);
         }
-        if let Some(media) = call.media.take() {
-            self.close_media(now, media);
+        if let Some(media) = call.media {
+            self.silence_media(media);
         }
         true
     }
@@ -367,6 +368,9 @@ impl Shard {
         let Some(call) = self.calls.try_remove(slot as usize) else {
             return;
         };
+        if let Some(media) = call.media {
+            self.close_media(now, media);
+        }
         let since = |at: Timestamp| at.since(call.started).as_millis() as u64;
         let (status, cause) = call.outcome.unwrap_or((500, "internal"));
         let trunk_name = |id: crate::trunk::TrunkId| {

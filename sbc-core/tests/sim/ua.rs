@@ -142,11 +142,20 @@ impl Leg {
         }
     }
 
+    /// A re-INVITE whose dialog has ended meanwhile: its 2xx may be lost, and nobody waits for it.
+    fn overtaken(&self, client: &Client) -> bool {
+        client.method == "INVITE" && client.dialog.is_some_and(|d| self.dialogs[d].ended)
+    }
+
     fn settled(&self) -> Result<(), String> {
         if self.dead {
             return Ok(());
         }
-        for client in self.clients.iter().filter(|c| c.state != ClientState::Done) {
+        if let Some(client) = self
+            .clients
+            .iter()
+            .find(|c| c.state != ClientState::Done && !self.overtaken(c))
+        {
             return Err(format!(
                 "{} (CSeq {}) never got a final response",
                 client.method, client.cseq
@@ -242,6 +251,19 @@ impl Ua {
                 })
             })
             .collect()
+    }
+
+    /// Call and branch of re-INVITEs that saw no answer before their dialog ended. The SBC must have
+    /// sent one all the same (§15.1.2).
+    pub fn overtaken(&self) -> Vec<(u32, String)> {
+        let legs = self.legs.iter().filter(|leg| !leg.dead);
+        legs.flat_map(|leg| {
+            leg.clients
+                .iter()
+                .filter(|c| c.state == ClientState::Proceeding && leg.overtaken(c))
+                .map(|c| (leg.plan.number, c.branch.clone()))
+        })
+        .collect()
     }
 
     /// Whether nothing is owed to this side any more.

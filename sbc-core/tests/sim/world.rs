@@ -769,6 +769,17 @@ impl World {
             for (call, why) in self.uas[side as usize].unsettled() {
                 self.violation(call, why);
             }
+            for (call, branch) in self.uas[side as usize].overtaken() {
+                if !self
+                    .finished
+                    .contains_key(&(side, branch.clone(), "INVITE".to_owned()))
+                {
+                    self.violation(
+                        call,
+                        format!("side {side:?}: the re-INVITE {branch} was never answered"),
+                    );
+                }
+            }
             self.out.answered += self.uas[side as usize].answered;
         }
         let now = Timestamp::from_nanos(self.now);
