@@ -83,6 +83,7 @@ fn faulty_requests_can_still_be_answered() {
         (invite("no colon here\r\n\r\n"), ParseError::HeaderLine),
         (invite(": no name\r\n\r\n"), ParseError::HeaderLine),
         (invite("Bad Name: x\r\n\r\n"), ParseError::HeaderLine),
+        (invite("Subject\r\n : x\r\n\r\n"), ParseError::HeaderLine),
         (invite("Subject: cut in the mid"), ParseError::Unterminated),
         (invite(""), ParseError::Unterminated),
         (

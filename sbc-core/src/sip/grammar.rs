@@ -120,6 +120,23 @@ pub(super) fn number(bytes: &[u8]) -> Option<u64> {
     Some(value)
 }
 
+/// Where the first colon is. It ends a header name, so it is near: eight bytes at a time without a call beat a
+/// vector search.
+#[inline]
+pub(super) fn find_colon(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        // A colon becomes a zero byte, and only the lowest of several marks can be trusted.
+        let zeroed = u64::from_le_bytes(*word) ^ (ONES * b':' as u64);
+        let marks = zeroed.wrapping_sub(ONES) & !zeroed & (ONES << 7);
+        if marks != 0 {
+            return Some(index * 8 + (marks.trailing_zeros() / 8) as usize);
+        }
+    }
+    rest.iter().position(|&b| b == b':').map(|n| words.len() * 8 + n)
+}
+
 /// Splits `bytes` behind its first `n` bytes; `n` beyond the end is the end.
 #[inline]
 pub(super) fn split(bytes: &[u8], n: usize) -> (&[u8], &[u8]) {
@@ -279,6 +296,20 @@ mod tests {
     fn folds_become_one_space() {
         assert_eq!(&*unfold(b"a \r\n\t b\n c"), b"a b c");
         assert!(matches!(unfold(b"a b"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn the_first_colon_is_found_wherever_it_is() {
+        for len in 0..40 {
+            for at in 0..len {
+                // One above the colon, which a careless subtraction would mark.
+                let mut bytes = vec![b';'; len];
+                bytes[at..].fill(b':');
+                assert_eq!(find_colon(&bytes), Some(at));
+                bytes[at..].fill(b'9');
+                assert_eq!(find_colon(&bytes), None);
+            }
+        }
     }
 
     #[test]

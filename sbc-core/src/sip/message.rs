@@ -6,7 +6,9 @@
 
 use super::{
     CSeq, HeaderError, HeaderName, Method, NameAddr, ParseError, Via,
-    grammar::{cut_element, is_lws, is_token, is_token_byte, list_elements, number, slice, trim, trim_end},
+    grammar::{
+        cut_element, find_colon, is_lws, is_token, list_elements, number, slice, trim, trim_end, trim_start,
+    },
 };
 use memchr::{memchr, memrchr};
 use smallvec::SmallVec;
@@ -304,13 +306,13 @@ impl<'b> Message<'b> {
         let text = trim_end(line);
         let version_at = memrchr(b' ', text).ok_or(ParseError::StartLine)? + 1;
         let version = slice(text, version_at, text.len());
-        if !is_token(method) || !is_version(version) {
+        self.version_supported = is_version_2(version);
+        if !is_token(method) || !(self.version_supported || is_version(version)) {
             return Err(ParseError::StartLine);
         }
         self.is_request = true;
         self.method = Method::from_bytes(method);
         self.method_name = (start as u16, (start + space) as u16);
-        self.version_supported = is_version_2(version);
         let uri = line.get(space + 1..version_at - 1).unwrap_or_default();
         self.line_text = (
             start as u16 + space as u16 + 1,
@@ -336,11 +338,11 @@ impl<'b> Message<'b> {
         let code = number(code)
             .filter(|code| (100..700).contains(code))
             .ok_or(ParseError::StartLine)?;
-        if !is_version(version) {
+        self.version_supported = is_version_2(version);
+        if !(self.version_supported || is_version(version)) {
             return Err(ParseError::StartLine);
         }
         self.status = code as u16;
-        self.version_supported = is_version_2(version);
         self.line_text = ((start + reason_at) as u16, (start + line.len()) as u16);
         Ok(())
     }
@@ -371,31 +373,26 @@ impl<'b> Message<'b> {
     #[inline]
     fn header_field(&mut self, start: usize, line_feed: usize) {
         let field = slice(self.bytes, start, line_feed);
-        let name_len = field
-            .iter()
-            .position(|&b| !is_token_byte(b))
-            .unwrap_or(field.len());
-        let mut colon = name_len;
-        while let Some(b' ' | b'\t') = field.get(colon) {
-            colon += 1;
+        let Some(colon) = find_colon(field) else {
+            return self.note(ParseError::HeaderLine);
+        };
+        let mut raw = slice(field, 0, colon);
+        // Spaces may stand before the colon, but no fold.
+        while let [head @ .., b' ' | b'\t'] = raw {
+            raw = head;
         }
-        if name_len == 0 || field.get(colon) != Some(&b':') {
+        let name = HeaderName::from_bytes(raw);
+        // Known names are tokens.
+        if name == HeaderName::Other && !is_token(raw) {
             return self.note(ParseError::HeaderLine);
         }
-        let name = HeaderName::from_bytes(slice(field, 0, name_len));
-        let mut value = colon + 1;
-        let mut end = field.len();
-        while value < end && field.get(value).is_some_and(|&b| is_lws(b)) {
-            value += 1;
-        }
-        while end > value && field.get(end - 1).is_some_and(|&b| is_lws(b)) {
-            end -= 1;
-        }
+        let tail = trim_start(slice(field, colon + 1, field.len()));
+        let value = line_feed - tail.len();
         // Offsets are below MESSAGE_BYTES_MAX, and there are at most MESSAGE_HEADERS_MAX header fields.
         self.headers.push(HeaderSpan {
             start: start as u16,
-            value: (start + value) as u16,
-            end: (start + end) as u16,
+            value: value as u16,
+            end: (value + trim_end(tail).len()) as u16,
             name,
         });
         match self.first.get_mut(name as usize) {
