@@ -2,8 +2,10 @@
 
 use clap::Parser;
 use sbc_core::{
-    config::{self, Backend, Config, ShardCount},
+    config::{self, Backend, ShardCount},
     driver::{
+        admin_methods::Methods,
+        admin_server::{self, AdminSocket, Bounds},
         backend::BackendKind,
         daemon::{self, End},
         launch::{self, Launched, Settings},
@@ -16,6 +18,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -105,16 +108,23 @@ fn run(options: &Options) -> Result<(), Failure> {
         gather: Duration::from_micros(config.shards.coalesce_us.into()),
         seed: None,
     };
+    let path = config.admin.socket.clone().unwrap_or_else(config::default_socket);
+    // Before the shards: a second sbcd must fail here, not take part of the first one's traffic.
+    let socket = AdminSocket::bind(&path, config.admin.mode.0).map_err(starting)?;
     let launched = launch::launch(&settings).map_err(starting)?;
-    print(&greeting(&config, &settings.snapshot, &launched))?;
+    print(&greeting(&socket, &settings.snapshot, &launched))?;
 
     let drain_max = Duration::from_secs(config.drain.timeout_s.into());
     let Settings {
         snapshot, admission, ..
     } = settings;
-    match daemon::run(launched, snapshot, admission, drain_max, |_daemon| {
-        std::future::pending()
-    }) {
+    let config_path = options.config.clone();
+    let serve = |daemon| async move {
+        let methods = Rc::new(Methods::new(daemon, config, config_path));
+        let error = admin_server::serve(socket, methods, Bounds::default()).await;
+        tracing::error!("the admin socket cannot be served, sbc-ctl will not work: {error}");
+    };
+    match daemon::run(launched, snapshot, admission, drain_max, serve) {
         Ok(End::Asked) => Ok(()),
         Ok(End::ShardFailed(shard)) => Err(Failure::Running(format!(
             "the thread of shard {} ended; see the log above",
@@ -125,7 +135,7 @@ fn run(options: &Options) -> Result<(), Failure> {
 }
 
 /// What runs, where it listens, and what to try next.
-fn greeting(config: &Config, snapshot: &Snapshot, launched: &Launched) -> String {
+fn greeting(socket: &AdminSocket, snapshot: &Snapshot, launched: &Launched) -> String {
     use std::fmt::Write as _;
     let mut text = format!("sbcd {}\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: &dyn Display| {
@@ -170,7 +180,7 @@ fn greeting(config: &Config, snapshot: &Snapshot, launched: &Launched) -> String
             &format_args!("{} ({}): its calls {route}", trunk.name, trunk.target),
         );
     }
-    let _ = config;
+    line("admin", &socket.path().display());
     text
 }
 

@@ -29,7 +29,7 @@ pub struct Methods {
     daemon: Rc<Daemon>,
     config: Config,
     config_path: Option<PathBuf>,
-    state: Cell<State>,
+    draining: Cell<bool>,
 }
 
 /// Calls asked of a shard at a time: keeps its answer, and the pause it makes for it, short.
@@ -64,19 +64,26 @@ impl Methods {
             daemon,
             config,
             config_path,
-            state: Cell::new(State::Running),
+            draining: Cell::new(false),
         }
     }
 
-    /// Refuse new calls (`Some(true)`) or accept them again, and say how many are up.
-    pub async fn drain(&self, on: Option<bool>) -> Result<DrainProgress, Failure> {
+    fn state(&self) -> State {
+        match (self.daemon.shards.is_stopping(), self.draining.get()) {
+            (true, _) => State::Stopping,
+            (false, true) => State::Draining,
+            (false, false) => State::Running,
+        }
+    }
+
+    async fn drain(&self, on: Option<bool>) -> Result<DrainProgress, Failure> {
         if let Some(on) = on {
-            if self.state.get() == State::Stopping {
+            if !on && self.state() == State::Stopping {
                 let message = "sbcd is stopping; that cannot be undone";
                 return Err(Failure::new(Reason::Unavailable, message));
             }
             // Known before the shards are: a failure half-way must not look like nothing happened.
-            self.state.set(if on { State::Draining } else { State::Running });
+            self.draining.set(on);
             self.broadcast(Command::Drain(on)).await?;
         }
         let calls = self
@@ -86,14 +93,9 @@ impl Methods {
             .map(|(_, gauges)| gauges.calls)
             .sum();
         Ok(DrainProgress {
-            draining: self.state.get() != State::Running,
+            draining: self.state() != State::Running,
             calls,
         })
-    }
-
-    /// The process is about to end: say so in `status`, and let nobody undo the drain.
-    pub fn set_stopping(&self) {
-        self.state.set(State::Stopping);
     }
 
     async fn status(&self) -> Result<Status, Failure> {
@@ -104,7 +106,7 @@ impl Methods {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             uptime_ms: self.uptime_ms(),
-            state: self.state.get(),
+            state: self.state(),
             config: self.config_path.as_ref().map(|p| p.display().to_string()),
             backend: self.daemon.backend.kind.name().into(),
             backend_reason: self.daemon.backend.why.to_string(),
@@ -533,3 +535,6 @@ fn pinned_core(status: &str) -> Option<u32> {
     let list = lines.find_map(|l| l.strip_prefix("Cpus_allowed_list:"))?;
     list.trim().parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,6 +75,7 @@ struct Inner {
     links: RefCell<ControlLinks>,
     waiting: RefCell<AHashMap<RequestId, oneshot::Sender<Reply>>>,
     next_id: Cell<RequestId>,
+    stopping: Cell<bool>,
 }
 
 impl Shards {
@@ -83,12 +84,23 @@ impl Shards {
             links: RefCell::new(links),
             waiting: RefCell::new(AHashMap::new()),
             next_id: Cell::new(1),
+            stopping: Cell::new(false),
         }))
     }
 
     /// Number of shards.
     pub fn count(&self) -> u8 {
         u8::try_from(self.0.links.borrow().shards.len()).unwrap_or(u8::MAX)
+    }
+
+    /// The process ends when the calls have ended or their time is up; nothing undoes that.
+    pub(crate) fn set_stopping(&self) {
+        self.0.stopping.set(true);
+    }
+
+    /// Whether [`Self::set_stopping`] has been called.
+    pub fn is_stopping(&self) -> bool {
+        self.0.stopping.get()
     }
 
     /// Ask one shard and wait for its answer.

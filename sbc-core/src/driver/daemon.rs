@@ -123,6 +123,7 @@ async fn live(
 }
 
 async fn drain(shards: &Shards, signals: &mut Signals, drain_max: Duration) {
+    shards.set_stopping();
     let _ = shards.broadcast(Command::Drain(true)).await;
     let calls = shards.gauges().await.map_or(0, |gauges| gauges.calls);
     if calls > 0 {
