@@ -19,7 +19,7 @@ use std::{
 const ADMIN: &str = include_str!("../../../docs/ADMIN.md");
 
 /// Results by method, as documented.
-pub fn documented() -> HashMap<String, Value> {
+pub(crate) fn documented() -> HashMap<String, Value> {
     let mut results = HashMap::new();
     let lines = |arrow: &'static str| {
         let lines = ADMIN.lines().filter_map(move |l| l.strip_prefix(arrow));
@@ -37,29 +37,29 @@ pub fn documented() -> HashMap<String, Value> {
 }
 
 /// A refusal.
-pub fn failure(reason: &str, message: &str) -> Value {
+pub(crate) fn failure(reason: &str, message: &str) -> Value {
     json!({"code": -32000, "message": message, "data": {"reason": reason}})
 }
 
 /// Says what to answer: `Ok` a result, `Err` an error object.
-pub type Script = Box<dyn FnMut(&str, &Value) -> Result<Value, Value> + Send>;
+pub(crate) type Script = Box<dyn FnMut(&str, &Value) -> Result<Value, Value> + Send>;
 
 /// The documented answers.
-pub fn by_the_book() -> Script {
+pub(crate) fn by_the_book() -> Script {
     let results = documented();
     Box::new(move |method, _| Ok(results[method].clone()))
 }
 
 /// The fake daemon; lives until the test's process ends.
-pub struct Daemon {
-    pub directory: PathBuf,
-    pub socket: PathBuf,
+pub(crate) struct Daemon {
+    pub(crate) directory: PathBuf,
+    pub(crate) socket: PathBuf,
     /// Requests so far: method and parameters.
-    pub asked: Arc<Mutex<Vec<(String, Value)>>>,
+    pub(crate) asked: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
 impl Daemon {
-    pub fn start(script: Script) -> Self {
+    pub(crate) fn start(script: Script) -> Self {
         let directory = directory();
         let socket = directory.join("admin.sock");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -79,12 +79,12 @@ impl Daemon {
     }
 
     /// Run `sbc-ctl` against it.
-    pub fn ctl(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> Output {
         ctl(&self.socket, arguments)
     }
 
     /// Run `sbc-ctl`, which must succeed: its standard output.
-    pub fn shows(&self, arguments: &[&str]) -> String {
+    pub(crate) fn shows(&self, arguments: &[&str]) -> String {
         let output = self.ctl(arguments);
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {errors}");
@@ -93,7 +93,7 @@ impl Daemon {
     }
 
     /// Parameters of the last request.
-    pub fn last_asked(&self) -> (String, Value) {
+    pub(crate) fn last_asked(&self) -> (String, Value) {
         self.asked.lock().unwrap().last().unwrap().clone()
     }
 }
@@ -124,7 +124,7 @@ fn serve(stream: UnixStream, log: &Mutex<Vec<(String, Value)>>, script: &Mutex<S
 }
 
 /// A directory of this test.
-pub fn directory() -> PathBuf {
+pub(crate) fn directory() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     let directory = std::env::temp_dir().join(format!("sbc-ctl-test-{}-{n}", std::process::id()));
@@ -133,7 +133,7 @@ pub fn directory() -> PathBuf {
 }
 
 /// Run `sbc-ctl --socket SOCKET ARGUMENTS`.
-pub fn ctl(socket: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn ctl(socket: &Path, arguments: &[&str]) -> Output {
     command()
         .arg("--socket")
         .arg(socket)
@@ -143,7 +143,7 @@ pub fn ctl(socket: &Path, arguments: &[&str]) -> Output {
 }
 
 /// `sbc-ctl` without the environment of whoever runs the tests.
-pub fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sbc-ctl"));
     command.env_clear();
     command
