@@ -93,8 +93,8 @@ pub enum SocketAction {
 /// What a peer's SDP says about its media, as [`Relay::set_remote`] takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remote {
-    /// Where the peer wants RTP. `None` when the SDP names no usable address (hold with
-    /// `c=0.0.0.0`): the address of before stays.
+    /// Where the peer wants RTP. `None`, or an address or port of zero, when the SDP names no
+    /// usable one (hold with `c=0.0.0.0`, a refused stream): the address of before stays.
     pub rtp: Option<SocketAddr>,
     /// Where the peer wants RTCP; `None`: the port after `rtp`.
     pub rtcp: Option<SocketAddr>,
@@ -473,8 +473,12 @@ impl Relay {
             let port = rtp.port().checked_add(1)?;
             Some(SocketAddr::new(rtp.ip(), port))
         };
-        let rtcp = remote.rtcp.or_else(|| remote.rtp.and_then(next_port));
-        self.negotiate(pair.rtp(), remote.rtp, remote.send, remote.strict_source);
+        // An address of all zeros is the old way to say hold, and port 0 to say no: neither can be
+        // sent to, and sending to 0.0.0.0 would mean this very host.
+        let usable = |address: &SocketAddr| !address.ip().is_unspecified() && address.port() != 0;
+        let rtp = remote.rtp.filter(usable);
+        let rtcp = remote.rtcp.filter(usable).or_else(|| rtp.and_then(next_port));
+        self.negotiate(pair.rtp(), rtp, remote.send, remote.strict_source);
         // On hold RTCP goes on (RFC 3264 §5.1), unless the hold is the old kind that names no
         // address (§8.4).
         self.negotiate(pair.rtcp(), rtcp, rtcp.is_some(), remote.strict_source);

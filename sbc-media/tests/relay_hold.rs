@@ -24,21 +24,30 @@ fn rtp_stops_and_rtcp_goes_on_while_the_peer_holds() {
 
 #[test]
 fn hold_with_a_zero_address_stops_rtcp_as_well() {
-    let mut session = Session::flowing();
-    session.relay.set_remote(
-        A,
-        Remote {
-            rtp: None,
-            rtcp: None,
+    let zero = Some(addr("0.0.0.0:4000"));
+    for (rtp, rtcp) in [
+        (None, None),
+        (zero, None),
+        (zero, zero),
+        (Some(addr("192.0.2.1:0")), None),
+    ] {
+        let mut session = Session::flowing();
+        let hold = Remote {
+            rtp,
+            rtcp,
             send: false,
             strict_source: false,
-        },
-    );
-    assert_eq!(session.rtp(B, B_RTP), NO_DESTINATION);
-    assert_eq!(session.rtcp(B, B_RTCP), NO_DESTINATION);
-    session.remote(A, A_RTP);
-    assert_eq!(session.rtp(B, B_RTP), to(A.rtp(), A_RTP));
-    assert_eq!(session.rtcp(B, B_RTCP), to(A.rtcp(), A_RTCP));
+        };
+        session.relay.set_remote(A, hold);
+        assert_eq!(session.rtp(B, B_RTP), NO_DESTINATION);
+        assert_eq!(session.rtcp(B, B_RTCP), NO_DESTINATION);
+        // Not even by mistake to this host.
+        session.relay.set_remote(A, Remote { send: true, ..hold });
+        assert_eq!(session.rtp(B, B_RTP), to(A.rtp(), A_RTP));
+        session.remote(A, A_RTP);
+        assert_eq!(session.rtp(B, B_RTP), to(A.rtp(), A_RTP));
+        assert_eq!(session.rtcp(B, B_RTCP), to(A.rtcp(), A_RTCP));
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Media, Phase, Session};
 use crate::{
-    sdp::{Rewrite, Sdp},
+    sdp::{Rewrite, Sdp, without_origin},
     shard::Shard,
     time::Timestamp,
     transaction::{Alarm, Side},
@@ -253,10 +253,4 @@ impl Shard {
             call.watch = Some(key);
         }
     }
-}
-
-/// The description without its first two lines, `v=` and `o=`.
-fn without_origin(sdp: &[u8]) -> &[u8] {
-    let mut lines = memchr::memchr_iter(b'\n', sdp);
-    lines.nth(1).map_or(sdp, |end| &sdp[end..])
 }

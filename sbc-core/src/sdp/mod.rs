@@ -9,7 +9,7 @@ mod parse;
 mod rewrite;
 
 pub use parse::{Media, MediaRemote, Origin, RtpMap, Sdp};
-pub use rewrite::{Rewrite, same_session};
+pub use rewrite::{Rewrite, without_origin};
 
 use thiserror::Error;
 
@@ -39,8 +39,9 @@ pub enum SdpError {
     /// No usable `o=` line.
     #[error("no valid o= line")]
     Origin,
-    /// An m-line whose media, port, protocol or formats do not parse.
-    #[error("an m= line does not parse")]
+    /// An m-line whose media, port, protocol or formats do not parse, or that was to be anchored
+    /// although it is not audio over plain RTP.
+    #[error("an m= line does not parse or cannot be anchored")]
     Media,
     /// A payload type of RTP that is not a number from 0 to 127.
     #[error("an RTP payload type is not in 0..=127")]
@@ -55,7 +56,7 @@ pub enum SdpError {
     /// A connection address that is not a unicast IP address: host names would need DNS here.
     #[error("a c= line does not hold a unicast IP address")]
     Address,
-    /// An RTP port that leaves no port for RTCP, or an `a=rtcp` port that is no port.
+    /// An RTP port that leaves no next port for RTCP, and no `a=rtcp` that names one.
     #[error("no port is left for RTCP")]
     Port,
     /// An m-line index that the description does not have.

@@ -196,7 +196,7 @@ impl<'a> Sdp<'a> {
         let connection = media.connection.or(self.connection).ok_or(SdpError::NoAddress)?;
         let address = connection_address(connection)?;
         let (port, other) = match media.rtcp() {
-            Some((port, other)) => (port.ok_or(SdpError::Port)?, other),
+            Some(own) => own,
             None => (media.port.checked_add(1).ok_or(SdpError::Port)?, None),
         };
         let held = address.is_unspecified();
@@ -321,19 +321,20 @@ impl<'a> Media<'a> {
             .any(|(name, value)| name == b"rtcp-mux" && value.is_none())
     }
 
-    /// `a=rtcp:port [nettype addrtype address]` (RFC 3605): the port, `None` when it is no port,
-    /// and the address when it is a usable one.
-    fn rtcp(&self) -> Option<(Option<u16>, Option<IpAddr>)> {
+    /// `a=rtcp:port [nettype addrtype address]` (RFC 3605): the port, and the address when it is a
+    /// usable one. A line without a usable port is as good as none.
+    fn rtcp(&self) -> Option<(u16, Option<IpAddr>)> {
         let (_, value) = self.attributes().find(|(name, _)| *name == b"rtcp")?;
-        let mut words = words(value.unwrap_or_default());
-        let port = words
-            .next()
-            .and_then(digits)
-            .and_then(|port| port.parse().ok())
-            .filter(|port| *port != 0);
-        let address = value.and_then(|value| value.splitn(2, |byte| *byte == b' ').nth(1));
-        let address = address.and_then(|address| connection_address(address).ok());
-        Some((port, address.filter(|address| !address.is_unspecified())))
+        let value = value?.trim_ascii();
+        let (port, address) = match memchr::memchr(b' ', value) {
+            Some(space) => (&value[..space], &value[space..]),
+            None => (value, &b""[..]),
+        };
+        let port = digits(port)?.parse().ok().filter(|port| *port != 0)?;
+        let address = connection_address(address)
+            .ok()
+            .filter(|address| !address.is_unspecified());
+        Some((port, address))
     }
 
     fn number(&self, wanted: &[u8]) -> Option<u32> {
@@ -342,7 +343,7 @@ impl<'a> Media<'a> {
     }
 
     /// Whether this is audio over plain RTP with a port.
-    fn is_plain_audio(&self) -> bool {
+    pub(super) fn is_plain_audio(&self) -> bool {
         self.kind == Kind::Audio
             && self.port != 0
             && self.port_count == 1

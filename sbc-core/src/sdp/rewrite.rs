@@ -22,7 +22,7 @@ pub struct Rewrite<'a> {
     pub username: &'a str,
     /// Our id of the session on this leg, the same in every description of the leg.
     pub session_id: u64,
-    /// Incremented when the description changes, see [`same_session`].
+    /// Incremented when the description changes, see [`without_origin`].
     pub session_version: u64,
     /// Our media address.
     pub address: IpAddr,
@@ -48,7 +48,7 @@ impl Sdp<'_> {
                 .and(media.kind.name())
                 .ok_or(SdpError::UnknownMedia)?;
             if with.audio.is_some_and(|(anchored, _)| anchored == index) && media.port != 0 {
-                if !media.is_rtp() {
+                if !media.is_plain_audio() {
                     return Err(SdpError::Media);
                 }
                 self.remote_of(index)?;
@@ -120,15 +120,11 @@ impl Sdp<'_> {
     }
 }
 
-/// Whether two descriptions say the same apart from `o=`: then the version in `o=` stays
-/// (RFC 3264 §8). Meant for what [`Sdp::rewrite`] has written.
-pub fn same_session(a: &[u8], b: &[u8]) -> bool {
-    fn without_origin(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-        bytes
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.starts_with(b"o="))
-    }
-    without_origin(a).eq(without_origin(b))
+/// What [`Sdp::rewrite`] wrote, without the `v=` and `o=` lines it begins with: as long as this
+/// stays the same, so does the version in `o=` (RFC 3264 §8).
+pub fn without_origin(written: &[u8]) -> &[u8] {
+    let mut ends = memchr::memchr_iter(b'\n', written);
+    ends.nth(1).map_or(written, |end| &written[end + 1..])
 }
 
 fn write_media_line(out: &mut Vec<u8>, media: &Media<'_>, port: u16) -> io::Result<()> {
