@@ -4,14 +4,13 @@ use clap::Parser;
 use sbc_core::{
     config::{self, Backend, ShardCount},
     driver::{
-        admin_methods::Methods,
-        admin_server::{self, AdminSocket, Bounds},
+        admin_server::AdminSocket,
         backend::BackendKind,
-        daemon::{self, End},
-        launch::{self, Launched, Settings},
+        daemon::{self, Admin, End},
+        greeting,
+        launch::{self, Settings},
         log,
     },
-    snapshot::Snapshot,
 };
 use std::{
     fmt::Display,
@@ -112,19 +111,17 @@ fn run(options: &Options) -> Result<(), Failure> {
     // Before the shards: a second sbcd must fail here, not take part of the first one's traffic.
     let socket = AdminSocket::bind(&path, config.admin.mode.0).map_err(starting)?;
     let launched = launch::launch(&settings).map_err(starting)?;
-    print(&greeting(&socket, &settings.snapshot, &launched))?;
+    print(&greeting::greeting(&settings.snapshot, &launched, socket.path()))?;
 
-    let drain_max = Duration::from_secs(config.drain.timeout_s.into());
+    let admin = Admin {
+        socket,
+        config,
+        config_path: options.config.clone(),
+    };
     let Settings {
         snapshot, admission, ..
     } = settings;
-    let config_path = options.config.clone();
-    let serve = |daemon| async move {
-        let methods = Rc::new(Methods::new(daemon, config, config_path));
-        let error = admin_server::serve(socket, methods, Bounds::default()).await;
-        tracing::error!("the admin socket cannot be served, sbc-ctl will not work: {error}");
-    };
-    match daemon::run(launched, snapshot, admission, drain_max, serve) {
+    match daemon::run(launched, snapshot, admission, admin) {
         Ok(End::Asked) => Ok(()),
         Ok(End::ShardFailed(shard)) => Err(Failure::Running(format!(
             "the thread of shard {} ended; see the log above",
@@ -132,56 +129,6 @@ fn run(options: &Options) -> Result<(), Failure> {
         ))),
         Err(error) => Err(Failure::Running(error.to_string())),
     }
-}
-
-/// What runs, where it listens, and what to try next.
-fn greeting(socket: &AdminSocket, snapshot: &Snapshot, launched: &Launched) -> String {
-    use std::fmt::Write as _;
-    let mut text = format!("sbcd {}\n", env!("CARGO_PKG_VERSION"));
-    let mut line = |name: &str, value: &dyn Display| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {name:<9} {value}");
-    };
-    for listener in &snapshot.listeners {
-        let mut value = format!("UDP {} ({})", listener.bind, listener.name);
-        if listener.advertised != listener.bind {
-            let _ = write!(value, ", advertised as {}", listener.advertised);
-        }
-        line("SIP", &value);
-    }
-    let media = &snapshot.media;
-    let mut value = format!(
-        "UDP {} ports {}-{}: {} calls at a time",
-        media.bind,
-        media.ports.0,
-        media.ports.1,
-        launched.media_pairs_max / 2
-    );
-    if launched.media_pairs_max < launched.media_pairs_configured {
-        let _ = write!(
-            value,
-            " (the limit on open files allows no more of {}; raise LimitNOFILE or `ulimit -n`)",
-            launched.media_pairs_configured / 2
-        );
-    }
-    line("media", &value);
-    line("shards", &launched.shards());
-    line(
-        "I/O",
-        &format_args!("{}: {}", launched.backend.kind.name(), launched.backend.why),
-    );
-    for trunk in &snapshot.trunks {
-        let route = trunk.route.and_then(|to| snapshot.trunks.get(usize::from(to.0)));
-        let route = route.map_or("refused: it has no route".to_owned(), |to| {
-            format!("go to {}", to.name)
-        });
-        line(
-            "trunk",
-            &format_args!("{} ({}): its calls {route}", trunk.name, trunk.target),
-        );
-    }
-    line("admin", &socket.path().display());
-    text
 }
 
 fn print(text: &str) -> Result<(), Failure> {

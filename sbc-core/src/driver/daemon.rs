@@ -4,16 +4,19 @@
 //! waits for signals, admin clients and shards; no call depends on it.
 
 use super::{
+    admin_methods::Methods,
+    admin_server::{self, AdminSocket, Bounds},
     control::{Daemon, Shards},
     launch::Launched,
     notify::notify,
 };
 use crate::{
     admission::Admission,
+    config::Config,
     shard::{Command, Gauges, ShardId},
     snapshot::Snapshot,
 };
-use std::{future::Future, io, rc::Rc, sync::Arc, time::Duration};
+use std::{future::Future, io, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
@@ -37,21 +40,27 @@ pub enum End {
     ShardFailed(ShardId),
 }
 
-/// Serve until a signal ends it. `serve` starts what runs beside (the admin server); `drain_max` is
-/// how long calls may go on after the first signal.
+/// Where operators reach the daemon, and the configuration they are told about.
+#[derive(Debug)]
+pub struct Admin {
+    /// The bound socket.
+    pub socket: AdminSocket,
+    /// The configuration that runs.
+    pub config: Config,
+    /// The file it was read from; `None`: built in.
+    pub config_path: Option<PathBuf>,
+}
+
+/// Serve until a signal ends it.
 ///
 /// The first SIGTERM or SIGINT refuses new calls and waits for the others to end; the second,
-/// or `drain_max`, ends them with BYE to both sides.
-pub fn run<F>(
+/// or the configured drain time, ends them with BYE to both sides.
+pub fn run(
     launched: Launched,
     snapshot: Arc<Snapshot>,
     admission: Arc<Admission>,
-    drain_max: Duration,
-    serve: impl FnOnce(Rc<Daemon>) -> F,
-) -> io::Result<End>
-where
-    F: Future<Output = ()> + 'static,
-{
+    admin: Admin,
+) -> io::Result<End> {
     let clock = launched.clock;
     let backend = launched.backend.clone();
     let media_pairs_max = launched.media_pairs_max;
@@ -65,10 +74,10 @@ where
             backend,
             media_pairs_max,
         });
-        live(shards, serve(daemon), drain_max).await
+        live(shards, daemon, admin).await
     };
     let end = block_on(life)?;
-    // The links are gone with the runtime, which ends the shard threads.
+    // The handles are gone with the runtime, which ends the shard threads.
     let clean = threads.join();
     match end {
         Ok(End::Asked) if !clean => Err(io::Error::other("a shard thread panicked while ending")),
@@ -89,15 +98,17 @@ fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
     }
 }
 
-async fn live(
-    shards: Shards,
-    serve: impl Future<Output = ()> + 'static,
-    drain_max: Duration,
-) -> io::Result<End> {
+async fn live(shards: Shards, daemon: Rc<Daemon>, admin: Admin) -> io::Result<End> {
     let mut signals = Signals::new()?;
     let (failed, mut failure) = oneshot::channel();
     let pump = tokio::task::spawn_local(shards.clone().run(failed));
-    let server = tokio::task::spawn_local(serve);
+    let drain_max = Duration::from_secs(admin.config.drain.timeout_s.into());
+    let methods = Rc::new(Methods::new(daemon, admin.config, admin.config_path));
+    let server = tokio::task::spawn_local(async move {
+        let error = admin_server::serve(admin.socket, methods, Bounds::default()).await;
+        // Calls are worth more than the socket: they go on without it.
+        tracing::error!("the admin socket has failed, sbc-ctl cannot connect: {error}");
+    });
     notify("READY=1");
     let end = tokio::select! {
         () = signals.end() => {
@@ -107,6 +118,7 @@ async fn live(
         }
         failed = &mut failure => {
             notify("STOPPING=1");
+            shards.set_stopping();
             // The sender is gone only if the pump could not start: then nothing can be asked.
             let shard = failed.map_err(io::Error::other)?;
             tracing::error!("the thread of shard {} has ended; ending the calls of the others", shard.0);

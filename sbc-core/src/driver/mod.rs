@@ -13,6 +13,7 @@ mod backend_tests;
 pub mod clock;
 pub mod control;
 pub mod daemon;
+pub mod greeting;
 mod handover;
 pub mod launch;
 pub mod log;

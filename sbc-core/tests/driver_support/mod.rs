@@ -19,14 +19,14 @@ use std::{
 };
 
 /// Shards on `127.78.NET.1`, with trunks `carrier` on `.2` and `platform` on `.3`.
-pub struct Daemon {
-    pub launched: Launched,
-    pub listener: SocketAddr,
+pub(crate) struct Daemon {
+    pub(crate) launched: Launched,
+    pub(crate) listener: SocketAddr,
     net: u8,
 }
 
 /// `None` when this system has no such backend; the daemon would say so at start.
-pub fn start(net: u8, backend: BackendKind, shards: u8) -> Option<Daemon> {
+pub(crate) fn start(net: u8, backend: BackendKind, shards: u8) -> Option<Daemon> {
     let text = format!(
         r#"
         [[listener]]
@@ -72,16 +72,16 @@ pub fn start(net: u8, backend: BackendKind, shards: u8) -> Option<Daemon> {
 }
 
 impl Daemon {
-    pub fn carrier(&self) -> Peer {
+    pub(crate) fn carrier(&self) -> Peer {
         Peer::new(format!("127.78.{}.2", self.net), self.listener)
     }
 
-    pub fn platform(&self) -> Peer {
+    pub(crate) fn platform(&self) -> Peer {
         Peer::new(format!("127.78.{}.3", self.net), self.listener)
     }
 
     /// Ask the shards until `done` is content with what they hold, then end them.
-    pub fn finish(self, done: impl Fn(&Gauges) -> bool) -> Vec<(ShardCounters, Gauges)> {
+    pub(crate) fn finish(self, done: impl Fn(&Gauges) -> bool) -> Vec<(ShardCounters, Gauges)> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -112,17 +112,17 @@ impl Daemon {
 }
 
 /// One side: its SIP socket and its media socket.
-pub struct Peer {
-    pub host: String,
-    pub sip: UdpSocket,
-    pub media: UdpSocket,
+pub(crate) struct Peer {
+    pub(crate) host: String,
+    pub(crate) sip: UdpSocket,
+    pub(crate) media: UdpSocket,
     daemon: SocketAddr,
 }
 
 /// A call that is up, with the daemon's media address towards each side.
-pub struct Call {
-    pub towards_carrier: SocketAddr,
-    pub towards_platform: SocketAddr,
+pub(crate) struct Call {
+    pub(crate) towards_carrier: SocketAddr,
+    pub(crate) towards_platform: SocketAddr,
     dialog: String,
 }
 
@@ -146,7 +146,7 @@ impl Peer {
     }
 
     /// The next message whose first line starts with `start`; others are passed over.
-    pub fn expect(&self, start: &str) -> String {
+    pub(crate) fn expect(&self, start: &str) -> String {
         let mut buffer = [0; 65536];
         loop {
             let (len, _) = self
@@ -170,7 +170,7 @@ impl Peer {
 }
 
 /// Set a call up from `carrier` to `platform`.
-pub fn call(carrier: &Peer, platform: &Peer, id: u32) -> Call {
+pub(crate) fn call(carrier: &Peer, platform: &Peer, id: u32) -> Call {
     let host = &carrier.host;
     let via = format!("Via: SIP/2.0/UDP {host}:5060;branch=z9hG4bK-");
     let dialog = format!("From: <sip:alice@{host}>;tag=a{id}\r\nCall-ID: {id}@{host}\r\n");
@@ -216,7 +216,7 @@ pub fn call(carrier: &Peer, platform: &Peer, id: u32) -> Call {
 
 impl Call {
     /// The caller hangs up.
-    pub fn hang_up(self, carrier: &Peer, platform: &Peer) {
+    pub(crate) fn hang_up(self, carrier: &Peer, platform: &Peer) {
         carrier.send(&self.dialog);
         let bye = platform.expect("BYE ");
         platform.send(&format!(
@@ -251,7 +251,7 @@ fn media_address(message: &str) -> SocketAddr {
 }
 
 /// An RTP packet of 172 bytes.
-pub fn rtp(sequence: u16, ssrc: u32) -> [u8; 172] {
+pub(crate) fn rtp(sequence: u16, ssrc: u32) -> [u8; 172] {
     let mut packet = [0xD5; 172];
     packet[0] = 0x80;
     packet[1] = 8;
