@@ -1,7 +1,8 @@
-//! The relay without the kernel.
+//! Media without the kernel.
 
-use benches::media::Calls;
+use benches::media::{self, Calls};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
 
 /// One RTP packet: session, form, source, counters, verdict. Streams of 1,000 calls take turns.
 fn forward(c: &mut Criterion) {
@@ -12,5 +13,14 @@ fn forward(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, forward);
+/// The payload of one packet from one G.711 law to the other: a table look-up per octet.
+fn g711(c: &mut Criterion) {
+    let mut payload = [0x55; 160];
+    let mut group = c.benchmark_group("media");
+    group.throughput(Throughput::Bytes(payload.len() as u64));
+    group.bench_function("g711", |b| b.iter(|| media::transcode(black_box(&mut payload))));
+    group.finish();
+}
+
+criterion_group!(benches, forward, g711);
 criterion_main!(benches);

@@ -2,6 +2,7 @@
 
 use crate::{Operation, input};
 use sbc_media::{
+    g711,
     relay::{PairIndex, Relay, Remote, Verdict},
     time::Timestamp,
 };
@@ -79,17 +80,34 @@ fn peer(pair: PairIndex) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 2], 10_000 + 2 * pair.0 as u16))
 }
 
+/// 20 ms of µ-law into A-law through the table, in place: what transcoding between the two costs per packet.
+pub fn transcode(payload: &mut [u8; 160]) {
+    g711::ulaw_to_alaw(payload);
+}
+
 /// The operations of this file for the instruction counter.
-pub const OPERATIONS: &[Operation] = &[Operation {
-    name: "forward",
-    stands_for: "one RTP packet through the relay of 1,000 calls",
-    run: |n| {
-        let mut calls = Calls::new();
-        for _ in 0..n {
-            black_box(calls.forward());
-        }
+pub const OPERATIONS: &[Operation] = &[
+    Operation {
+        name: "forward",
+        stands_for: "one RTP packet through the relay of 1,000 calls",
+        run: |n| {
+            let mut calls = Calls::new();
+            for _ in 0..n {
+                black_box(calls.forward());
+            }
+        },
     },
-}];
+    Operation {
+        name: "g711",
+        stands_for: "160 octets of one G.711 law into the other",
+        run: |n| {
+            let mut payload = [0x55; 160];
+            for _ in 0..n {
+                transcode(black_box(&mut payload));
+            }
+        },
+    },
+];
 
 #[cfg(test)]
 mod tests {

@@ -158,7 +158,11 @@ fn wsinv_is_read_right() {
     assert_eq!(contact.display, Some(&b"Quoted string \\\"\\\""[..]));
     assert_eq!(contact.param(b"q"), Some(&b"0.33"[..]));
     assert_eq!(contact.param(b"newparam"), Some(&b"newvalue"[..]));
-    assert_eq!(m.routes().map(|r| r.unwrap().uri).count(), 1);
+    let routes: Vec<_> = m.routes().map(|route| route.unwrap().uri).collect();
+    assert_eq!(
+        routes,
+        [b"sip:services.example.com;lr;unknownwith=value;unknown-no-value"]
+    );
     assert_eq!(m.body().len(), 150);
 }
 

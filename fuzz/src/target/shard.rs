@@ -4,13 +4,13 @@
 
 use sbc_core::{
     config,
-    shard::{ListenerId, Shard, ShardId},
+    shard::{Command, Gauges, ListenerId, Output, Reply, Shard, ShardId},
     time::Timestamp,
 };
 use sbc_media::relay::PairIndex;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-/// Runs every datagram through one shard, then lets an hour pass: nothing may be left.
+/// Runs every datagram through one shard, hangs up and lets all time pass: nothing may be left.
 pub(crate) fn run(bytes: &[u8]) {
     let (snapshot, admission) = config::default_config()
         .compile()
@@ -23,18 +23,31 @@ pub(crate) fn run(bytes: &[u8]) {
         SocketAddr::from(([127, 0, 0, 2], 5060)),
         SocketAddr::from(([127, 0, 0, 3], 5060)),
     ];
-    let mut now = 0;
+    let mut now = Timestamp::from_millis(1);
     for (index, datagram) in bytes.split(|&b| b == 0xff).take(32).enumerate() {
-        let from = peers[index % 2];
-        shard.handle_datagram(Timestamp::from_millis(now), ListenerId(0), from, datagram);
+        shard.handle_datagram(now, ListenerId(0), peers[index % 2], datagram);
         drain(&mut shard);
-        now += 20;
+        now = now + Duration::from_millis(20);
     }
-    let end = Timestamp::from_millis(now) + Duration::from_secs(3600);
-    while let Some(due) = shard.poll_timeout().filter(|&due| due < end) {
-        shard.handle_timeout(due);
+    shard.handle_command(now, 0, Command::HangupAll);
+    drain(&mut shard);
+    while let Some(due) = shard.poll_timeout() {
+        now = due.max(now);
+        assert!(
+            now < Timestamp::ZERO + Duration::from_secs(3600),
+            "timers that never end"
+        );
+        shard.handle_timeout(now);
         drain(&mut shard);
     }
+    shard.handle_command(now, 0, Command::Stats);
+    let Some(Output::Reply(_, reply)) = shard.poll_output() else {
+        panic!("statistics are answered at once");
+    };
+    let Reply::Stats(_, gauges) = *reply else {
+        panic!("statistics are answered with statistics");
+    };
+    assert_eq!(gauges, Gauges::default(), "something is left");
 }
 
 fn drain(shard: &mut Shard) {
