@@ -1,6 +1,6 @@
 //! Whole shards under a seeded, hostile network. Every seed is a few dozen calls between two peers
 //! that answer, refuse, ring for ever, cancel, hang up, renegotiate, die and lie, through a network
-//! that loses, doubles and reorders. Oracles watch every byte (see `sim/world.rs`, `sim/ua.rs`).
+//! that loses, doubles and reorders. Oracles watch every byte (see `sim/world.rs`, `sim/ua/`).
 //!
 //! - `cargo test --release --test sim`: the regressions and some fresh seeds.
 //! - `SIM_SEEDS=10000`: that many; `SIM_FIRST=N`: starting there.
@@ -21,7 +21,7 @@ mod plan;
 mod rng;
 #[path = "sim/trace.rs"]
 mod trace;
-#[path = "sim/ua.rs"]
+#[path = "sim/ua/mod.rs"]
 mod ua;
 #[path = "sim/wire.rs"]
 mod wire;
