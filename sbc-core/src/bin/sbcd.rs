@@ -17,7 +17,6 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
-    rc::Rc,
     sync::Arc,
     time::Duration,
 };

@@ -61,7 +61,7 @@ pub enum LaunchError {
     #[error(transparent)]
     Listener(#[from] ListenerError),
     /// The configured backend does not work here.
-    #[error("io.backend is \"io_uring\", but {0}; use \"auto\" or \"syscall\"")]
+    #[error("shards.backend is \"io_uring\", but {0}; use \"auto\" or \"syscall\"")]
     Backend(String),
     /// Threads or the queues between them could not be made.
     #[error("cannot start threads: {0}; check the limits on processes and open files (`ulimit -a`)")]
