@@ -113,7 +113,7 @@ impl Latch {
             // Not decided yet, and nothing new to decide on: 183 and 200 often repeat the answer
             // within the window, and starting again would only prolong the window.
             Phase::Armed | Phase::Learning if !changed && !tightened => return false,
-            Phase::Locked if !changed => {
+            Phase::Locked if !changed && !tightened => {
                 self.guarded = true;
                 self.candidate = None;
                 self.held_off = false;

@@ -50,3 +50,22 @@ fn becoming_strict_drops_a_source_that_is_being_learned() {
     assert_eq!(session.rtp(A, NAT), WRONG_SOURCE);
     assert_eq!(session.destination(A), to(A.rtp(), A_RTP));
 }
+
+#[test]
+fn becoming_strict_drops_a_locked_source_too() {
+    let mut session = Session::new();
+    for _ in 0..40 {
+        session.rtp(A, NAT);
+        session.wait_ms(20);
+    }
+    assert_eq!(session.rtp(A, A_RTP), WRONG_SOURCE, "locked");
+    session.relay.set_remote(
+        A,
+        Remote {
+            strict_source: true,
+            ..remote(A_RTP)
+        },
+    );
+    assert_eq!(session.rtp(A, NAT), WRONG_SOURCE);
+    assert_eq!(session.rtp(A, A_RTP), to(B.rtp(), B_RTP));
+}
