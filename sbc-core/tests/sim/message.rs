@@ -90,11 +90,11 @@ impl Msg {
         self.get("Call-ID").unwrap_or("")
     }
 
-    pub fn from_tag(&self) -> &str {
+    pub fn tag_of_from(&self) -> &str {
         self.get("From").and_then(|v| param(v, "tag")).unwrap_or("")
     }
 
-    pub fn to_tag(&self) -> &str {
+    pub fn tag_of_to(&self) -> &str {
         self.get("To").and_then(|v| param(v, "tag")).unwrap_or("")
     }
 

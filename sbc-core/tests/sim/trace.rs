@@ -53,8 +53,8 @@ impl Trace {
             "{start} [{}] {} from {} to {}{sdp} ({fate})",
             msg.get("CSeq").unwrap_or(""),
             msg.branch(),
-            msg.from_tag(),
-            msg.to_tag(),
+            msg.tag_of_from(),
+            msg.tag_of_to(),
         );
         let call =
             call_of(user(msg.request_uri())).or_else(|| call_of(user(uri(msg.get("To").unwrap_or("")))));

@@ -121,7 +121,7 @@ pub fn response(side: Side, request: &Msg, status: u16, tag: &str, sdp: Option<S
         text.push_str(&format!("Via: {via}\r\n"));
     }
     let to = request.get("To").unwrap_or("");
-    let tag = if tag.is_empty() || request.to_tag() != "" {
+    let tag = if tag.is_empty() || request.tag_of_to() != "" {
         String::new()
     } else {
         format!(";tag={tag}")

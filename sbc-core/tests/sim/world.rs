@@ -33,8 +33,9 @@ use std::{
 /// Messages one datagram may cause: a CANCEL's 200, the INVITE's 487, a CANCEL to the other side,
 /// and room for the answer to what it completes.
 const TRANSMITS_PER_DATAGRAM_MAX: usize = 5;
-/// Longer than any timer of the SBC that nothing on the wire announces.
-const QUIET: u64 = 64 * T1 + 8 * SECOND;
+/// After so long without a message nothing may be left: a transaction may wait 64·T1 for an answer
+/// and then keep its tombstone as long.
+const QUIET: u64 = 2 * 64 * T1 + 8 * SECOND;
 const MEDIA_PORTS: u16 = 10_000;
 const ATTACKER: [u8; 4] = [198, 51, 100, 66];
 /// In the packets of the attacker.

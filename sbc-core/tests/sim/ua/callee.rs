@@ -11,7 +11,7 @@ impl Ua {
     pub(super) fn first_request(&mut self, now: u64, msg: Msg) {
         match msg.method() {
             "ACK" => {}
-            "INVITE" if msg.to_tag().is_empty() => self.incoming(now, msg),
+            "INVITE" if msg.tag_of_to().is_empty() => self.incoming(now, msg),
             _ => {
                 let bytes = response(self.side, &msg, 481, "stateless", None);
                 self.effects.push(Effect::Send(bytes));
@@ -122,7 +122,7 @@ impl Ua {
             local: format!("{};tag={tag}", l.local),
             local_tag: tag.clone(),
             remote: l.remote.clone(),
-            remote_tag: request.from_tag().to_owned(),
+            remote_tag: request.tag_of_from().to_owned(),
             target: uri(request.get("Contact").unwrap_or("")).to_owned(),
             remote_cseq: request.cseq(),
             confirmed: false,
@@ -141,7 +141,7 @@ impl Ua {
             &tag,
             None,
         );
-        let tag = Msg::parse(&bytes).map_or(String::new(), |m| m.to_tag().to_owned());
+        let tag = Msg::parse(&bytes).map_or(String::new(), |m| m.tag_of_to().to_owned());
         self.finish(now, leg, server, status, tag, bytes);
     }
 
@@ -192,7 +192,7 @@ impl Ua {
         if method == "CANCEL" {
             return self.cancelled(now, leg, msg);
         }
-        if msg.to_tag().is_empty() {
+        if msg.tag_of_to().is_empty() {
             self.violation(
                 leg,
                 format!("a second {method} outside of a dialog with the same Call-ID"),
@@ -202,7 +202,7 @@ impl Ua {
         let dialog = self.legs[leg]
             .dialogs
             .iter()
-            .position(|d| d.local_tag == msg.to_tag() && d.remote_tag == msg.from_tag());
+            .position(|d| d.local_tag == msg.tag_of_to() && d.remote_tag == msg.tag_of_from());
         let server = self.add_server(leg, msg, dialog);
         let Some(dialog) = dialog.filter(|&d| !self.legs[leg].dialogs[d].ended) else {
             return self.reply(now, leg, server, 481);
@@ -266,7 +266,7 @@ impl Ua {
             l.servers.iter().position(|s| {
                 s.is_invite()
                     && s.request.cseq() == msg.cseq()
-                    && s.finals.iter().any(|f| f.tag == msg.to_tag())
+                    && s.finals.iter().any(|f| f.tag == msg.tag_of_to())
             })
         });
         let Some(server) = server else { return };
@@ -281,8 +281,11 @@ impl Ua {
             let why = format!("the ACK to a {} {why}", s.status);
             return self.violation(leg, why);
         }
-        let Some(last) = s.finals.iter_mut().find(|f| f.tag == msg.to_tag()) else {
-            return self.violation(leg, format!("an ACK with an unknown To tag {:?}", msg.to_tag()));
+        let Some(last) = s.finals.iter_mut().find(|f| f.tag == msg.tag_of_to()) else {
+            return self.violation(
+                leg,
+                format!("an ACK with an unknown To tag {:?}", msg.tag_of_to()),
+            );
         };
         let first = !std::mem::replace(&mut last.acked, true);
         let first_invite = s.dialog.is_none();
@@ -296,7 +299,7 @@ impl Ua {
         if let Some(d) = self.legs[leg]
             .dialogs
             .iter_mut()
-            .find(|d| d.local_tag == msg.to_tag())
+            .find(|d| d.local_tag == msg.tag_of_to())
         {
             d.confirmed = true;
         }
@@ -361,7 +364,7 @@ impl Ua {
         let body = self.sdp(leg, None);
         let l = &self.legs[leg];
         let bytes = response(self.side, &l.servers[server].request, 200, "", Some(body));
-        let tag = l.servers[server].request.to_tag().to_owned();
+        let tag = l.servers[server].request.tag_of_to().to_owned();
         let request = l.servers[server].request.clone();
         self.learn_media(leg, &request);
         self.finish(now, leg, server, 200, tag, bytes);

@@ -116,7 +116,7 @@ impl Ua {
             self.legs[leg].dead = true;
             return;
         }
-        let tag = msg.to_tag();
+        let tag = msg.tag_of_to();
         if let Some((_, ack)) = self.legs[leg].clients[n].acks.iter().find(|(t, _)| t == tag) {
             self.effects.push(Effect::Send(ack.clone()));
             return;
@@ -130,7 +130,7 @@ impl Ua {
             let l = &mut self.legs[leg];
             l.dialogs.push(Dialog {
                 local: msg.get("From").unwrap_or("").to_owned(),
-                local_tag: msg.from_tag().to_owned(),
+                local_tag: msg.tag_of_from().to_owned(),
                 remote: msg.get("To").unwrap_or("").to_owned(),
                 remote_tag: tag.to_owned(),
                 target: String::new(),

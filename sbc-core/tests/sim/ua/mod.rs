@@ -231,7 +231,7 @@ impl Ua {
             let remote = format!("<sip:{callee}@{}>", self.sbc);
             let call_id = format!("i{marker}-{serial}@{}", self.side.sip().ip());
             // A third of the calls count just below 2^31, the end of the number space.
-            let cseq = if serial % 3 == 0 {
+            let cseq = if serial.is_multiple_of(3) {
                 (1 << 31) - 60
             } else {
                 1 + serial % 1000
