@@ -98,7 +98,7 @@ impl Shards {
         self.0.stopping.set(true);
     }
 
-    /// Whether [`Self::set_stopping`] has been called.
+    /// Whether a signal has asked the process to end, or a shard has failed.
     pub fn is_stopping(&self) -> bool {
         self.0.stopping.get()
     }

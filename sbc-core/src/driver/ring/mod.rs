@@ -274,6 +274,8 @@ impl Ring {
                 Some(libc::EINTR) => {}
                 // Completions overflow or memory is short: run what has completed, come again.
                 Some(libc::EBUSY | libc::EAGAIN | libc::ENOMEM) => return Ok(()),
+                // EBADR among them: the kernel had no memory to keep a completion, so some socket may be
+                // deaf and nobody can tell which. The daemon ends its calls and is started anew.
                 _ => return Err(error),
             }
         }
