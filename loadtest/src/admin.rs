@@ -84,7 +84,7 @@ impl Admin {
         let value = client::response(1, &line)
             .map_err(|error| refused(error.to_string()))?
             .map_err(|failure| refused(failure.message))?;
-        serde_json::from_value(value).map_err(|error| refused(error.to_string()))
+        serde_json::from_str(value.get()).map_err(|error| refused(error.to_string()))
     }
 
     /// Counters and gauges.

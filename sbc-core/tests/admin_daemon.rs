@@ -113,8 +113,8 @@ impl Sbcd {
         stream.get_mut().write_all(&request(1, params)).unwrap();
         let mut line = String::new();
         stream.read_line(&mut line).unwrap();
-        let value = response(1, line.as_bytes()).unwrap()?;
-        Ok(serde_json::from_value(value).unwrap())
+        let result = response(1, line.as_bytes()).unwrap()?;
+        Ok(serde_json::from_str(result.get()).unwrap())
     }
 
     /// SIGTERM, and what it has logged until its end.

@@ -4,14 +4,12 @@ use crate::error::{Attempt, Error};
 use sbc_core::{
     admin::{
         client::{request, response},
-        failure::Failure,
         frame::RESPONSE_BYTES_MAX,
         method::Method,
         protocol::{Hello, PROTOCOL},
     },
     config::socket_candidates,
 };
-use serde_json::Value;
 use std::{
     env, fs,
     io::{self, BufRead, BufReader, Read, Write},
@@ -69,7 +67,7 @@ impl Connection {
     }
 
     /// Call a method: its result as it came, and as the type it should be.
-    pub(crate) fn call<M: Method>(&mut self, params: &M) -> Result<(Value, M::Answer), Error> {
+    pub(crate) fn call<M: Method>(&mut self, params: &M) -> Result<(String, M::Answer), Error> {
         let id = self.next_id;
         self.next_id += 1;
         let lost = |why: io::Error| Error::Lost {
@@ -85,10 +83,9 @@ impl Connection {
             (Err(_), Err(error)) => return Err(lost(error)),
         };
         let bad = |why: String| Error::Answer { method: M::NAME, why };
-        let result: Result<Value, Failure> = response(id, &line).map_err(|e| bad(e.to_string()))?;
-        let value = result?;
-        let answer = serde_json::from_value(value.clone()).map_err(|e| bad(e.to_string()))?;
-        Ok((value, answer))
+        let result = response(id, &line).map_err(|e| bad(e.to_string()))??;
+        let answer = serde_json::from_str(result.get()).map_err(|e| bad(e.to_string()))?;
+        Ok((result.get().to_owned(), answer))
     }
 
     fn line(&mut self) -> io::Result<Vec<u8>> {

@@ -144,6 +144,19 @@ fn what_an_operator_looks_for_is_there() {
 }
 
 #[test]
+fn counters_keep_the_order_of_the_daemon() {
+    let answer = r#"{"counters":{"zebra":2,"ant":1},"gauges":{"yak":1,"bee":1},"shards":[]}"#;
+    let sbcd = Daemon::start_raw(Box::new(move |method, _| match method {
+        "hello" => documented()["hello"].to_string(),
+        _ => answer.to_owned(),
+    }));
+    let text = sbcd.shows(&["stats"]);
+    let at = |word| text.find(word).unwrap();
+    assert!(at("zebra") < at("ant") && at("yak") < at("bee"), "{text}");
+    assert_eq!(sbcd.shows(&["stats", "--json"]), format!("{answer}\n"));
+}
+
+#[test]
 fn arguments_become_parameters() {
     let sbcd = Daemon::start(by_the_book());
     for (arguments, params) in [

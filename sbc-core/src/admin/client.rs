@@ -3,7 +3,7 @@
 
 use super::{failure::Failure, method::Method};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 /// The request line for `params`, line end included.
 pub fn request<M: Method>(id: u64, params: &M) -> Vec<u8> {
@@ -37,20 +37,22 @@ pub enum BadResponse {
 }
 
 /// The result or the refusal in a response line to request `id`. A refusal without id (too many
-/// clients, idle too long) counts as the answer to any request.
-pub fn response(id: u64, line: &[u8]) -> Result<Result<Value, Failure>, BadResponse> {
+/// clients, idle too long) counts as the answer to any request. The result is as the daemon wrote
+/// it, so that it can be shown with the daemon's order of keys.
+pub fn response(id: u64, line: &[u8]) -> Result<Result<&RawValue, Failure>, BadResponse> {
     #[derive(Deserialize)]
-    struct Line {
+    struct Line<'a> {
         jsonrpc: String,
         #[serde(default)]
         id: Value,
-        #[serde(default)]
-        result: Option<Value>,
+        #[serde(borrow, default)]
+        result: Option<&'a RawValue>,
         #[serde(default)]
         error: Option<Failure>,
     }
     let wrong = |what: &str| BadResponse::NotAResponse(what.into());
-    let line: Line = serde_json::from_slice(line).map_err(|e| BadResponse::NotAResponse(e.to_string()))?;
+    let line: Line<'_> =
+        serde_json::from_slice(line).map_err(|e| BadResponse::NotAResponse(e.to_string()))?;
     if line.jsonrpc != "2.0" {
         return Err(wrong("\"jsonrpc\" is not \"2.0\""));
     }
@@ -85,10 +87,9 @@ mod tests {
             draining: true,
             calls: 3,
         });
-        let value = response(7, &session::response(id.clone(), &Ok(answer)))
-            .unwrap()
-            .unwrap();
-        assert_eq!(serde_json::from_value::<DrainProgress>(value).unwrap().calls, 3);
+        let line = session::response(id.clone(), &Ok(answer));
+        let value = response(7, &line).unwrap().unwrap();
+        assert_eq!(value.get(), r#"{"draining":true,"calls":3}"#);
 
         let failure = Failure::new(Reason::NoSuchCall, "gone");
         let line = session::response(id, &Err(failure.clone()));

@@ -44,6 +44,9 @@ pub(crate) fn failure(reason: &str, message: &str) -> Value {
 /// Says what to answer: `Ok` a result, `Err` an error object.
 pub(crate) type Script = Box<dyn FnMut(&str, &Value) -> Result<Value, Value> + Send>;
 
+/// Says what to answer, as text: keys keep their order.
+pub(crate) type RawScript = Box<dyn FnMut(&str, &Value) -> String + Send>;
+
 /// The documented answers.
 pub(crate) fn by_the_book() -> Script {
     let results = documented();
@@ -59,7 +62,22 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    pub(crate) fn start(script: Script) -> Self {
+    /// Answers with an error or a result.
+    pub(crate) fn start(mut script: Script) -> Self {
+        Self::listen(Box::new(move |method, params| match script(method, params) {
+            Ok(result) => format!("\"result\":{result}"),
+            Err(error) => format!("\"error\":{error}"),
+        }))
+    }
+
+    /// Answers with results only.
+    pub(crate) fn start_raw(mut script: RawScript) -> Self {
+        Self::listen(Box::new(move |method, params| {
+            format!("\"result\":{}", script(method, params))
+        }))
+    }
+
+    fn listen(script: RawScript) -> Self {
         let directory = directory();
         let socket = directory.join("admin.sock");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -104,7 +122,7 @@ impl Drop for Daemon {
     }
 }
 
-fn serve(stream: UnixStream, log: &Mutex<Vec<(String, Value)>>, script: &Mutex<Script>) {
+fn serve(stream: UnixStream, log: &Mutex<Vec<(String, Value)>>, script: &Mutex<RawScript>) {
     let mut writer = stream.try_clone().unwrap();
     for line in BufReader::new(stream).lines() {
         let Ok(line) = line else { return };
@@ -112,12 +130,8 @@ fn serve(stream: UnixStream, log: &Mutex<Vec<(String, Value)>>, script: &Mutex<S
         let method = request["method"].as_str().unwrap().to_owned();
         let outcome = script.lock().unwrap()(&method, &request["params"]);
         log.lock().unwrap().push((method, request["params"].clone()));
-        let mut response = json!({"jsonrpc": "2.0", "id": request["id"]});
-        match outcome {
-            Ok(result) => response["result"] = result,
-            Err(error) => response["error"] = error,
-        }
-        if writeln!(writer, "{response}").is_err() {
+        let id = &request["id"];
+        if writeln!(writer, "{{\"jsonrpc\":\"2.0\",\"id\":{id},{outcome}}}").is_err() {
             return;
         }
     }

@@ -87,7 +87,12 @@ fn call(shard: u8, slot: u32) -> CallSummary {
         shard,
         slot,
         state: "answered".into(),
-        from_trunk: if slot % 2 == 0 { "carrier" } else { "platform" }.into(),
+        from_trunk: if slot.is_multiple_of(2) {
+            "carrier"
+        } else {
+            "platform"
+        }
+        .into(),
         to_trunk: "elsewhere".into(),
         caller: format!("49{slot:05}"),
         callee: "1".into(),
