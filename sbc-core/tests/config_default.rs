@@ -146,7 +146,7 @@ fn limits_and_names_reach_their_places() {
         .map(|v| (v.name.to_owned(), v.cps, v.burst, v.channels_max))
         .collect();
     let view = |name: &str, cps, burst, channels| (name.to_owned(), cps, burst, channels);
-    assert!(views.contains(&view("global", 7, 7, 0)), "{views:?}");
+    assert!(views.contains(&view("global", 7, 1, 0)), "{views:?}");
     assert!(views.contains(&view("a.inbound", 3, 2, 0)), "{views:?}");
     assert_eq!(admission.view(a.both).unwrap().name, "a.both");
     assert_eq!(admission.view(a.both).unwrap().channels_max, 1);

@@ -186,7 +186,7 @@ sections! {
         calls_max: u32 = default(50_000) in 1..=1_000_000;
         /// Most transactions on each shard, finished ones that still answer retransmissions
         /// included (about 130 for each call per second).
-        transactions_max: u32 = default(500_000) in 16..=10_000_000;
+        transactions_max: u32 = default(1_000_000) in 16..=10_000_000;
         /// `Server` and `User-Agent` of our messages. Empty: neither header is sent.
         server_name: String = default(String::new());
     }
@@ -197,7 +197,7 @@ sections! {
         cps: u32 = default(0) in 0..=1_000_000;
         /// Calls that may come at once before `cps` holds them back. In any second at most
         /// `burst` + `cps` calls are admitted.
-        burst: Option<u32> = described("as many as `cps`") in 1..=1_000_000;
+        burst: Option<u32> = described("a tenth of `cps`, at least 1") in 1..=1_000_000;
         /// Calls at the same time. 0: unlimited.
         channels: u32 = default(0) in 0..=10_000_000;
         /// Status of the answer to a call over any limit. `Retry-After` is sent along.
@@ -239,7 +239,7 @@ sections! {
         cps: u32 = default(0) in 0..=1_000_000;
         /// Calls that may come at once before `cps` holds them back. In any second at most
         /// `burst` + `cps` calls are admitted.
-        burst: Option<u32> = described("as many as `cps`") in 1..=1_000_000;
+        burst: Option<u32> = described("a tenth of `cps`, at least 1") in 1..=1_000_000;
         /// Calls at the same time. 0: unlimited.
         channels: u32 = default(0) in 0..=10_000_000;
     }

@@ -1,7 +1,7 @@
 //! Transactions (RFC 3261 §17, RFC 6026, RFC 4320): they absorb what the network repeats, repeat
 //! what it loses, and acknowledge refusals, so that the call above sees each message once.
 //!
-//! In: parsed messages and fired timers. Out: bytes into [`Io::outputs`] and a verdict for the
+//! In: parsed messages and fired timers. Out: bytes into `Io::outputs` and a verdict for the
 //! call. A server transaction is found by a keyed hash of branch, sent-by and method; a client
 //! transaction by the slot that its branch token names.
 
