@@ -7,36 +7,36 @@ use sbc_core::{
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-pub const CALLER: &str = "127.0.0.2:5060";
-pub const CALLEE: &str = "127.0.0.3:5060";
+pub(crate) const CALLER: &str = "127.0.0.2:5060";
+pub(crate) const CALLEE: &str = "127.0.0.3:5060";
 
 /// A message that the shard sent.
 #[derive(Clone, Debug)]
-pub struct Sent {
-    pub to: SocketAddr,
-    pub text: String,
+pub(crate) struct Sent {
+    pub(crate) to: SocketAddr,
+    pub(crate) text: String,
 }
 
 impl Sent {
-    pub fn to_caller(&self) -> bool {
+    pub(crate) fn to_caller(&self) -> bool {
         self.to == CALLER.parse().unwrap()
     }
 
     /// The value of the first header field `name`.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         header(&self.text, name).unwrap_or_else(|| panic!("no {name} in:\n{}", self.text))
     }
 
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         header(&self.text, name).is_some()
     }
 
-    pub fn start(&self) -> &str {
+    pub(crate) fn start(&self) -> &str {
         self.text.lines().next().unwrap_or_default()
     }
 
     /// `200`, or the method.
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         let mut words = self.start().split(' ');
         match words.next() {
             Some("SIP/2.0") => words.next().unwrap_or_default(),
@@ -45,18 +45,18 @@ impl Sent {
         }
     }
 
-    pub fn body(&self) -> &str {
+    pub(crate) fn body(&self) -> &str {
         self.text.split_once("\r\n\r\n").map_or("", |(_, body)| body)
     }
 
-    pub fn branch(&self) -> &str {
+    pub(crate) fn branch(&self) -> &str {
         let via = self.header("Via");
         let at = via.find("branch=").expect("branch") + 7;
         via[at..].split(';').next().unwrap_or_default()
     }
 
     /// Our RTP port in its SDP.
-    pub fn media_port(&self) -> u16 {
+    pub(crate) fn media_port(&self) -> u16 {
         let at = self.body().find("m=audio ").expect("audio") + 8;
         self.body()[at..].split(' ').next().unwrap().parse().unwrap()
     }
@@ -72,22 +72,25 @@ fn header<'t>(text: &'t str, name: &str) -> Option<&'t str> {
         })
 }
 
-pub struct Desk {
-    pub shard: Shard,
-    pub now: Timestamp,
-    pub records: Vec<CallRecord>,
-    pub events: Vec<Event>,
-    pub handovers: Vec<(ShardId, Vec<u8>)>,
+pub(crate) struct Desk {
+    pub(crate) shard: Shard,
+    pub(crate) now: Timestamp,
+    pub(crate) records: Vec<CallRecord>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) handovers: Vec<(ShardId, Vec<u8>)>,
 }
 
 impl Desk {
     /// The default configuration.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (snapshot, admission) = config::default_config().compile().unwrap();
         Self::of(snapshot, admission)
     }
 
-    pub fn of(snapshot: sbc_core::snapshot::Snapshot, admission: sbc_core::admission::Admission) -> Self {
+    pub(crate) fn of(
+        snapshot: sbc_core::snapshot::Snapshot,
+        admission: sbc_core::admission::Admission,
+    ) -> Self {
         let mut shard = Shard::new(ShardId(0), 1, Arc::new(snapshot), Arc::new(admission), 1, 2);
         for pair in 0..16 {
             shard.add_media_pair(sbc_media::relay::PairIndex(pair), 20_000 + 2 * pair as u16);
@@ -101,7 +104,7 @@ impl Desk {
         }
     }
 
-    pub fn drain(&mut self) -> Vec<Sent> {
+    pub(crate) fn drain(&mut self) -> Vec<Sent> {
         let mut sent = Vec::new();
         while let Some(output) = self.shard.poll_output() {
             match output {
@@ -120,31 +123,31 @@ impl Desk {
         sent
     }
 
-    pub fn deliver(&mut self, from: &str, text: &str) -> Vec<Sent> {
+    pub(crate) fn deliver(&mut self, from: &str, text: &str) -> Vec<Sent> {
         self.deliver_bytes(from, text.as_bytes())
     }
 
-    pub fn deliver_bytes(&mut self, from: &str, bytes: &[u8]) -> Vec<Sent> {
+    pub(crate) fn deliver_bytes(&mut self, from: &str, bytes: &[u8]) -> Vec<Sent> {
         self.shard
             .handle_datagram(self.now, ListenerId(0), from.parse().unwrap(), bytes);
         self.drain()
     }
 
-    pub fn caller(&mut self, text: &str) -> Vec<Sent> {
+    pub(crate) fn caller(&mut self, text: &str) -> Vec<Sent> {
         self.deliver(CALLER, text)
     }
 
-    pub fn callee(&mut self, text: &str) -> Vec<Sent> {
+    pub(crate) fn callee(&mut self, text: &str) -> Vec<Sent> {
         self.deliver(CALLEE, text)
     }
 
-    pub fn command(&mut self, command: Command) -> Vec<Sent> {
+    pub(crate) fn command(&mut self, command: Command) -> Vec<Sent> {
         self.shard.handle_command(self.now, 1, command);
         self.drain()
     }
 
     /// Let time pass, running every timer at its moment.
-    pub fn pass(&mut self, duration: Duration) -> Vec<Sent> {
+    pub(crate) fn pass(&mut self, duration: Duration) -> Vec<Sent> {
         let end = self.now + duration;
         let mut sent = Vec::new();
         while let Some(due) = self.shard.poll_timeout().filter(|due| *due <= end) {
@@ -159,7 +162,7 @@ impl Desk {
     }
 
     /// Everything is back to zero after the longest timers.
-    pub fn assert_quiet(&mut self) {
+    pub(crate) fn assert_quiet(&mut self) {
         self.pass(Duration::from_secs(120));
         let gauges = self.shard.gauges();
         assert_eq!(gauges, Default::default(), "something is left");
@@ -177,22 +180,17 @@ impl Desk {
     }
 }
 
-pub const OFFER: &str = "v=0\r\no=caller 1 1 IN IP4 127.0.0.2\r\ns=-\r\nc=IN IP4 127.0.0.2\r\nt=0 0\r\n\
+pub(crate) const OFFER: &str = "v=0\r\no=caller 1 1 IN IP4 127.0.0.2\r\ns=-\r\nc=IN IP4 127.0.0.2\r\nt=0 0\r\n\
     m=audio 4000 RTP/AVP 0 8\r\na=sendrecv\r\n";
-pub const ANSWER: &str = "v=0\r\no=callee 7 7 IN IP4 127.0.0.3\r\ns=-\r\nc=IN IP4 127.0.0.3\r\nt=0 0\r\n\
+pub(crate) const ANSWER: &str = "v=0\r\no=callee 7 7 IN IP4 127.0.0.3\r\ns=-\r\nc=IN IP4 127.0.0.3\r\nt=0 0\r\n\
     m=audio 6000 RTP/AVP 0\r\n";
 
 /// A request of the caller: outside a dialog when `to_tag` is empty.
-pub fn request(method: &str, uri: &str, cseq: u32, branch: &str, to_tag: &str, body: &str) -> String {
+pub(crate) fn request(method: &str, uri: &str, cseq: u32, branch: &str, to_tag: &str, body: &str) -> String {
     let tag = if to_tag.is_empty() {
         String::new()
     } else {
         format!(";tag={to_tag}")
-    };
-    let number = if method == "ACK" || method == "CANCEL" {
-        cseq
-    } else {
-        cseq
     };
     let content = if body.is_empty() {
         ""
@@ -208,16 +206,16 @@ pub fn request(method: &str, uri: &str, cseq: u32, branch: &str, to_tag: &str, b
     )
 }
 
-pub fn invite() -> String {
+pub(crate) fn invite() -> String {
     request("INVITE", "sip:1000@127.0.0.1", 1, "inv1", "", OFFER)
 }
 
-pub fn cancel() -> String {
+pub(crate) fn cancel() -> String {
     request("CANCEL", "sip:1000@127.0.0.1", 1, "inv1", "", "")
 }
 
 /// The answer of a peer to `request`.
-pub fn response(request: &Sent, status: u16, tag: &str, contact: &str, body: &str) -> String {
+pub(crate) fn response(request: &Sent, status: u16, tag: &str, contact: &str, body: &str) -> String {
     let to = request.header("To");
     let tag = if to.contains("tag=") || tag.is_empty() {
         String::new()
@@ -245,12 +243,12 @@ pub fn response(request: &Sent, status: u16, tag: &str, contact: &str, body: &st
     )
 }
 
-pub fn ok(invite: &Sent) -> String {
+pub(crate) fn ok(invite: &Sent) -> String {
     response(invite, 200, "calleetag", "sip:bob@127.0.0.3:5060", ANSWER)
 }
 
 /// A request of the callee inside the dialog that our `invite` founded.
-pub fn callee_request(invite: &Sent, method: &str, cseq: u32, branch: &str, body: &str) -> String {
+pub(crate) fn callee_request(invite: &Sent, method: &str, cseq: u32, branch: &str, body: &str) -> String {
     let content = if body.is_empty() {
         ""
     } else {
@@ -269,7 +267,7 @@ pub fn callee_request(invite: &Sent, method: &str, cseq: u32, branch: &str, body
 }
 
 /// The one message of `kind` among `sent`.
-pub fn only<'s>(sent: &'s [Sent], kind: &str) -> &'s Sent {
+pub(crate) fn only<'s>(sent: &'s [Sent], kind: &str) -> &'s Sent {
     let mut found = sent.iter().filter(|s| s.kind() == kind);
     let first = found
         .next()
@@ -282,24 +280,24 @@ pub fn only<'s>(sent: &'s [Sent], kind: &str) -> &'s Sent {
     first
 }
 
-pub fn kinds(sent: &[Sent]) -> Vec<String> {
+pub(crate) fn kinds(sent: &[Sent]) -> Vec<String> {
     sent.iter()
         .map(|s| format!("{}{}", if s.to_caller() { "A<" } else { "B<" }, s.kind()))
         .collect()
 }
 
 /// A call as it stands after both sides have their ACK.
-pub struct Up {
+pub(crate) struct Up {
     /// Our INVITE to the callee.
-    pub invite: Sent,
+    pub(crate) invite: Sent,
     /// Our 200 to the caller.
-    pub ok: Sent,
+    pub(crate) ok: Sent,
     /// Our tag and Contact towards the caller.
-    pub tag: String,
-    pub contact: String,
+    pub(crate) tag: String,
+    pub(crate) contact: String,
 }
 
-pub fn tag_of(value: &str) -> String {
+pub(crate) fn tag_of(value: &str) -> String {
     value
         .split(";tag=")
         .nth(1)
@@ -310,7 +308,7 @@ pub fn tag_of(value: &str) -> String {
         .to_owned()
 }
 
-pub fn establish(desk: &mut Desk) -> Up {
+pub(crate) fn establish(desk: &mut Desk) -> Up {
     let sent = desk.caller(&invite());
     assert_eq!(kinds(&sent), ["A<100", "B<INVITE"]);
     let out = only(&sent, "INVITE").clone();
@@ -331,6 +329,6 @@ pub fn establish(desk: &mut Desk) -> Up {
     }
 }
 
-pub fn seconds(s: u64) -> Duration {
+pub(crate) fn seconds(s: u64) -> Duration {
     Duration::from_secs(s)
 }

@@ -25,8 +25,8 @@ fn a_bye_that_nobody_answers_is_given_up() {
     let held = desk.shard.gauges();
     assert_eq!(
         (held.calls, held.media_pairs),
-        (1, 0),
-        "ports are free at once, the call waits for its answer"
+        (1, 2),
+        "the callee may still send: its ports wait with the call"
     );
     let sent = desk.pass(seconds(33));
     assert_eq!(sent.len(), 10, "timer E: 0.5 1 2 then every 4 s until 32 s");
