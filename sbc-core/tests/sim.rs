@@ -19,6 +19,8 @@ mod network;
 mod plan;
 #[path = "sim/rng.rs"]
 mod rng;
+#[path = "sim/setup.rs"]
+mod setup;
 #[path = "sim/trace.rs"]
 mod trace;
 #[path = "sim/ua/mod.rs"]

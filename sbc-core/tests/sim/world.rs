@@ -6,28 +6,26 @@ use super::{
     network::{Network, Weather},
     plan::{MS, Plan, SECOND, Side, T1},
     rng::Rng,
+    setup::{MEDIA_PORTS, Setup, media_ip},
     trace::Trace,
     ua::{Effect, Tick, Ua},
     wire::packet_origin,
 };
 use bytes::Bytes;
 use sbc_core::{
-    admission::{Admission, LimitId, LimitSpec},
+    admission::Admission,
     counters::ShardCounters,
     shard::{Command, Gauges, ListenerId, Output, Reply, Shard, ShardId},
-    snapshot::{Listener, Media, Sip, Snapshot, Trunk},
     time::Timestamp,
-    trunk::{SourceTable, TrunkId},
 };
 use sbc_media::relay::{MediaSocket, PairIndex, SocketAction, Verdict};
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
     hash::{DefaultHasher, Hasher},
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
-    time::Duration,
 };
 
 /// Messages one datagram may cause: a CANCEL's 200, the INVITE's 487, a CANCEL to the other side,
@@ -36,7 +34,6 @@ const TRANSMITS_PER_DATAGRAM_MAX: usize = 5;
 /// After so long without a message nothing may be left: a transaction may wait 64·T1 for an answer
 /// and then keep its tombstone as long.
 const QUIET: u64 = 2 * 64 * T1 + 8 * SECOND;
-const MEDIA_PORTS: u16 = 10_000;
 const ATTACKER: [u8; 4] = [198, 51, 100, 66];
 /// In the packets of the attacker.
 const SPOOFED_CALL: u32 = 0x5F00_F00D;
@@ -109,116 +106,6 @@ impl Ord for Entry {
     }
 }
 
-/// How the daemon of this seed is set up.
-#[derive(Debug)]
-struct Setup {
-    shards: usize,
-    two_listeners: bool,
-    /// All datagrams of a side arrive on one shard, as with one socket; else on any.
-    one_socket: bool,
-    strict_source: bool,
-    media_timeout: u64,
-    no_answer: u64,
-    pairs_per_shard: u32,
-    limit: LimitSpec,
-    hostile: bool,
-}
-
-impl Setup {
-    fn draw(rng: &mut Rng, calls: u32) -> Self {
-        let limited = rng.chance(150);
-        Self {
-            shards: rng.range(1, 4) as usize,
-            two_listeners: rng.chance(500),
-            one_socket: rng.chance(300),
-            strict_source: rng.chance(300),
-            media_timeout: if rng.chance(200) { rng.range(5, 25) } else { 0 },
-            no_answer: rng.range(10, 30),
-            pairs_per_shard: if rng.chance(100) { 6 } else { 2 * calls + 8 },
-            limit: LimitSpec {
-                name: "all".to_owned(),
-                cps: if limited { rng.range(1, 5) as u32 } else { 0 },
-                burst: rng.range(1, 5) as u32,
-                channels: if limited { rng.range(3, 20) as u32 } else { 0 },
-            },
-            hostile: rng.chance(300),
-        }
-    }
-
-    fn listener(&self, side: Side) -> ListenerId {
-        ListenerId(u8::from(self.two_listeners && side == Side::B))
-    }
-
-    fn sip(&self, side: Side) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1 + self.listener(side).0], 5060))
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        let trunk = |side: Side, route: u16| Trunk {
-            name: format!("{side:?}"),
-            target: side.sip(),
-            listener: self.listener(side),
-            route: Some(TrunkId(route)),
-            pass_display_name: false,
-            inbound: LimitId(1 + route as u32),
-            outbound: LimitId(1 + route as u32),
-            both: LimitId(3),
-        };
-        let listener = |side: Side| Listener {
-            name: format!("{side:?}"),
-            bind: self.sip(side),
-            advertised: self.sip(side),
-        };
-        let hosts = Side::BOTH.map(|side| {
-            (
-                TrunkId(side as u16),
-                format!("{}", side.sip().ip()).parse().unwrap(),
-            )
-        });
-        Snapshot {
-            listeners: if self.two_listeners {
-                Side::BOTH.map(listener).to_vec()
-            } else {
-                vec![listener(Side::A)]
-            },
-            trunks: vec![trunk(Side::A, 1), trunk(Side::B, 0)],
-            sources: SourceTable::build(&hosts).unwrap(),
-            media: Media {
-                bind: media_ip(),
-                advertised: media_ip(),
-                ports: (MEDIA_PORTS, MEDIA_PORTS + 20_001),
-                quarantine: Duration::from_secs(2),
-                timeout: Duration::from_secs(self.media_timeout),
-                strict_source: self.strict_source,
-            },
-            sip: Sip {
-                t1: Duration::from_nanos(T1),
-                t2: Duration::from_secs(4),
-                t4: Duration::from_secs(5),
-                no_answer: Duration::from_secs(self.no_answer),
-                calls_max: 10_000,
-                transactions_max: 100_000,
-                server_name: "sbcd".to_owned(),
-            },
-            limits: LimitId(0),
-            reject_code: 503,
-        }
-    }
-
-    fn admission(&self) -> Admission {
-        let free = |name: &str| LimitSpec {
-            name: name.to_owned(),
-            burst: 1,
-            ..LimitSpec::default()
-        };
-        Admission::new(vec![self.limit.clone(), free("a"), free("b"), free("both")])
-    }
-}
-
-fn media_ip() -> IpAddr {
-    IpAddr::from([192, 0, 2, 9])
-}
-
 /// A final response that left the SBC.
 struct Finished {
     status: u16,
@@ -244,6 +131,10 @@ pub struct World {
     connected: HashMap<(usize, MediaSocket), SocketAddr>,
     finished: HashMap<(Side, String, String), Finished>,
     recent: VecDeque<(Side, Rc<[u8]>)>,
+    /// Per Call-ID the branches seen inside the dialog and the highest CSeq among them.
+    sequence: HashMap<String, (HashSet<String>, u32)>,
+    /// Branches of requests that came out of order.
+    out_of_order: HashSet<String>,
     hasher: DefaultHasher,
     last_datagram: u64,
     out: Outcome,
@@ -303,6 +194,8 @@ impl World {
             connected: HashMap::new(),
             finished: HashMap::new(),
             recent: VecDeque::new(),
+            sequence: HashMap::new(),
+            out_of_order: HashSet::new(),
             hasher: DefaultHasher::new(),
             last_datagram: 0,
             out: Outcome::default(),
@@ -362,6 +255,7 @@ impl World {
                     true => from.ip().is_ipv4() as usize % self.shards.len(),
                     false => self.rng.below(self.shards.len() as u64) as usize,
                 };
+                self.note_order(&bytes);
                 self.shards[shard].handle_datagram(now, listener, from, &bytes);
                 self.drain(shard, Some(&bytes));
             }
@@ -538,6 +432,15 @@ impl World {
             return;
         }
         let Some(status) = msg.status() else { return };
+        if status >= 200 && !matches!(status, 481 | 500) && self.out_of_order.contains(msg.branch()) {
+            let call = self.uas[side as usize]
+                .call_by_id(msg.call_id())
+                .unwrap_or(u32::MAX);
+            self.violation(
+                call,
+                format!("a {} that came after a later one got {status}", msg.method()),
+            );
+        }
         let key = (side, msg.branch().to_owned(), msg.method().to_owned());
         let mut hasher = DefaultHasher::new();
         hasher.write(payload);
@@ -686,6 +589,29 @@ impl World {
                 bytes: bytes.into(),
             },
         );
+    }
+
+    /// §12.2.2: a request that arrives after one with a higher CSeq is refused. Only where one shard
+    /// takes everything does the order of arrival say what the dialog saw.
+    fn note_order(&mut self, bytes: &[u8]) {
+        if self.setup.hostile || self.shards.len() > 1 {
+            return;
+        }
+        let Some(msg) = Msg::parse(bytes).filter(|m| m.status().is_none()) else {
+            return;
+        };
+        if msg.tag_of_to().is_empty() || matches!(msg.method(), "ACK" | "CANCEL") {
+            return;
+        }
+        // The two directions of a call differ in their Call-ID, the parties of a leg in the From tag.
+        let key = format!("{} {}", msg.call_id(), msg.tag_of_from());
+        let (branches, highest) = self.sequence.entry(key).or_default();
+        if branches.insert(msg.branch().to_owned()) {
+            if msg.cseq() < *highest {
+                self.out_of_order.insert(msg.branch().to_owned());
+            }
+            *highest = msg.cseq().max(*highest);
+        }
     }
 
     // -- media ----------------------------------------------------------------------------------

@@ -246,6 +246,14 @@ impl Ua {
             .servers
             .iter()
             .position(|s| s.is_invite() && s.branch == msg.branch());
+        let ringing = invite.is_some_and(|n| {
+            let s = &self.legs[leg].servers[n];
+            s.provisional.is_some() || s.status != 0
+        });
+        if !ringing && !self.hostile {
+            // §9.1: whoever has heard nothing can not know whether there is anything to cancel.
+            self.violation(leg, "a CANCEL before any response to the INVITE".to_owned());
+        }
         let server = self.add_server(leg, msg, None);
         let Some(invite) = invite else {
             return self.reply(now, leg, server, 481);

@@ -1,0 +1,128 @@
+//! How the daemon of one seed is configured.
+
+use super::{
+    plan::{Side, T1},
+    rng::Rng,
+};
+use sbc_core::{
+    admission::{Admission, LimitId, LimitSpec},
+    shard::ListenerId,
+    snapshot::{Listener, Media, Sip, Snapshot, Trunk},
+    trunk::{SourceTable, TrunkId},
+};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+pub const MEDIA_PORTS: u16 = 10_000;
+
+/// How the daemon of this seed is set up.
+#[derive(Debug)]
+pub struct Setup {
+    pub shards: usize,
+    pub two_listeners: bool,
+    /// All datagrams of a side arrive on one shard, as with one socket; else on any.
+    pub one_socket: bool,
+    pub strict_source: bool,
+    pub media_timeout: u64,
+    pub no_answer: u64,
+    pub pairs_per_shard: u32,
+    pub limit: LimitSpec,
+    pub hostile: bool,
+}
+
+impl Setup {
+    pub fn draw(rng: &mut Rng, calls: u32) -> Self {
+        let limited = rng.chance(150);
+        Self {
+            shards: rng.range(1, 4) as usize,
+            two_listeners: rng.chance(500),
+            one_socket: rng.chance(300),
+            strict_source: rng.chance(300),
+            media_timeout: if rng.chance(200) { rng.range(5, 25) } else { 0 },
+            no_answer: rng.range(10, 30),
+            pairs_per_shard: if rng.chance(100) { 6 } else { 2 * calls + 8 },
+            limit: LimitSpec {
+                name: "all".to_owned(),
+                cps: if limited { rng.range(1, 5) as u32 } else { 0 },
+                burst: rng.range(1, 5) as u32,
+                channels: if limited { rng.range(3, 20) as u32 } else { 0 },
+            },
+            hostile: rng.chance(300),
+        }
+    }
+
+    pub fn listener(&self, side: Side) -> ListenerId {
+        ListenerId(u8::from(self.two_listeners && side == Side::B))
+    }
+
+    pub fn sip(&self, side: Side) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1 + self.listener(side).0], 5060))
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let trunk = |side: Side, route: u16| Trunk {
+            name: format!("{side:?}"),
+            target: side.sip(),
+            listener: self.listener(side),
+            route: Some(TrunkId(route)),
+            pass_display_name: false,
+            inbound: LimitId(1 + route as u32),
+            outbound: LimitId(1 + route as u32),
+            both: LimitId(3),
+        };
+        let listener = |side: Side| Listener {
+            name: format!("{side:?}"),
+            bind: self.sip(side),
+            advertised: self.sip(side),
+        };
+        let hosts = Side::BOTH.map(|side| {
+            (
+                TrunkId(side as u16),
+                format!("{}", side.sip().ip()).parse().unwrap(),
+            )
+        });
+        Snapshot {
+            listeners: if self.two_listeners {
+                Side::BOTH.map(listener).to_vec()
+            } else {
+                vec![listener(Side::A)]
+            },
+            trunks: vec![trunk(Side::A, 1), trunk(Side::B, 0)],
+            sources: SourceTable::build(&hosts).unwrap(),
+            media: Media {
+                bind: media_ip(),
+                advertised: media_ip(),
+                ports: (MEDIA_PORTS, MEDIA_PORTS + 20_001),
+                quarantine: Duration::from_secs(2),
+                timeout: Duration::from_secs(self.media_timeout),
+                strict_source: self.strict_source,
+            },
+            sip: Sip {
+                t1: Duration::from_nanos(T1),
+                t2: Duration::from_secs(4),
+                t4: Duration::from_secs(5),
+                no_answer: Duration::from_secs(self.no_answer),
+                calls_max: 10_000,
+                transactions_max: 100_000,
+                server_name: "sbcd".to_owned(),
+            },
+            limits: LimitId(0),
+            reject_code: 503,
+        }
+    }
+
+    pub fn admission(&self) -> Admission {
+        let free = |name: &str| LimitSpec {
+            name: name.to_owned(),
+            burst: 1,
+            ..LimitSpec::default()
+        };
+        Admission::new(vec![self.limit.clone(), free("a"), free("b"), free("both")])
+    }
+}
+
+pub fn media_ip() -> IpAddr {
+    IpAddr::from([192, 0, 2, 9])
+}
