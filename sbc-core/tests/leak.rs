@@ -37,7 +37,7 @@ impl Side {
 
     /// No word of the protocol, and the same in any case.
     fn marker(self) -> &'static str {
-        if self == A { "771144" } else { "882255" }
+        if self == A { "771144771144" } else { "882255882255" }
     }
 
     fn network(self) -> &'static str {
@@ -489,7 +489,7 @@ fn reinvites_both_ways() {
     stage.say(A, &response(A, &re, 488, ""));
     assert_eq!(stage.last(B, "488").method(), "INVITE");
     talk.say(&mut stage, B, "ACK", 9, "");
-    for method in ["OPTIONS", "INFO", "UPDATE", "MESSAGE", "REFER", "X771144"] {
+    for method in ["OPTIONS", "INFO", "UPDATE", "MESSAGE", "REFER", "X771144771144"] {
         talk.say(&mut stage, A, method, 20, "");
     }
     talk.say(&mut stage, B, "BYE", 10, "");

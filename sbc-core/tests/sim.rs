@@ -33,7 +33,7 @@ mod world;
 use world::{Outcome, World};
 
 /// Fresh seeds when nothing else is asked for: seconds in a debug build.
-const SEEDS_DEFAULT: u64 = 60;
+const SEEDS_DEFAULT: u64 = 100;
 
 fn env(name: &str) -> Option<u64> {
     std::env::var(name)

@@ -25,11 +25,12 @@ impl Side {
         }
     }
 
-    /// Stands in every identifier of this side. Digits, so that no change of case hides it.
+    /// Stands in every identifier of this side. Digits, so that no change of case hides it; many, so
+    /// that none of the SBC's random numbers contains it by chance.
     pub fn marker(self) -> &'static str {
         match self {
-            Self::A => "7100177",
-            Self::B => "8200288",
+            Self::A => "710017771001",
+            Self::B => "820028882002",
         }
     }
 

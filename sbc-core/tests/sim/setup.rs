@@ -95,7 +95,8 @@ impl Setup {
                 bind: media_ip(),
                 advertised: media_ip(),
                 ports: (MEDIA_PORTS, MEDIA_PORTS + 20_001),
-                quarantine: Duration::from_secs(2),
+                // Longer than the slowest packet of `network` is under way.
+                quarantine: Duration::from_secs(4),
                 timeout: Duration::from_secs(self.media_timeout),
                 strict_source: self.strict_source,
             },

@@ -252,7 +252,7 @@ impl World {
                 bytes,
             } => {
                 let shard = match self.setup.one_socket {
-                    true => from.ip().is_ipv4() as usize % self.shards.len(),
+                    true => usize::from(from == Side::A.sip()) % self.shards.len(),
                     false => self.rng.below(self.shards.len() as u64) as usize,
                 };
                 self.note_order(&bytes);
@@ -546,7 +546,7 @@ impl World {
         };
         // Without the marks of its side, so that a mangled copy that starts a call of its own
         // does not look like a leak.
-        let mut bytes = replace(&bytes, side.marker(), "9999999");
+        let mut bytes = replace(&bytes, side.marker(), "999999999999");
         bytes = replace(&bytes, side.network(), "10.99.");
         if bytes.starts_with(b"SIP/2.0") {
             // Responses come over the trusted trunk: with our branch they would be believed, and the

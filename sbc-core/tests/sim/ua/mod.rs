@@ -386,7 +386,7 @@ impl Ua {
 
     fn send_packet(&mut self, leg: usize, n: u16) {
         let l = &self.legs[leg];
-        if l.dialogs.iter().all(|d| d.ended) {
+        if l.hung_up || l.dialogs.iter().all(|d| d.ended) {
             return;
         }
         let Some(to) = l.remote_media.filter(|at| at.port() != 0) else {
