@@ -226,11 +226,13 @@ fn party(rng: &mut Rng) -> Party {
             ));
         }
     }
-    if rng.chance(120) {
-        party.requests.push((
-            rng.below(8_000),
-            rng.pick(&["OPTIONS", "INFO", "UPDATE", "FROBNICATE", "MESSAGE", "REFER"]),
-        ));
+    if rng.chance(150) {
+        // Several at once overtake each other: the later CSeq arrives first.
+        let at = rng.below(8_000);
+        for _ in 0..rng.pick(&[1, 1, 2, 4]) {
+            let method = rng.pick(&["OPTIONS", "INFO", "UPDATE", "FROBNICATE", "MESSAGE", "REFER"]);
+            party.requests.push((at + rng.below(100), method));
+        }
     }
     for _ in 0..rng.below(6) {
         party.packets.push(rng.below(10_000));
