@@ -44,6 +44,10 @@ pub(crate) struct Options {
     /// wait for quiet at the end [default: 500; smoke: 50].
     #[arg(long, global = true)]
     pub(crate) t1_ms: Option<u32>,
+    /// How long media ports rest after a call [default: the daemon's]. Where few files may be open, less rest
+    /// is more calls a second.
+    #[arg(long, global = true)]
+    pub(crate) quarantine_ms: Option<u32>,
     /// Use the SBC that runs at this address. Its trunks must be what this test would configure.
     #[arg(long, value_name = "ADDR", requires = "admin_socket", global = true)]
     pub(crate) target: Option<SocketAddr>,
@@ -171,6 +175,7 @@ impl Bench {
             coalesce_us: Some(self.options.coalesce_us),
             limits: (0, 0, 0),
             t1_ms: self.options.t1_ms.unwrap_or(500),
+            quarantine_ms: self.options.quarantine_ms,
         }
     }
 

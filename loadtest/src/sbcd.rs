@@ -40,6 +40,8 @@ pub(crate) struct Setup {
     pub(crate) limits: (u32, u32, u32),
     /// RFC 3261's T1; the other timers follow it in proportion.
     pub(crate) t1_ms: u32,
+    /// How long media ports rest after a call; `None`: the daemon's default.
+    pub(crate) quarantine_ms: Option<u32>,
 }
 
 impl Setup {
@@ -68,6 +70,9 @@ impl Setup {
             self.media_ports.0,
             self.media_ports.1
         );
+        if let Some(rest) = self.quarantine_ms {
+            let _ = writeln!(text, "quarantine_ms = {rest}");
+        }
         let _ = writeln!(text, "[sip]\ncalls_max = 200000\ntransactions_max = 4000000");
         let _ = writeln!(
             text,

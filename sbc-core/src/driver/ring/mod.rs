@@ -34,12 +34,17 @@ use std::{
 const SUBMISSIONS: u32 = 2048;
 /// Completions the ring holds: more than all receive buffers and all sends of a turn together.
 const COMPLETIONS: u32 = 16384;
-/// Most completions gathered in one coalesced wait.
-const GATHER_MAX: usize = 128;
+/// Most arrivals gathered in one coalesced wait. Sends post no completion, so these are packets: at
+/// 100,000 a second they come in two thirds of a millisecond, and that is the delay they may add.
+const GATHER_MAX: usize = 64;
 
 const MEDIA_GROUP: u16 = 0;
-const MEDIA_BUFFERS: u16 = 4096;
-const MEDIA_BUFFER_LEN: u32 = 2048;
+/// Ten milliseconds at 100,000 packets a second. The kernel goes through all of them in turn, so what
+/// they touch should fit the second-level cache; packets beyond wait in their sockets.
+const MEDIA_BUFFERS: u16 = 1024;
+/// Room for what fits an Ethernet frame. An odd number of cache lines: with a power of two all packets
+/// would meet in a few cache sets (measured: a fifth of the relay's time).
+const MEDIA_BUFFER_LEN: u32 = 25 * 64;
 const SIP_GROUP: u16 = 1;
 const SIP_BUFFERS: u16 = 256;
 /// Room for the largest UDP payload and the header in front of it.
