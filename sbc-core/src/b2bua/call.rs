@@ -139,6 +139,8 @@ pub(crate) struct Exchange {
     pub(crate) offer: Option<Box<[u8]>>,
     /// Its Contact: the peer's new target once the re-INVITE has succeeded (RFC 6141 §5).
     pub(crate) target: Option<Box<[u8]>>,
+    /// Gives it up when the far side only ever says that it is trying.
+    pub(crate) ceiling: Option<TimerKey>,
 }
 
 /// The media ports of a call.

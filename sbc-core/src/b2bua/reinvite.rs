@@ -12,7 +12,7 @@ use crate::{
     sip::{Message, Method},
     time::Timestamp,
     topology,
-    transaction::{ALLOW, Ack, Key, Reply, Side},
+    transaction::{ALLOW, Ack, Alarm, Key, Reply, Side},
 };
 
 impl Shard {
@@ -104,6 +104,12 @@ impl Shard {
             self.transactions
                 .send(&mut self.io, now, nonce, hop, Method::Invite, Some((slot, other)));
         self.transactions.own_server(server, Some((slot, side)));
+        let no_answer = self.snapshot.sip.no_answer;
+        let ceiling = (!no_answer.is_zero()).then(|| {
+            self.io
+                .timers
+                .insert(now + no_answer, Alarm::ExchangeExpire(slot))
+        });
         call.exchange = Some(Exchange {
             from: side,
             server,
@@ -111,6 +117,7 @@ impl Shard {
             cseq,
             offer: offer.map(|_| request.body().into()),
             target: contact_of(request).ok(),
+            ceiling,
         });
         Ok(())
     }
@@ -125,9 +132,11 @@ impl Shard {
         key: Key,
         invite_nonce: u64,
     ) {
-        let Some(call) = self.call_mut(slot) else { return };
-        let Some(exchange) = call.exchange.take() else {
+        let Some(exchange) = self.take_exchange(slot) else {
             self.io.counters.internal_errors += 1;
+            return;
+        };
+        let Some(call) = self.calls.get_mut(slot as usize) else {
             return;
         };
         let from = exchange.from;
@@ -177,11 +186,31 @@ impl Shard {
         }
     }
 
-    fn refuse_exchange(&mut self, now: Timestamp, slot: u32, status: u16) {
-        let Some(call) = self.calls.get_mut(slot as usize) else {
+    /// The far side keeps trying without end: give up on the change, keep the call as it was.
+    pub(crate) fn exchange_expired(&mut self, now: Timestamp, slot: u32) {
+        let Some(exchange) = self.call_mut(slot).and_then(|call| call.exchange.as_mut()) else {
             return;
         };
-        let Some(exchange) = call.exchange.take() else {
+        exchange.ceiling = None;
+        let client = exchange.client;
+        self.transactions.cancel(&mut self.io, now, client, None);
+        self.transactions.orphan_client(&mut self.io, now, client);
+        self.refuse_exchange(now, slot, 408);
+    }
+
+    fn take_exchange(&mut self, slot: u32) -> Option<Exchange> {
+        let exchange = self.calls.get_mut(slot as usize)?.exchange.take()?;
+        if let Some(key) = exchange.ceiling {
+            self.io.timers.cancel(key);
+        }
+        Some(exchange)
+    }
+
+    fn refuse_exchange(&mut self, now: Timestamp, slot: u32, status: u16) {
+        let Some(exchange) = self.take_exchange(slot) else {
+            return;
+        };
+        let Some(call) = self.calls.get(slot as usize) else {
             return;
         };
         let tag = call.leg(exchange.from).dialog.local_tag;

@@ -165,6 +165,7 @@ impl Shard {
             Alarm::AnswerResend(slot, side) => self.answer_resend(now, slot, side),
             Alarm::AnswerExpire(slot, side) => self.answer_expired(now, slot, side),
             Alarm::NoAnswer(slot) => self.no_answer(now, slot),
+            Alarm::ExchangeExpire(slot) => self.exchange_expired(now, slot),
             Alarm::MediaCheck(slot) => self.media_check(now, slot),
         }
     }

@@ -31,6 +31,8 @@ pub(crate) enum Alarm {
     AnswerExpire(u32, Side),
     /// A call rang for too long.
     NoAnswer(u32),
+    /// A re-INVITE has been without a final response for too long.
+    ExchangeExpire(u32),
     /// Look whether media still flows.
     MediaCheck(u32),
 }

@@ -219,3 +219,24 @@ fn a_late_offer_reinvite_brings_the_answer_in_the_ack() {
     assert!(only(&sent, "ACK").media_port() > 0);
     assert_eq!(desk.shard.gauges().calls, 1);
 }
+
+#[test]
+fn a_far_side_that_only_tries_is_given_up() {
+    // Correctness 9.
+    let (mut snapshot, admission) = sbc_core::config::default_config().compile().unwrap();
+    snapshot.media.timeout = std::time::Duration::ZERO;
+    let mut desk = Desk::of(snapshot, admission);
+    let up = establish(&mut desk);
+    let sent = desk.caller(&request("INVITE", &up.contact, 2, "re1", &up.tag, &held()));
+    let re = only(&sent, "INVITE").clone();
+    desk.callee(&response(&re, 100, "", "", ""));
+    let sent = desk.pass(seconds(181));
+    assert_eq!(kinds(&sent)[..2], ["B<CANCEL", "A<408"]);
+    desk.caller(&request("ACK", &up.contact, 2, "re1", &up.tag, ""));
+    desk.callee(&response(&re, 487, "", "", ""));
+    assert_eq!(desk.shard.gauges().calls, 1, "the call goes on as it was");
+    let sent = desk.caller(&request("BYE", &up.contact, 3, "bye", &up.tag, ""));
+    let bye = only(&sent, "BYE").clone();
+    desk.callee(&response(&bye, 200, "", "", ""));
+    desk.assert_quiet();
+}
