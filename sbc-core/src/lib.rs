@@ -16,6 +16,8 @@ pub mod dialog;
 #[cfg(feature = "driver")]
 #[allow(unsafe_code)]
 pub mod driver;
+pub mod id;
+pub mod io;
 pub mod sdp;
 pub mod shard;
 pub mod sip;

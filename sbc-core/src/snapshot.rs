@@ -2,7 +2,7 @@
 
 use crate::{
     admission::LimitId,
-    shard::ListenerId,
+    id::ListenerId,
     trunk::{SourceTable, TrunkId},
 };
 use std::{

@@ -5,7 +5,7 @@
 //! 16 check bits keep a foreign tag from being taken for ours. Whoever resolves a token compares
 //! the nonce with the one kept in the slot: a stale token finds nothing.
 
-use crate::shard::ShardId;
+use crate::id::ShardId;
 use ahash::RandomState;
 
 /// Length of the text form.

@@ -6,10 +6,12 @@
 
 mod command;
 mod dispatch;
-mod io;
 
+pub use crate::{
+    id::{ListenerId, ShardId},
+    io::*,
+};
 pub(crate) use dispatch::Arrival;
-pub use io::*;
 
 use crate::{
     admission::Admission,

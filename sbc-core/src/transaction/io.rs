@@ -2,7 +2,7 @@
 //! messages are composed.
 
 use super::{Hop, Side, Timer};
-use crate::{counters::ShardCounters, shard::Output, timer_wheel::TimerWheel};
+use crate::{counters::ShardCounters, io::Output, timer_wheel::TimerWheel};
 use bytes::Bytes;
 use std::collections::VecDeque;
 

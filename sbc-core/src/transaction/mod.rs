@@ -23,7 +23,7 @@ pub(crate) use table::{ServerVerdict, TableConfig, Transactions};
 pub use timer::{Base, Timer};
 pub(crate) use tombstone::Ack;
 
-use crate::shard::ListenerId;
+use crate::id::ListenerId;
 use std::net::SocketAddr;
 
 /// One end of a path: our listener and the peer's address.

@@ -178,16 +178,8 @@ fn push_unfolded(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(&crate::sip::unfold(value));
 }
 
-/// Write the whole response `reply` to `request` into `out`.
-pub(crate) fn write_reply(
-    out: &mut Vec<u8>,
-    request: &Message<'_>,
-    echo: &Echo,
-    tag: &[u8],
-    reply: Reply,
-    server_name: &str,
-) {
-    let mut w = echo.response(out, reply.status, tag);
+/// Complete a response that [`Echo::response`] has begun.
+pub(crate) fn finish_reply(mut w: Writer<'_>, request: &Message<'_>, reply: Reply, server_name: &str) {
     match reply.extra {
         Extra::None => {}
         Extra::Allow => {

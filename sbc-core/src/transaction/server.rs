@@ -3,7 +3,7 @@
 
 use super::{
     Alarm, Echo, Hop, Io, Key, Owner, Reply, ServerVerdict, Timer, Transactions,
-    reply::{response_hop, write_reply},
+    reply::{finish_reply, response_hop},
     tombstone::{Linger, Tombstone},
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     token::{Token, TokenText},
 };
 use bytes::Bytes;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// §17.2.1. Confirmed and Accepted are tombstones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +124,12 @@ impl Transactions {
     fn send_reply(&self, io: &mut Io, request: &Message<'_>, from: Hop, key: Key, reply: Reply) {
         let echo = Echo::new(request, from.peer);
         let tag = self.reply_tag(key);
-        write_reply(&mut io.scratch, request, &echo, &tag, reply, &self.server_name);
+        finish_reply(
+            echo.response(&mut io.scratch, reply.status, &tag),
+            request,
+            reply,
+            &self.server_name,
+        );
         io.transmit_composed(response_hop(request, from));
     }
 
@@ -247,28 +252,10 @@ impl Transactions {
         request: &Message<'_>,
         reply: Reply,
     ) {
-        let Some(server) = self.servers.get(slot as usize) else {
-            return;
-        };
-        let echo = server.echo.clone();
-        let mut composed = Vec::with_capacity(512);
-        write_reply(&mut composed, request, &echo, tag, reply, &self.server_name);
-        let Some(server) = self.servers.get_mut(slot as usize) else {
-            return;
-        };
-        server.last = Bytes::from(composed);
-        server.state = ServerState::Completed;
-        server.owner = None;
-        server.echo = Echo::default();
-        io.transmit(server.hop, server.last.clone());
-        server.resend = Some(
-            io.timers
-                .insert(now + self.base.t1, Alarm::Server(slot, Timer::G)),
-        );
-        server.expire = Some(
-            io.timers
-                .insert(now + self.base.give_up(), Alarm::Server(slot, Timer::H)),
-        );
+        let name = Arc::clone(&self.server_name);
+        self.respond(io, now, slot, reply.status, tag, |w| {
+            finish_reply(w, request, reply, &name);
+        });
     }
 
     /// Answer an INVITE with 2xx. The transaction only absorbs repetitions from now on (RFC 6026

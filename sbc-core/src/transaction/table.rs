@@ -2,10 +2,10 @@
 //! transactions in `client`, ACKs in `ack`.
 
 use super::{Base, Hop, Key, Keys, client::Client, server::Server, tombstone::Tombstones};
-use crate::{shard::ShardId, time::Timestamp, token::TokenKey};
+use crate::{id::ShardId, time::Timestamp, token::TokenKey};
 use ahash::RandomState;
 use slab::Slab;
-use std::{collections::HashMap, net::SocketAddr};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 /// What a request is to the transactions that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) struct Transactions {
     pub(super) shard: ShardId,
     pub(super) base: Base,
     pub(super) max: usize,
-    pub(super) server_name: String,
+    pub(super) server_name: Arc<str>,
     /// Advertised address by listener, for Via.
     pub(super) advertised: Vec<SocketAddr>,
 }
@@ -58,7 +58,7 @@ impl Transactions {
             shard: config.shard,
             base: config.base,
             max: config.max,
-            server_name: config.server_name,
+            server_name: config.server_name.into(),
             advertised: config.advertised,
         }
     }

@@ -3,18 +3,11 @@
 use crate::{
     admin::protocol::{CallDetail, CallSummary},
     counters::ShardCounters,
+    id::{ListenerId, ShardId},
     snapshot::Snapshot,
 };
 use bytes::Bytes;
 use std::{net::SocketAddr, sync::Arc};
-
-/// Index of a shard, 0-based.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ShardId(pub u8);
-
-/// Index into [`Snapshot::listeners`]. The same on every shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ListenerId(pub u8);
 
 /// Pairs a [`Command`] with its [`Reply`]; chosen by the control thread.
 pub type RequestId = u64;
@@ -31,7 +24,7 @@ pub enum Output {
         /// One whole SIP message.
         payload: Bytes,
     },
-    /// The message belongs to `shard`: deliver it to that shard's [`super::Shard::handle_handover`].
+    /// The message belongs to `shard`: deliver it to that shard's [`crate::shard::Shard::handle_handover`].
     Handover {
         /// The owner.
         shard: ShardId,
