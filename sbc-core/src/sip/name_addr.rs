@@ -50,12 +50,15 @@ impl<'b> NameAddr<'b> {
             [b';', params @ ..] => params,
             _ => b"",
         };
+        // §7.3.1: no parameter twice. Of two tags, one reader would take the first, another the second.
         let mut tag = None;
         let mut rest = rest;
         loop {
             match cut(&mut rest) {
-                Cut::Param(name, value) if tag.is_none() && name.eq_ignore_ascii_case(b"tag") => {
-                    tag = value.filter(|v| !v.is_empty());
+                Cut::Param(name, value) if name.eq_ignore_ascii_case(b"tag") => {
+                    if tag.replace(value.unwrap_or_default()).is_some() {
+                        return Err(HeaderError::Syntax);
+                    }
                 }
                 Cut::Param(..) => {}
                 Cut::End => {
@@ -63,7 +66,7 @@ impl<'b> NameAddr<'b> {
                         display,
                         uri,
                         params,
-                        tag,
+                        tag: tag.filter(|tag| !tag.is_empty()),
                     });
                 }
                 Cut::Bad => return Err(HeaderError::Syntax),

@@ -41,7 +41,7 @@ const GATHER_MAX: usize = 64;
 const MEDIA_GROUP: u16 = 0;
 /// Ten milliseconds at 100,000 packets a second. The kernel goes through all of them in turn, so what
 /// they touch should fit the second-level cache; packets beyond wait in their sockets.
-const MEDIA_BUFFERS: u16 = 1024;
+pub(super) const MEDIA_BUFFERS: u16 = 1024;
 /// Room for what fits an Ethernet frame. An odd number of cache lines: with a power of two all packets
 /// would meet in a few cache sets (measured: a fifth of the relay's time).
 const MEDIA_BUFFER_LEN: u32 = 25 * 64;
