@@ -62,37 +62,45 @@ pub(crate) enum Linger {
 /// Expiry is checked in steps of this, so that a thousand tombstones cost one wake-up.
 const SWEEP: Duration = Duration::from_millis(200);
 
+/// A table of everything would stall the shard for milliseconds whenever it is rebuilt. Each of these
+/// holds its share of the keys and is rebuilt by itself.
+const PARTS: usize = 64;
+
 #[derive(Debug)]
 pub(crate) struct Tombstones {
-    map: HashMap<Key, Tombstone, RandomState>,
+    parts: Box<[Part]>,
+    len: usize,
     queues: [(Duration, VecDeque<(Timestamp, Key)>); 2],
 }
 
 impl Tombstones {
     pub(crate) fn new(long: Duration, short: Duration, seed: u64) -> Self {
+        let hasher = RandomState::with_seed(seed as usize);
         Self {
-            map: HashMap::with_hasher(RandomState::with_seed(seed as usize)),
+            parts: (0..PARTS).map(|_| Part::new(hasher.clone())).collect(),
+            len: 0,
             queues: [(long, VecDeque::new()), (short, VecDeque::new())],
         }
     }
 
     pub(crate) fn insert(&mut self, now: Timestamp, key: Key, linger: Linger, tombstone: Tombstone) {
-        let (stay, queue) = &mut self.queues[linger as usize];
-        if self.map.insert(key, tombstone).is_none() {
+        if self.parts[part_of(key)].insert(key, tombstone) {
+            let (stay, queue) = &mut self.queues[linger as usize];
             queue.push_back((now + *stay, key));
+            self.len += 1;
         }
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&Tombstone> {
-        self.map.get(&key)
+        self.parts[part_of(key)].map.get(&key)
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Tombstone> {
-        self.map.get_mut(&key)
+        self.parts[part_of(key)].map.get_mut(&key)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.map.len()
+        self.len
     }
 
     /// Forget what has expired by `now`.
@@ -100,15 +108,16 @@ impl Tombstones {
         for (_, queue) in &mut self.queues {
             while queue.front().is_some_and(|(at, _)| *at <= now) {
                 if let Some((_, key)) = queue.pop_front() {
-                    self.map.remove(&key);
+                    self.parts[part_of(key)].map.remove(&key);
+                    self.len -= 1;
                 }
             }
             if queue.is_empty() && queue.capacity() > 4096 {
                 queue.shrink_to(1024);
             }
         }
-        if self.map.is_empty() && self.map.capacity() > 8192 {
-            self.map.shrink_to(1024);
+        if self.len == 0 {
+            self.parts.iter_mut().for_each(Part::shrink);
         }
     }
 
@@ -122,5 +131,91 @@ impl Tombstones {
             .min()?;
         let step = SWEEP.as_nanos() as u64;
         Some(Timestamp::from_nanos(next.as_nanos().div_ceil(step) * step))
+    }
+}
+
+fn part_of(key: Key) -> usize {
+    (key >> 64) as usize % PARTS
+}
+
+/// One of the tables, never more than half full: what is removed leaves marks behind, and a table
+/// clears them in place, without growing, only while half of it is free. Memory so follows the
+/// number of tombstones and not how long they have been coming and going.
+#[derive(Debug)]
+struct Part {
+    map: HashMap<Key, Tombstone, RandomState>,
+    room: usize,
+}
+
+impl Part {
+    fn new(hasher: RandomState) -> Self {
+        Self {
+            map: HashMap::with_hasher(hasher),
+            room: 0,
+        }
+    }
+
+    /// Whether the key was not there before.
+    fn insert(&mut self, key: Key, tombstone: Tombstone) -> bool {
+        if 2 * (self.map.len() + 1) > self.room {
+            self.room = (2 * self.room).max(64);
+            self.map.reserve(self.room - self.map.len());
+        }
+        self.map.insert(key, tombstone).is_none()
+    }
+
+    fn shrink(&mut self) {
+        if self.room > 1024 {
+            self.map.shrink_to(0);
+            self.room = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_follows_the_number_and_not_the_turnover() {
+        let second = Duration::from_secs(1);
+        let mut stones = Tombstones::new(second * 32, second * 5, 1);
+        let mut now = Timestamp::ZERO;
+        let mut key: Key = 0;
+        let mut room_after_a_minute = 0;
+        for tick in 0..200 {
+            for _ in 0..5000 {
+                key = key
+                    .wrapping_mul(0x2545_f491_4f6c_dd1d_2545_f491_4f6c_dd1d)
+                    .wrapping_add(0x9e37_79b9_7f4a_7c15 << 40 | 1);
+                stones.insert(now, key, Linger::Long, Tombstone::Absorb);
+            }
+            now = now + second;
+            stones.sweep(now);
+            let room: usize = stones.parts.iter().map(|part| part.room).sum();
+            if tick == 60 {
+                room_after_a_minute = room;
+            }
+            if tick > 60 {
+                assert_eq!(room, room_after_a_minute, "at {tick} s");
+                assert_eq!(stones.len(), 31 * 5000);
+            }
+        }
+        now = now + second * 40;
+        stones.sweep(now);
+        assert_eq!(stones.len(), 0);
+        assert!(stones.parts.iter().all(|part| part.map.is_empty()));
+    }
+
+    #[test]
+    fn a_key_keeps_its_first_time_and_takes_the_latest_meaning() {
+        let second = Duration::from_secs(1);
+        let mut stones = Tombstones::new(second * 32, second * 5, 1);
+        stones.insert(Timestamp::ZERO, 7, Linger::Short, Tombstone::Confirmed);
+        stones.insert(Timestamp::ZERO + second, 7, Linger::Short, Tombstone::Absorb);
+        assert!(matches!(stones.get(7), Some(Tombstone::Absorb)));
+        assert_eq!(stones.len(), 1);
+        stones.sweep(Timestamp::ZERO + second * 5);
+        assert_eq!((stones.len(), stones.get(7).is_none()), (0, true));
     }
 }
