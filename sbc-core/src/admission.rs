@@ -70,6 +70,12 @@ pub struct LimitView<'a> {
     pub refused_channels: u64,
 }
 
+/// The burst of a limit that names none: a tenth of a second's calls may come at once. Enough for the
+/// unevenness of real traffic, and close to what the rate says in any one second.
+pub fn burst_default(cps: u32) -> u32 {
+    (cps / 10).max(1)
+}
+
 /// The limits of the process.
 #[derive(Debug, Default)]
 pub struct Admission {

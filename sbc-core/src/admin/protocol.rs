@@ -382,7 +382,7 @@ pub struct LimitChange {
     /// Calls per second; 0: no limit, as in the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cps: Option<u32>,
-    /// Calls that may come at once after a pause; 0 counts as 1. Absent: kept; as many as `cps`
+    /// Calls that may come at once after a pause; 0 counts as 1. Absent: kept; a tenth of `cps`
     /// when there was no rate before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<u32>,

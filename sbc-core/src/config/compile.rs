@@ -6,7 +6,7 @@ use super::{
     options::{Config, Limit, Listener, Trunk},
 };
 use crate::{
-    admission::{Admission, LimitId, LimitSpec},
+    admission::{Admission, LimitId, LimitSpec, burst_default},
     shard::ListenerId,
     snapshot::{self, Snapshot},
     trunk::{HostMatch, SourceTable, TrunkId},
@@ -31,7 +31,7 @@ impl Config {
         let mut limits = vec![LimitSpec {
             name: "global".to_owned(),
             cps: self.limits.cps,
-            burst: burst_of(self.limits.burst, self.limits.cps),
+            burst: self.limits.burst.unwrap_or(burst_default(self.limits.cps)),
             channels: self.limits.channels,
         }];
         let ids: HashMap<&str, TrunkId> = (0..)
@@ -51,7 +51,7 @@ impl Config {
                 limits.push(LimitSpec {
                     name: format!("{}.{direction}", trunk.name),
                     cps: limit.cps,
-                    burst: burst_of(limit.burst, limit.cps),
+                    burst: limit.burst.unwrap_or(burst_default(limit.cps)),
                     channels: limit.channels,
                 });
                 LimitId(u32::try_from(limits.len() - 1).unwrap_or(u32::MAX))
@@ -156,10 +156,4 @@ fn s(n: u32) -> Duration {
 
 fn count(n: u32) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
-}
-
-/// Without a `burst` of its own a limit lets a tenth of a second's calls come at once: enough for
-/// the unevenness of real traffic, and close to what the rate says in any one second.
-fn burst_of(burst: Option<u32>, cps: u32) -> u32 {
-    burst.unwrap_or((cps / 10).max(1))
 }

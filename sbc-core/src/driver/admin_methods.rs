@@ -15,7 +15,7 @@ use crate::{
         named::Named,
         protocol::*,
     },
-    admission::LimitId,
+    admission::{LimitId, burst_default},
     config::Config,
     counters::ShardCounters,
     shard::{Command, Gauges, Reply, ShardId},
@@ -304,10 +304,10 @@ impl Methods {
         let admission = &self.daemon.admission;
         let Some(before) = admission.view(id) else { return };
         let cps = change.cps.unwrap_or(before.cps);
-        // As in the configuration: a rate that comes without a burst lets one second's calls come
-        // at once. A burst chosen before stays.
+        // As in the configuration: a rate that comes without a burst brings the usual
+        // one. A burst chosen before stays.
         let kept = if before.cps == 0 && cps > 0 {
-            cps
+            burst_default(cps)
         } else {
             before.burst
         };

@@ -310,7 +310,7 @@ fn limits_change_at_once_and_all_or_none() {
         let after = methods.set_limits(&SetLimits { changes }).unwrap().limits;
         assert_eq!(
             (after[0].cps, after[0].burst),
-            (100, 100),
+            (100, 10),
             "the burst comes with the rate"
         );
         assert_eq!(
