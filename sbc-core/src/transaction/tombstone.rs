@@ -158,7 +158,8 @@ impl Part {
     /// Whether the key was not there before.
     fn insert(&mut self, key: Key, tombstone: Tombstone) -> bool {
         if 2 * (self.map.len() + 1) > self.room {
-            self.room = (2 * self.room).max(64);
+            // What a table of a power of two holds: seven eighths of it.
+            self.room = (2 * self.room).max(56);
             self.map.reserve(self.room - self.map.len());
         }
         self.map.insert(key, tombstone).is_none()
