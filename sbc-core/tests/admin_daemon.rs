@@ -163,7 +163,7 @@ fn a_real_daemon_answers_every_method() {
 
     let trunks = sbcd.ask(&ListTrunks {}).unwrap().trunks;
     assert_eq!(trunks.len(), 2);
-    assert_eq!((trunks[0].limits[0].cps, trunks[0].limits[0].burst), (10, 10));
+    assert_eq!((trunks[0].limits[0].cps, trunks[0].limits[0].burst), (10, 1));
     let change = LimitChange {
         trunk: Some("carrier".into()),
         direction: Some(Direction::Inbound),

@@ -73,7 +73,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Failure> {
     if options.print_default_config {
-        return print(config::DEFAULT_TOML);
+        return print(config::DEFAULT_TOML).map_err(running);
     }
     let config = match &options.config {
         Some(path) => config::load(path).map_err(configuration)?,
@@ -81,7 +81,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     };
     let (snapshot, admission) = config.compile().map_err(configuration)?;
     if options.check {
-        return print("the configuration is valid\n");
+        return print("the configuration is valid\n").map_err(running);
     }
 
     log::start(config.log.level.as_str());
@@ -110,7 +110,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     // Before the shards: a second sbcd must fail here, not take part of the first one's traffic.
     let socket = AdminSocket::bind(&path, config.admin.mode.0).map_err(starting)?;
     let launched = launch::launch(&settings).map_err(starting)?;
-    print(&greeting::greeting(&settings.snapshot, &launched, socket.path()))?;
+    let greeting = greeting::greeting(&settings.snapshot, &launched, socket.path());
 
     let admin = Admin {
         socket,
@@ -120,20 +120,20 @@ fn run(options: &Options) -> Result<(), Failure> {
     let Settings {
         snapshot, admission, ..
     } = settings;
-    match daemon::run(launched, snapshot, admission, admin) {
+    match daemon::run(launched, snapshot, admission, admin, || print(&greeting)) {
         Ok(End::Asked) => Ok(()),
         Ok(End::ShardFailed(shard)) => Err(Failure::Running(format!(
             "the thread of shard {} ended; see the log above",
             shard.0
         ))),
-        Err(error) => Err(Failure::Running(error.to_string())),
+        Err(error) => Err(running(error)),
     }
 }
 
-fn print(text: &str) -> Result<(), Failure> {
+fn print(text: &str) -> io::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever read our output has read enough of it.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Running(error.to_string())),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
 }
@@ -144,4 +144,8 @@ fn configuration(error: impl Display) -> Failure {
 
 fn starting(error: impl Display) -> Failure {
     Failure::Starting(error.to_string())
+}
+
+fn running(error: impl Display) -> Failure {
+    Failure::Running(error.to_string())
 }

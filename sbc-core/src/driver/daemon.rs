@@ -54,12 +54,14 @@ pub struct Admin {
 /// Serve until a signal ends it.
 ///
 /// The first SIGTERM or SIGINT refuses new calls and waits for the others to end; the second,
-/// or the configured drain time, ends them with BYE to both sides.
+/// or the configured drain time, ends them with BYE to both sides. `started` is called once signals
+/// are heard: who sees its effect may send one.
 pub fn run(
     launched: Launched,
     snapshot: Arc<Snapshot>,
     admission: Arc<Admission>,
     admin: Admin,
+    started: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<End> {
     let clock = launched.clock;
     let backend = launched.backend.clone();
@@ -74,7 +76,7 @@ pub fn run(
             backend,
             media_pairs_max,
         });
-        live(shards, daemon, admin).await
+        live(shards, daemon, admin, started).await
     };
     let end = block_on(life)?;
     // The handles are gone with the runtime, which ends the shard threads.
@@ -98,8 +100,14 @@ fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
     }
 }
 
-async fn live(shards: Shards, daemon: Rc<Daemon>, admin: Admin) -> io::Result<End> {
+async fn live(
+    shards: Shards,
+    daemon: Rc<Daemon>,
+    admin: Admin,
+    started: impl FnOnce() -> io::Result<()>,
+) -> io::Result<End> {
     let mut signals = Signals::new()?;
+    started()?;
     let (failed, mut failure) = oneshot::channel();
     let pump = tokio::task::spawn_local(shards.clone().run(failed));
     let drain_max = Duration::from_secs(admin.config.drain.timeout_s.into());
