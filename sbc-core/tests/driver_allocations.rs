@@ -65,14 +65,8 @@ fn a_relayed_packet_costs_no_allocation_and_hardly_a_system_call() {
                 .unwrap();
         }
         for _ in 0..CALLS {
-            platform
-                .media
-                .recv_from(&mut buffer)
-                .expect("RTP towards the platform");
-            carrier
-                .media
-                .recv_from(&mut buffer)
-                .expect("RTP towards the carrier");
+            driver_support::receive(&platform.media, &mut buffer).expect("RTP towards the platform");
+            driver_support::receive(&carrier.media, &mut buffer).expect("RTP towards the carrier");
         }
     };
     // Latching, connecting and the tails of call set-up come before the count. No timer of the

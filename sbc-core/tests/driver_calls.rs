@@ -17,18 +17,14 @@ fn calls_with_media(net: u8, backend: BackendKind) {
         for sequence in 0..10 {
             let sent = rtp(sequence, 0xA);
             carrier.media.send_to(&sent, up.towards_carrier).unwrap();
-            let (len, from) = platform
-                .media
-                .recv_from(&mut buffer)
-                .expect("RTP towards the platform");
+            let (len, from) =
+                driver_support::receive(&platform.media, &mut buffer).expect("RTP towards the platform");
             assert_eq!((&buffer[..len], from), (&sent[..], up.towards_platform));
 
             let sent = rtp(sequence, 0xB);
             platform.media.send_to(&sent, up.towards_platform).unwrap();
-            let (len, from) = carrier
-                .media
-                .recv_from(&mut buffer)
-                .expect("RTP towards the carrier");
+            let (len, from) =
+                driver_support::receive(&carrier.media, &mut buffer).expect("RTP towards the carrier");
             assert_eq!((&buffer[..len], from), (&sent[..], up.towards_carrier));
         }
         up.hang_up(&carrier, &platform);

@@ -80,7 +80,13 @@ fn media<B: Backend>(backend: &mut B) -> (MediaSocket, SocketAddr, Packet) {
 
 fn receive(peer: &Peer) -> (Vec<u8>, SocketAddr) {
     let mut bytes = vec![0; 70_000];
-    let (len, from) = peer.recv_from(&mut bytes).unwrap();
+    let (len, from) = loop {
+        match peer.recv_from(&mut bytes) {
+            // Work of a ring in this process may interrupt the wait.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            received => break received.unwrap(),
+        }
+    };
     bytes.truncate(len);
     (bytes, from)
 }

@@ -149,10 +149,7 @@ impl Peer {
     pub(crate) fn expect(&self, start: &str) -> String {
         let mut buffer = [0; 65536];
         loop {
-            let (len, _) = self
-                .sip
-                .recv_from(&mut buffer)
-                .unwrap_or_else(|e| panic!("no {start}: {e}"));
+            let (len, _) = receive(&self.sip, &mut buffer).unwrap_or_else(|e| panic!("no {start}: {e}"));
             let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
             if text.starts_with(start) {
                 return text;
@@ -259,4 +256,14 @@ pub(crate) fn rtp(sequence: u16, ssrc: u32) -> [u8; 172] {
     packet[4..8].copy_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
     packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
     packet
+}
+
+/// The next datagram. Work of a ring in this process may interrupt the wait for it.
+pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
+    loop {
+        match socket.recv_from(buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            received => return received,
+        }
+    }
 }
