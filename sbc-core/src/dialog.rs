@@ -4,6 +4,7 @@
 use crate::{
     sip::{HeaderName, Message, Method, NameAddr, Uri, Writer, unfold},
     token::TokenText,
+    transport::Local,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -148,7 +149,7 @@ impl Dialog {
         method: &str,
         cseq: u32,
         branch: &TokenText,
-        advertised: SocketAddr,
+        local: Local,
         max_forwards: u8,
     ) -> Writer<'w> {
         out.clear();
@@ -159,7 +160,7 @@ impl Dialog {
             _ => &self.remote_target,
         };
         w.request_line(method, uri);
-        write_via(&mut w, advertised, branch);
+        write_via(&mut w, local, branch);
         w.header_fmt("Max-Forwards", format_args!("{max_forwards}"));
         for route in self.routes.iter().skip(usize::from(strict)) {
             w.header("Route", route);
@@ -205,11 +206,13 @@ impl Dialog {
 }
 
 /// `Via` of a request that we send.
-pub(crate) fn write_via(w: &mut Writer<'_>, advertised: SocketAddr, branch: &TokenText) {
+pub(crate) fn write_via(w: &mut Writer<'_>, local: Local, branch: &TokenText) {
     w.header_fmt(
         "Via",
         format_args!(
-            "SIP/2.0/UDP {advertised};branch=z9hG4bK{};rport",
+            "SIP/2.0/{} {};branch=z9hG4bK{};rport",
+            local.transport.via(),
+            local.address,
             std::str::from_utf8(branch).unwrap_or_default()
         ),
     );

@@ -3,8 +3,11 @@
 use crate::{
     admin::protocol::{CallDetail, CallSummary},
     counters::ShardCounters,
-    id::{ListenerId, ShardId},
+    id::{ConnectionId, ListenerId, QueryId, ShardId},
+    resolve::Query,
     snapshot::Snapshot,
+    transport::Hop,
+    trunk::TrunkId,
 };
 use bytes::Bytes;
 use std::{net::SocketAddr, sync::Arc};
@@ -15,7 +18,7 @@ pub type RequestId = u64;
 /// What the driver must do for the shard, in order.
 #[derive(Debug)]
 pub enum Output {
-    /// Send `payload` from the SIP socket of `listener` to `peer`.
+    /// Send `payload` as a datagram from the SIP socket of `listener` to `peer`.
     Transmit {
         /// Socket to send from.
         listener: ListenerId,
@@ -28,12 +31,53 @@ pub enum Output {
     Handover {
         /// The owner.
         shard: ShardId,
-        /// Where it was received.
-        listener: ListenerId,
-        /// Who sent it.
-        peer: SocketAddr,
-        /// The datagram.
+        /// Where it was received and from whom.
+        hop: Hop,
+        /// The message.
         payload: Bytes,
+    },
+    /// Open a connection from `listener`'s address to `peer`, without blocking. Answered by one
+    /// [`crate::shard::Shard::handle_connected`] or [`crate::shard::Shard::handle_closed`].
+    Connect {
+        /// The id that the shard has given it.
+        connection: ConnectionId,
+        /// Says the transport and our address.
+        listener: ListenerId,
+        /// Destination.
+        peer: SocketAddr,
+        /// The trunk that it is for: its TLS settings hold (server name, our certificate).
+        trunk: TrunkId,
+    },
+    /// Write `payload` to a connection; reported by [`crate::shard::Shard::handle_sent`].
+    Send {
+        /// An accepted or connected connection.
+        connection: ConnectionId,
+        /// Bytes of the plain stream.
+        payload: Bytes,
+    },
+    /// Close a connection once what was given to it before is written; at once when `abort`. The
+    /// shard has forgotten it: nothing more is reported about it.
+    Close {
+        /// Any connection, also one that is still being opened.
+        connection: ConnectionId,
+        /// Drop what is not written yet.
+        abort: bool,
+    },
+    /// The message leaves by a connection of another shard, `hop.flow`: deliver it to that shard's
+    /// [`crate::shard::Shard::handle_send`].
+    SendVia {
+        /// The way.
+        hop: Hop,
+        /// The message.
+        payload: Bytes,
+    },
+    /// Find addresses for a name; answered by [`crate::shard::Shard::handle_resolved`]. May be
+    /// lost: the shard asks again.
+    Resolve {
+        /// To tell the answer.
+        id: QueryId,
+        /// What is asked.
+        query: Query,
     },
     /// An admitted call ended: exactly one per admitted call.
     Record(Box<CallRecord>),
@@ -41,6 +85,27 @@ pub enum Output {
     Event(Event),
     /// The answer to a [`Command`].
     Reply(RequestId, Box<Reply>),
+}
+
+/// Why a connection is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The peer closed it in order.
+    End,
+    /// It could not be opened: refused, unreachable, no descriptor.
+    Refused,
+    /// It broke: reset, a time-out of the kernel.
+    Reset,
+    /// TLS failed: the handshake, or a record that is none. One sentence for the log.
+    Tls(Box<str>),
+}
+
+/// What a peer has proved in its TLS handshake: the names in its certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerIdentity {
+    /// DNS names and hosts of `sip:` URIs among the subject's alternative names (RFC 5922 §7.1),
+    /// in lower case.
+    pub names: Arc<[Box<str>]>,
 }
 
 /// Log severity of an [`Event`].

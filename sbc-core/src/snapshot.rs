@@ -3,9 +3,12 @@
 use crate::{
     admission::LimitId,
     id::ListenerId,
+    resolve::Query,
+    transport::Transport,
     trunk::{SourceTable, TrunkId},
 };
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -23,6 +26,8 @@ pub struct Snapshot {
     pub media: Media,
     /// SIP timers and bounds.
     pub sip: Sip,
+    /// Bounds of TCP and TLS connections.
+    pub streams: Streams,
     /// Global call limits.
     pub limits: LimitId,
     /// Status for calls over a limit (`503` by default).
@@ -38,6 +43,8 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// Address written into Via and Contact.
     pub advertised: SocketAddr,
+    /// What it speaks.
+    pub transport: Transport,
 }
 
 /// A provider or platform that calls come from and go to.
@@ -46,7 +53,7 @@ pub struct Trunk {
     /// Name in the configuration.
     pub name: String,
     /// Where requests to this trunk are sent.
-    pub target: SocketAddr,
+    pub target: Target,
     /// The listener used towards this trunk.
     pub listener: ListenerId,
     /// Where calls from this trunk go; `None`: refused.
@@ -59,6 +66,186 @@ pub struct Trunk {
     pub outbound: LimitId,
     /// Limits on calls in both directions together.
     pub both: LimitId,
+    /// How SIP is spoken with it.
+    pub peer: Peer,
+}
+
+impl Trunk {
+    /// A trunk without a route and without options.
+    pub fn new(name: &str, target: SocketAddr, listener: ListenerId) -> Self {
+        Self {
+            name: name.to_owned(),
+            target: Target::Address(target),
+            listener,
+            route: None,
+            pass_display_name: false,
+            inbound: LimitId(0),
+            outbound: LimitId(0),
+            both: LimitId(0),
+            peer: Peer::default(),
+        }
+    }
+}
+
+/// Where requests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// An address: nothing to look up.
+    Address(SocketAddr),
+    /// A name (RFC 3263).
+    Name(Query),
+}
+
+impl Target {
+    /// The address, when nothing has to be looked up.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Name(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(query) => match query.port {
+                Some(port) => write!(f, "{}:{port}", query.host),
+                None => f.write_str(&query.host),
+            },
+        }
+    }
+}
+
+/// What SIP extensions are used with a trunk, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Domain in Request-URI and To towards it; `None`: the address it is reached at.
+    pub domain: Option<Box<str>>,
+    /// Requests go to this proxy with a preloaded Route, and the target stays the Request-URI's
+    /// host (S10).
+    pub outbound_proxy: Option<Target>,
+    /// Hosts in the Request-URI that mean this trunk, in lower case (S12).
+    pub domains: Vec<Box<str>>,
+    /// Trunks that may reach it by one of `domains`. Nobody else.
+    pub domains_from: Vec<TrunkId>,
+    /// Reliable provisional responses (RFC 3262).
+    pub reliable: Reliable,
+    /// Session timers (RFC 4028).
+    pub session_timer: SessionTimer,
+    /// What happens to a REFER that it sends.
+    pub refer: Refer,
+    /// Requests above 1300 bytes go over TCP where there is a TCP listener (§18.1.1).
+    pub large_over_tcp: bool,
+    /// Use compact header names towards it (S9).
+    pub compact: bool,
+    /// Send OPTIONS this often to see whether it is there; zero: never (S11).
+    pub options_interval: Duration,
+    /// Server name of its TLS certificate (SNI, RFC 5922); `None`: the target's name or address.
+    pub tls_name: Option<Box<str>>,
+    /// Over TLS, only a peer whose certificate has one of these names is this trunk; empty: any.
+    pub tls_client_names: Vec<Box<str>>,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            domain: None,
+            outbound_proxy: None,
+            domains: Vec::new(),
+            domains_from: Vec::new(),
+            reliable: Reliable::Supported,
+            session_timer: SessionTimer::default(),
+            refer: Refer::Pass,
+            large_over_tcp: true,
+            compact: false,
+            options_interval: Duration::ZERO,
+            tls_name: None,
+            tls_client_names: Vec::new(),
+        }
+    }
+}
+
+/// How much use is made of reliable provisional responses with a trunk (RFC 3262).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reliable {
+    /// Neither offered nor taken: `100rel` is not in our Supported, and a Require of it is 420.
+    Off,
+    /// Offered, and used when the peer offers it.
+    Supported,
+    /// Demanded of the peer in our INVITEs.
+    Required,
+}
+
+/// Session timers of a trunk (RFC 4028).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTimer {
+    /// Session-Expires that we ask for; zero: timers only when the peer asks.
+    pub expires: Duration,
+    /// Min-SE: shorter sessions are refused with 422. At least 90 s.
+    pub min: Duration,
+}
+
+impl Default for SessionTimer {
+    fn default() -> Self {
+        Self {
+            expires: Duration::from_secs(1800),
+            min: Duration::from_secs(90),
+        }
+    }
+}
+
+/// What happens to a REFER.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refer {
+    /// It goes to the other side, rewritten.
+    Pass,
+    /// We carry the transfer out ourselves and report by NOTIFY.
+    Local,
+    /// 603.
+    Refuse,
+}
+
+/// Bounds of the connections of one shard. Every one protects against peers that are slow,
+/// silent or hostile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Streams {
+    /// Most connections.
+    pub connections_max: usize,
+    /// Most connections that one IP address may have opened to us.
+    pub per_source_max: usize,
+    /// A connection must be open, its TLS handshake included, within this.
+    pub connect_timeout: Duration,
+    /// A message, once begun, must be whole within this.
+    pub message_timeout: Duration,
+    /// A connection without any message for so long is closed.
+    pub idle_timeout: Duration,
+    /// Send a CRLF pair on connections that we opened when they were silent for so long
+    /// (RFC 5626 §3.5.1); zero: never.
+    pub keepalive: Duration,
+    /// Largest message.
+    pub message_bytes_max: usize,
+    /// Most bytes waiting to be written to one connection: beyond, it is closed.
+    pub send_bytes_max: usize,
+    /// Bytes waiting must make some progress within this.
+    pub send_timeout: Duration,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self {
+            connections_max: 16_384,
+            per_source_max: 4_096,
+            connect_timeout: Duration::from_secs(5),
+            message_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(600),
+            keepalive: Duration::from_secs(60),
+            message_bytes_max: 65_535,
+            send_bytes_max: 1 << 20,
+            send_timeout: Duration::from_secs(10),
+        }
+    }
 }
 
 /// Media settings.

@@ -17,8 +17,8 @@ fn two_trunks_on_this_machine_call_each_other() {
 
     let names: Vec<_> = snapshot.trunks.iter().map(|t| t.name.as_str()).collect();
     assert_eq!(names, ["carrier", "platform"]);
-    assert_eq!(snapshot.trunks[0].target, "127.0.0.2:5060".parse().unwrap());
-    assert_eq!(snapshot.trunks[1].target, "127.0.0.3:5060".parse().unwrap());
+    assert_eq!(snapshot.trunks[0].target.address(), "127.0.0.2:5060".parse().ok());
+    assert_eq!(snapshot.trunks[1].target.address(), "127.0.0.3:5060".parse().ok());
     assert_eq!(snapshot.trunks[0].route, Some(TrunkId(1)));
     assert_eq!(snapshot.trunks[1].route, Some(TrunkId(0)));
     assert_eq!(
@@ -120,10 +120,13 @@ fn limits_and_names_reach_their_places() {
         "192.0.2.10:5060".parse().unwrap()
     );
     let (a, b) = (&snapshot.trunks[0], &snapshot.trunks[1]);
-    assert_eq!((a.target, a.listener.0), ("192.0.2.1:5080".parse().unwrap(), 0));
     assert_eq!(
-        (b.target, b.listener.0),
-        ("[2001:db8::1]:5070".parse().unwrap(), 1)
+        (a.target.address(), a.listener.0),
+        ("192.0.2.1:5080".parse().ok(), 0)
+    );
+    assert_eq!(
+        (b.target.address(), b.listener.0),
+        ("[2001:db8::1]:5070".parse().ok(), 1)
     );
     assert_eq!((a.route, b.route), (Some(TrunkId(1)), None));
     assert!(b.pass_display_name && !a.pass_display_name);

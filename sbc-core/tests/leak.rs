@@ -12,8 +12,9 @@ use message::{Msg, param, uri, user};
 use sbc_core::{
     admission::{Admission, LimitId, LimitSpec},
     shard::{Command, ListenerId, Output, Reply, Shard, ShardId},
-    snapshot::{Listener, Media, Sip, Snapshot, Trunk},
+    snapshot::{Listener, Media, Sip, Snapshot, Streams, Trunk},
     time::Timestamp,
+    transport::Transport,
     trunk::{SourceTable, TrunkId},
 };
 use sbc_media::relay::PairIndex;
@@ -80,19 +81,14 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let side = |s: Side, route: u16| Trunk {
-            name: format!("trunk {s:?}"),
-            target: s.sip(),
-            listener: s.listener(),
             route: Some(TrunkId(route)),
-            pass_display_name: false,
-            inbound: LimitId(0),
-            outbound: LimitId(0),
-            both: LimitId(0),
+            ..Trunk::new(&format!("trunk {s:?}"), s.sip(), s.listener())
         };
         let listener = |s: Side| Listener {
             name: format!("{s:?}"),
             bind: s.sbc(),
             advertised: s.sbc(),
+            transport: Transport::Udp,
         };
         let hosts = [A, B].map(|s| (TrunkId(s as u16), s.sip().ip().to_string().parse().unwrap()));
         let snapshot = Snapshot {
@@ -116,6 +112,7 @@ impl Stage {
                 transactions_max: 1000,
                 server_name: "sbcd".to_owned(),
             },
+            streams: Streams::default(),
             limits: LimitId(0),
             reject_code: 503,
         };

@@ -176,9 +176,11 @@ impl Leg {
     /// Where requests inside the dialog go.
     pub(crate) fn next_hop(&self) -> Hop {
         match self.dialog.next_hop() {
-            Some(peer) if peer.is_ipv4() == self.hop.peer.is_ipv4() && peer.port() != 0 => {
-                Hop { peer, ..self.hop }
-            }
+            Some(peer) if peer.is_ipv4() == self.hop.peer.is_ipv4() && peer.port() != 0 => Hop {
+                peer,
+                flow: None,
+                ..self.hop
+            },
             _ => self.hop,
         }
     }

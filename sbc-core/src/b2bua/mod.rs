@@ -25,17 +25,14 @@ use crate::{
     sip::Writer,
     token::TokenText,
     transaction::{Hop, Side},
+    transport::Local,
 };
-use std::net::SocketAddr;
 
 /// Our Contact on a leg: its user part is the leg's tag, so that a request to it finds us.
-pub(crate) fn write_contact(w: &mut Writer<'_>, tag: &TokenText, advertised: SocketAddr) {
+pub(crate) fn write_contact(w: &mut Writer<'_>, tag: &TokenText, local: Local) {
     w.header_fmt(
         "Contact",
-        format_args!(
-            "<sip:{}@{advertised}>",
-            std::str::from_utf8(tag).unwrap_or_default()
-        ),
+        format_args!("<sip:{}@{local}>", std::str::from_utf8(tag).unwrap_or_default()),
     );
 }
 
@@ -49,8 +46,9 @@ impl Shard {
         call
     }
 
-    pub(crate) fn advertised(&self, hop: Hop) -> SocketAddr {
-        self.transactions.advertised(hop)
+    /// Our side of `hop`, as the peer is told of it.
+    pub(crate) fn local(&self, hop: Hop) -> Local {
+        self.transactions.local(hop)
     }
 
     /// The slot and side that one of our tags names, when the call is still there.

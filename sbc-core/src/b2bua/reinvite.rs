@@ -90,7 +90,7 @@ impl Shard {
         let leg = call.leg_mut(other);
         let cseq = leg.dialog.next_cseq();
         let hop = leg.next_hop();
-        let ours = self.transactions.advertised(hop);
+        let ours = self.transactions.local(hop);
         let mut w = leg
             .dialog
             .request(&mut self.io.scratch, "INVITE", cseq, &branch, ours, max_forwards);

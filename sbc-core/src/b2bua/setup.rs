@@ -7,7 +7,7 @@ use crate::{
     sdp::Sdp,
     shard::{Arrival, Shard},
     sip::{HeaderName, Message, Method},
-    snapshot::Snapshot,
+    snapshot::{Snapshot, Target},
     time::Timestamp,
     token::{Token, TokenText},
     topology::{self, Parties},
@@ -68,7 +68,12 @@ impl Shard {
         let trunk = &snapshot.trunks[usize::from(to.0)];
         let hop_b = Hop {
             listener: trunk.listener,
-            peer: trunk.target,
+            peer: match trunk.target {
+                Target::Address(address) => address,
+                // The name is not resolved.
+                Target::Name(_) => return Err(Reply::retry_after(503, RETRY_AFTER_S)),
+            },
+            flow: None,
         };
         let permit = self.admit(now, &snapshot, from.trunk, to)?;
         // A call without an offer takes its ports when a description comes.
@@ -84,7 +89,7 @@ impl Shard {
             None => None,
         };
 
-        let ours = self.advertised(hop_b);
+        let ours = self.local(hop_b);
         let target = checked.parties.request_uri(hop_b.peer);
         let call_id = self.mint(u32::MAX);
         let mut dialog_b = Dialog::uac(
@@ -92,7 +97,7 @@ impl Shard {
             tag_b,
             &checked
                 .parties
-                .calling_value(ours, &tag_b, trunk.pass_display_name),
+                .calling_value(ours.address, &tag_b, trunk.pass_display_name),
             &checked.parties.called_value(hop_b.peer),
             &target,
         );
@@ -277,7 +282,7 @@ impl Shard {
             return;
         };
         let (tag, hop) = (call.a.dialog.local_tag, call.a.hop);
-        let ours = self.advertised(hop);
+        let ours = self.local(hop);
         let sdp = has_sdp.then_some(&self.sdp_scratch);
         self.transactions
             .respond(&mut self.io, now, server, status, &tag, |mut w| {
@@ -373,7 +378,7 @@ impl Shard {
             return;
         };
         let leg = call.leg(side);
-        let (tag, ours) = (leg.dialog.local_tag, self.transactions.advertised(leg.hop));
+        let (tag, ours) = (leg.dialog.local_tag, self.transactions.local(leg.hop));
         let cseq = leg.dialog.remote_cseq.unwrap_or(1);
         let name = &self.snapshot.sip.server_name;
         let sdp = &self.sdp_scratch;

@@ -67,7 +67,7 @@ impl Shard {
             "ACK",
             cseq,
             &branch,
-            self.transactions.advertised(hop),
+            self.transactions.local(hop),
             70,
         );
         match sdp {
@@ -327,7 +327,7 @@ impl Shard {
             "BYE",
             cseq,
             &branch,
-            self.transactions.advertised(hop),
+            self.transactions.local(hop),
             70,
         );
         if let Some(reason) = reason {

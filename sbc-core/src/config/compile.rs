@@ -59,9 +59,11 @@ impl Config {
             hosts.extend(trunk.hosts.iter().map(|host| (TrunkId(n), *host)));
             trunks.push(snapshot::Trunk {
                 name: trunk.name.clone(),
-                target: trunk
-                    .target_address()
-                    .ok_or_else(|| refuse("trunk.target", "missing"))?,
+                target: snapshot::Target::Address(
+                    trunk
+                        .target_address()
+                        .ok_or_else(|| refuse("trunk.target", "missing"))?,
+                ),
                 listener: self
                     .listener_of(trunk)
                     .ok_or_else(|| refuse("trunk.listener", "there is none"))?,
@@ -70,6 +72,7 @@ impl Config {
                 inbound: limit("inbound", &trunk.limits.inbound),
                 outbound: limit("outbound", &trunk.limits.outbound),
                 both: limit("both", &trunk.limits.both),
+                peer: snapshot::Peer::default(),
             });
         }
         let snapshot = Snapshot {
@@ -93,6 +96,7 @@ impl Config {
                 transactions_max: count(self.sip.transactions_max),
                 server_name: self.sip.server_name.clone(),
             },
+            streams: self.streams.compile(),
             limits: LimitId(0),
             reject_code: self.limits.reject_code,
         };
@@ -132,6 +136,23 @@ impl Listener {
             name: self.name.clone(),
             bind: self.address,
             advertised: self.advertise.unwrap_or(self.address),
+            transport: self.transport,
+        }
+    }
+}
+
+impl super::options::Streams {
+    fn compile(&self) -> snapshot::Streams {
+        snapshot::Streams {
+            connections_max: count(self.connections_max),
+            per_source_max: count(self.per_source_max),
+            connect_timeout: s(self.connect_timeout_s),
+            message_timeout: s(self.message_timeout_s),
+            idle_timeout: s(self.idle_timeout_s),
+            keepalive: s(self.keepalive_s),
+            message_bytes_max: count(self.message_bytes_max),
+            send_bytes_max: count(self.send_bytes_max),
+            send_timeout: s(self.send_timeout_s),
         }
     }
 }

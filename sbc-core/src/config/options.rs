@@ -5,7 +5,7 @@ use super::{
     read::{Absent, Key, Reader, Section, Value},
     value::{Backend, FileMode, LogLevel, PortRange, ShardCount},
 };
-use crate::trunk::HostMatch;
+use crate::{transport::Transport, trunk::HostMatch};
 use std::{
     net::{IpAddr, SocketAddr},
     ops::Range,
@@ -111,6 +111,8 @@ sections! {
         media: Media = section;
         /// SIP timers and bounds.
         sip: Sip = section;
+        /// Bounds of TCP and TLS connections.
+        streams: Streams = section;
         /// Limits on all calls together.
         limits: Limits = section;
         /// Providers and platforms. At least one.
@@ -142,10 +144,12 @@ sections! {
         coalesce_us: u32 = default(500) in 0..=10_000;
     }
 
-    /// A SIP socket (UDP). Messages are answered from the socket that received them.
+    /// A SIP socket. Messages are answered from the socket that received them.
     pub struct Listener {
         /// Name, for trunks and logs.
         name: String = required;
+        /// What it speaks: `"udp"`, `"tcp"` or `"tls"`.
+        transport: Transport = default(Transport::Udp);
         /// Address and port to bind.
         address: SocketAddr = required;
         /// Address and port that peers are told in Via and Contact.
@@ -189,6 +193,31 @@ sections! {
         transactions_max: u32 = default(1_000_000) in 16..=10_000_000;
         /// `Server` and `User-Agent` of our messages. Empty: neither header is sent.
         server_name: String = default(String::new());
+    }
+
+    /// Bounds of TCP and TLS connections, for each shard. Slow, silent and hostile peers meet them;
+    /// a well-behaved one never does.
+    pub struct Streams {
+        /// Most connections.
+        connections_max: u32 = default(16_384) in 1..=1_000_000;
+        /// Most connections that one IP address may have opened to us.
+        per_source_max: u32 = default(4_096) in 1..=1_000_000;
+        /// Seconds within which a connection must be open, its TLS handshake included.
+        connect_timeout_s: u32 = default(5) in 1..=120;
+        /// Seconds within which a message must be whole once its first byte has come.
+        message_timeout_s: u32 = default(10) in 1..=600;
+        /// Seconds without a message after which a connection is closed.
+        idle_timeout_s: u32 = default(600) in 1..=86_400;
+        /// Seconds of silence after which a keepalive (RFC 5626) is sent on a connection that we
+        /// opened. 0: never.
+        keepalive_s: u32 = default(60) in 0..=3_600;
+        /// Largest message in bytes.
+        message_bytes_max: u32 = default(65_535) in 1_500..=1_048_576;
+        /// Most bytes that may wait to be written to one connection; a peer that reads so slowly
+        /// is cut off.
+        send_bytes_max: u32 = default(1_048_576) in 65_536..=67_108_864;
+        /// Seconds within which some of the waiting bytes must have been written.
+        send_timeout_s: u32 = default(10) in 1..=600;
     }
 
     /// Limits on all calls together, and how calls over any limit are refused.

@@ -1,7 +1,10 @@
 //! The types that options have: how each is written in TOML, and what is refused.
 
 use super::read::{Reader, Section, Shape, Value, printable};
-use crate::trunk::{HostMatch, ParseHostError};
+use crate::{
+    transport::Transport,
+    trunk::{HostMatch, ParseHostError},
+};
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -320,6 +323,14 @@ word_value!(
     "auto" => Backend::Auto,
     "io_uring" => Backend::IoUring,
     "syscall" => Backend::Syscall
+);
+
+word_value!(
+    Transport,
+    "\"udp\", \"tcp\" or \"tls\"",
+    "udp" => Transport::Udp,
+    "tcp" => Transport::Tcp,
+    "tls" => Transport::Tls
 );
 
 word_value!(

@@ -76,10 +76,11 @@ fn try_next(snapshot: &Snapshot, admin: &Path) -> String {
     let local = snapshot.trunks.iter().find_map(|from| {
         let to = route(snapshot, from)?;
         let listener = snapshot.listeners.get(usize::from(from.listener.0))?.bind;
-        (from.target.ip().is_loopback() && to.target.ip().is_loopback()).then_some((from, to, listener))
+        let (from, to) = (from.target.address()?, to.target.address()?);
+        (from.ip().is_loopback() && to.ip().is_loopback()).then_some((from, to, listener))
     });
     if let Some((from, to, listener)) = local {
-        let (uas, uac) = (sipp_address(to.target), sipp_address(from.target));
+        let (uas, uac) = (sipp_address(to), sipp_address(from));
         let _ = writeln!(text, "  sipp -sn uas {uas}");
         let _ = writeln!(
             text,

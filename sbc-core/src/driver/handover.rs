@@ -5,12 +5,14 @@
 //! rare: nobody writes to the eventfd of a thread that is awake, and a batch of messages costs at
 //! most one write.
 
-use crate::shard::{CallRecord, Command, Event, ListenerId, Reply, RequestId, ShardId};
+use crate::{
+    shard::{CallRecord, Command, Event, Reply, RequestId, ShardId},
+    transport::Hop,
+};
 use bytes::Bytes;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use std::{
     io,
-    net::SocketAddr,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     sync::{
         Arc,
@@ -22,15 +24,16 @@ use std::{
 pub(crate) const REQUESTS_MAX: usize = 64;
 /// Log events and call records of one shard that the control thread has not read yet.
 const NOTES_MAX: usize = 8192;
-/// Datagrams on their way from one shard to another, with few shards.
+/// Letters on their way from one shard to another, with few shards.
 const HANDOVERS_MAX: usize = 4096;
 
-/// A datagram on its way to the shard that owns its call.
+/// A SIP message on its way to another shard.
 #[derive(Debug)]
-pub(crate) struct Datagram {
-    pub(crate) listener: ListenerId,
-    pub(crate) peer: SocketAddr,
+pub(crate) struct Letter {
+    pub(crate) hop: Hop,
     pub(crate) payload: Bytes,
+    /// To be sent by a connection of that shard; otherwise received for a call of that shard.
+    pub(crate) send: bool,
 }
 
 /// What a shard tells the control thread without being asked.
@@ -113,7 +116,7 @@ impl Waker {
 #[derive(Debug)]
 pub(crate) struct ShardLinks {
     waker: Arc<Waker>,
-    datagrams: Vec<Consumer<Datagram>>,
+    letters: Vec<Consumer<Letter>>,
     peers: Vec<Option<PeerLink>>,
     requests: Consumer<(RequestId, Command)>,
     replies: Producer<(RequestId, Box<Reply>)>,
@@ -126,7 +129,7 @@ pub(crate) struct ShardLinks {
 
 #[derive(Debug)]
 struct PeerLink {
-    queue: Producer<Datagram>,
+    queue: Producer<Letter>,
     waker: Arc<Waker>,
     has_news: bool,
 }
@@ -178,7 +181,7 @@ pub(crate) fn link(shards: u8) -> io::Result<(Vec<ShardLinks>, ControlLinks)> {
         .map(|_| Waker::new().map(Arc::new))
         .collect::<io::Result<Vec<_>>>()?;
     let control_waker = Arc::new(Waker::new()?);
-    let mut datagrams: Vec<Vec<Consumer<Datagram>>> = (0..n).map(|_| Vec::new()).collect();
+    let mut letters: Vec<Vec<Consumer<Letter>>> = (0..n).map(|_| Vec::new()).collect();
     let mut shard_links = Vec::with_capacity(n);
     let mut control_links = Vec::with_capacity(n);
     for (me, waker) in wakers.iter().enumerate() {
@@ -186,7 +189,7 @@ pub(crate) fn link(shards: u8) -> io::Result<(Vec<ShardLinks>, ControlLinks)> {
             .map(|to| {
                 (to != me).then(|| {
                     let (queue, receiver) = RingBuffer::new(capacity);
-                    datagrams[to].push(receiver);
+                    letters[to].push(receiver);
                     PeerLink {
                         queue,
                         waker: Arc::clone(&wakers[to]),
@@ -200,7 +203,7 @@ pub(crate) fn link(shards: u8) -> io::Result<(Vec<ShardLinks>, ControlLinks)> {
         let (note_tx, note_rx) = RingBuffer::new(NOTES_MAX);
         shard_links.push(ShardLinks {
             waker: Arc::clone(waker),
-            datagrams: Vec::new(),
+            letters: Vec::new(),
             peers,
             requests: request_rx,
             replies: reply_tx,
@@ -218,8 +221,8 @@ pub(crate) fn link(shards: u8) -> io::Result<(Vec<ShardLinks>, ControlLinks)> {
             _ended: WakeOnDrop(Arc::clone(waker)),
         });
     }
-    for (links, datagrams) in shard_links.iter_mut().zip(datagrams) {
-        links.datagrams = datagrams;
+    for (links, letters) in shard_links.iter_mut().zip(letters) {
+        links.letters = letters;
     }
     Ok((
         shard_links,
@@ -235,13 +238,13 @@ impl ShardLinks {
         &self.waker
     }
 
-    /// Queue `datagram` for shard `to`; `false` when its queue is full or no such shard exists.
-    pub(crate) fn hand_over(&mut self, to: ShardId, datagram: Datagram) -> bool {
+    /// Queue `letter` for shard `to`; `false` when its queue is full or no such shard exists.
+    pub(crate) fn hand_over(&mut self, to: ShardId, letter: Letter) -> bool {
         let Some(Some(peer)) = self.peers.get_mut(usize::from(to.0)) else {
             return false;
         };
         peer.has_news = true;
-        peer.queue.push(datagram).is_ok()
+        peer.queue.push(letter).is_ok()
     }
 
     /// Queue the answer to a request. There is always room: the control thread counts what it asked.
@@ -256,14 +259,14 @@ impl ShardLinks {
         self.notes.push(note).is_ok()
     }
 
-    /// The shards that may have sent datagrams, as indices for [`Self::datagram`].
+    /// The shards that may have sent letters, as indices for [`Self::letter`].
     pub(crate) fn senders(&self) -> usize {
-        self.datagrams.len()
+        self.letters.len()
     }
 
-    /// The next datagram of sender `sender`.
-    pub(crate) fn datagram(&mut self, sender: usize) -> Option<Datagram> {
-        self.datagrams.get_mut(sender)?.pop().ok()
+    /// The next letter of sender `sender`.
+    pub(crate) fn letter(&mut self, sender: usize) -> Option<Letter> {
+        self.letters.get_mut(sender)?.pop().ok()
     }
 
     /// The next request of the control thread.
@@ -278,7 +281,7 @@ impl ShardLinks {
 
     /// Whether anything waits to be read.
     pub(crate) fn has_news(&self) -> bool {
-        !self.requests.is_empty() || self.datagrams.iter().any(|queue| !queue.is_empty())
+        !self.requests.is_empty() || self.letters.iter().any(|queue| !queue.is_empty())
     }
 
     /// Wake every thread that this one has sent something since the last call.
@@ -337,18 +340,23 @@ impl ControlLink {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::ListenerId;
 
-    fn datagram(n: u32) -> Datagram {
+    fn letter(n: u32) -> Letter {
         let payload = Bytes::copy_from_slice(&n.to_be_bytes());
-        Datagram {
-            listener: ListenerId(0),
-            peer: ([127, 0, 0, 1], 5060).into(),
+        Letter {
+            hop: Hop {
+                listener: ListenerId(0),
+                peer: ([127, 0, 0, 1], 5060).into(),
+                flow: None,
+            },
             payload,
+            send: false,
         }
     }
 
-    fn number(datagram: &Datagram) -> u32 {
-        u32::from_be_bytes(datagram.payload[..].try_into().unwrap())
+    fn number(letter: &Letter) -> u32 {
+        u32::from_be_bytes(letter.payload[..].try_into().unwrap())
     }
 
     fn is_readable(waker: &Waker) -> bool {
@@ -362,13 +370,13 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_arrive_in_order_at_the_owner_only() {
+    fn letters_arrive_in_order_at_the_owner_only() {
         let (mut shards, _control) = link(3).unwrap();
-        assert!((0..100).all(|n| shards[0].hand_over(ShardId(2), datagram(n))));
+        assert!((0..100).all(|n| shards[0].hand_over(ShardId(2), letter(n))));
         assert!(!shards[1].has_news());
         let owner = &mut shards[2];
         let received: Vec<u32> = (0..owner.senders())
-            .flat_map(|sender| std::iter::from_fn(|| owner.datagram(sender)).collect::<Vec<_>>())
+            .flat_map(|sender| std::iter::from_fn(|| owner.letter(sender)).collect::<Vec<_>>())
             .map(|d| number(&d))
             .collect();
         assert_eq!(received, (0..100).collect::<Vec<_>>());
@@ -379,30 +387,30 @@ mod tests {
     fn a_full_queue_refuses_and_recovers() {
         let (mut shards, _control) = link(2).unwrap();
         let taken = (0..)
-            .take_while(|&n| shards[0].hand_over(ShardId(1), datagram(n)))
+            .take_while(|&n| shards[0].hand_over(ShardId(1), letter(n)))
             .count();
         assert_eq!(taken, HANDOVERS_MAX);
-        assert!(shards[1].datagram(0).is_some());
-        assert!(shards[0].hand_over(ShardId(1), datagram(0)));
+        assert!(shards[1].letter(0).is_some());
+        assert!(shards[0].hand_over(ShardId(1), letter(0)));
     }
 
     #[test]
     fn nobody_hands_over_to_itself_or_to_nobody() {
         let (mut shards, _control) = link(2).unwrap();
-        assert!(!shards[0].hand_over(ShardId(0), datagram(0)));
-        assert!(!shards[0].hand_over(ShardId(7), datagram(0)));
+        assert!(!shards[0].hand_over(ShardId(0), letter(0)));
+        assert!(!shards[0].hand_over(ShardId(7), letter(0)));
     }
 
     #[test]
     fn a_sleeper_is_woken_once_and_one_awake_never() {
         let (mut shards, _control) = link(2).unwrap();
         let waker = Arc::clone(&shards[1].waker);
-        shards[0].hand_over(ShardId(1), datagram(0));
+        shards[0].hand_over(ShardId(1), letter(0));
         shards[0].wake_receivers();
         assert!(!is_readable(&waker), "it was awake");
         waker.about_to_sleep();
         for n in 0..10 {
-            shards[0].hand_over(ShardId(1), datagram(n));
+            shards[0].hand_over(ShardId(1), letter(n));
             shards[0].wake_receivers();
         }
         assert!(is_readable(&waker));
@@ -459,7 +467,7 @@ mod tests {
                     let other = ShardId(1 - me as u8);
                     let mut next = me as u32;
                     if me == 0 {
-                        links.hand_over(other, datagram(0));
+                        links.hand_over(other, letter(0));
                         links.wake_receivers();
                         next = 2;
                     }
@@ -477,9 +485,9 @@ mod tests {
                         }
                         links.waker().awake();
                         links.waker().clear();
-                        while let Some(datagram) = links.datagram(0) {
-                            assert_eq!(number(&datagram) + 1, next);
-                            links.hand_over(other, self::datagram(next));
+                        while let Some(letter) = links.letter(0) {
+                            assert_eq!(number(&letter) + 1, next);
+                            links.hand_over(other, self::letter(next));
                             next += 2;
                         }
                         links.wake_receivers();

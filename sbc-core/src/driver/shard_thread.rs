@@ -7,7 +7,7 @@
 use super::{
     backend::{Arrival, Backend, BackendKind, Wait},
     clock::Clock,
-    handover::{Datagram, Note, ShardLinks},
+    handover::{Letter, Note, ShardLinks},
     log,
     pace::Pace,
     ring::Ring,
@@ -31,8 +31,8 @@ const PAIRS_BATCH: usize = 128;
 const PAIRS_PER_TURN: usize = 8;
 /// Ports tried in one turn when other programs hold many.
 const PORT_TRIES_PER_TURN: usize = 32;
-/// Handed-over datagrams taken from one sender in one turn.
-const DATAGRAMS_PER_TURN: usize = 256;
+/// Handed-over messages taken from one sender in one turn.
+const LETTERS_PER_TURN: usize = 256;
 /// Requests of the control thread run in one turn.
 const REQUESTS_PER_TURN: usize = 4;
 
@@ -188,16 +188,15 @@ impl<B: Backend> ShardThread<B> {
     fn run_messages(&mut self) {
         let now = self.clock.now();
         for sender in 0..self.links.senders() {
-            for _ in 0..DATAGRAMS_PER_TURN {
-                let Some(Datagram {
-                    listener,
-                    peer,
-                    payload,
-                }) = self.links.datagram(sender)
-                else {
+            for _ in 0..LETTERS_PER_TURN {
+                let Some(Letter { hop, payload, send }) = self.links.letter(sender) else {
                     break;
                 };
-                self.shard.handle_handover(now, listener, peer, &payload);
+                if send {
+                    self.shard.handle_send(now, hop, payload);
+                } else {
+                    self.shard.handle_handover(now, hop, &payload);
+                }
                 self.run_outputs();
             }
         }
@@ -226,21 +225,20 @@ impl<B: Backend> ShardThread<B> {
                     peer,
                     payload,
                 } => self.backend.transmit(listener, peer, payload),
-                Output::Handover {
-                    shard,
-                    listener,
-                    peer,
-                    payload,
-                } => {
-                    self.hand_over(
-                        shard,
-                        Datagram {
-                            listener,
-                            peer,
-                            payload,
-                        },
-                    );
+                Output::Handover { shard, hop, payload } => {
+                    let send = false;
+                    self.hand_over(shard, Letter { hop, payload, send });
                 }
+                Output::SendVia { hop, payload } => {
+                    let send = true;
+                    if let Some(flow) = hop.flow {
+                        self.hand_over(flow.shard, Letter { hop, payload, send });
+                    }
+                }
+                Output::Connect { .. }
+                | Output::Send { .. }
+                | Output::Close { .. }
+                | Output::Resolve { .. } => {}
                 Output::Record(record) => {
                     if log::wanted(Level::Debug) {
                         self.note(Note::Record(record));
@@ -261,8 +259,8 @@ impl<B: Backend> ShardThread<B> {
         }
     }
 
-    fn hand_over(&mut self, to: ShardId, datagram: Datagram) {
-        if !self.links.hand_over(to, datagram) {
+    fn hand_over(&mut self, to: ShardId, letter: Letter) {
+        if !self.links.hand_over(to, letter) {
             self.backend.counters().handover_dropped += 1;
         }
     }

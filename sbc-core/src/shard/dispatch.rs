@@ -1,17 +1,17 @@
 //! From a datagram to the part of the shard that it concerns.
 
-use super::{ListenerId, Output, Shard, ShardId};
+use super::{Output, Shard, ShardId};
 use crate::{
     b2bua::LegState,
     dialog::counts_cseq,
     sip::{Message, Method, validate},
     time::Timestamp,
     token::Token,
-    transaction::{ClientEvent, Extra, Hop, Reply, ServerVerdict},
+    transaction::{ClientEvent, Extra, Reply, ServerVerdict},
+    transport::Hop,
     trunk::TrunkId,
 };
 use bytes::Bytes;
-use std::net::SocketAddr;
 
 /// How a message came in.
 #[derive(Clone, Copy, Debug)]
@@ -23,15 +23,8 @@ pub(crate) struct Arrival {
 impl Shard {
     /// `first`: straight from the network; hand-overs are dealt with here in any case, so that no
     /// message can circle between shards.
-    pub(super) fn receive(
-        &mut self,
-        now: Timestamp,
-        listener: ListenerId,
-        peer: SocketAddr,
-        bytes: &[u8],
-        first: bool,
-    ) {
-        let Some(trunk) = self.snapshot.sources.lookup(peer) else {
+    pub(super) fn receive(&mut self, now: Timestamp, hop: Hop, bytes: &[u8], first: bool) {
+        let Some(trunk) = self.snapshot.sources.lookup(hop.peer) else {
             self.io.counters.sip_unknown_source += 1;
             return;
         };
@@ -39,10 +32,7 @@ impl Shard {
             self.io.counters.sip_keepalives += 1;
             return;
         }
-        let from = Arrival {
-            hop: Hop { listener, peer },
-            trunk,
-        };
+        let from = Arrival { hop, trunk };
         let message = match Message::parse(bytes) {
             Ok(message) => message,
             Err(error) => {
@@ -59,12 +49,9 @@ impl Shard {
         {
             self.io.counters.handed_over += 1;
             let payload = Bytes::copy_from_slice(bytes);
-            self.io.outputs.push_back(Output::Handover {
-                shard,
-                listener,
-                peer,
-                payload,
-            });
+            self.io
+                .outputs
+                .push_back(Output::Handover { shard, hop, payload });
             return;
         }
         if message.is_response() {

@@ -5,6 +5,7 @@
 //! [`Shard::poll_timeout`].
 
 mod command;
+mod connections;
 mod dispatch;
 
 pub use crate::{
@@ -22,6 +23,7 @@ use crate::{
     timer_wheel::TimerWheel,
     token::TokenKey,
     transaction::{Alarm, Base, Io, TableConfig, Transactions},
+    transport::{Hop, Local},
 };
 use ahash::RandomState;
 use rand_chacha::{
@@ -80,10 +82,13 @@ impl Shard {
             base,
             max: snapshot.sip.transactions_max,
             server_name: snapshot.sip.server_name.clone(),
-            advertised: snapshot
+            locals: snapshot
                 .listeners
                 .iter()
-                .map(|listener| listener.advertised)
+                .map(|listener| Local {
+                    address: listener.advertised,
+                    transport: listener.transport,
+                })
                 .collect(),
             seed: random.next_u64(),
         });
@@ -116,18 +121,27 @@ impl Shard {
     /// A SIP datagram arrived on `listener` from `peer`.
     pub fn handle_datagram(&mut self, now: Timestamp, listener: ListenerId, peer: SocketAddr, bytes: &[u8]) {
         self.io.counters.sip_received += 1;
-        self.receive(now, listener, peer, bytes, true);
+        let hop = Hop {
+            listener,
+            peer,
+            flow: None,
+        };
+        self.receive(now, hop, bytes, true);
     }
 
     /// A datagram that another shard received and that belongs here.
-    pub fn handle_handover(&mut self, now: Timestamp, listener: ListenerId, peer: SocketAddr, bytes: &[u8]) {
-        self.receive(now, listener, peer, bytes, false);
+    pub fn handle_handover(&mut self, now: Timestamp, hop: Hop, bytes: &[u8]) {
+        self.receive(now, hop, bytes, false);
     }
 
     /// Sending to `peer` failed for good (ICMP unreachable, no route): requests that wait for its
     /// answer fail now instead of after 64·T1 (§8.1.3.1, §18.4).
     pub fn handle_unreachable(&mut self, now: Timestamp, listener: ListenerId, peer: SocketAddr) {
-        let hop = crate::transaction::Hop { listener, peer };
+        let hop = Hop {
+            listener,
+            peer,
+            flow: None,
+        };
         for client in self.transactions.clients_towards(hop) {
             if let Some(ended) = self.transactions.give_up(&mut self.io, now, client) {
                 self.timed_out(now, ended, 500);

@@ -108,7 +108,7 @@ impl Transactions {
                 "ACK",
                 dialog.local_cseq,
                 &branch,
-                self.advertised(hop),
+                self.local(hop),
                 70,
             )
             .empty_body();
@@ -140,7 +140,7 @@ impl Transactions {
         let cseq = dialog.next_cseq();
         let bye = self.next_branch(fork_nonce);
         dialog
-            .request(&mut io.scratch, "BYE", cseq, &bye, self.advertised(hop), 70)
+            .request(&mut io.scratch, "BYE", cseq, &bye, self.local(hop), 70)
             .empty_body();
         self.send(io, now, fork_nonce, hop, Method::Bye, None);
     }
@@ -158,7 +158,7 @@ impl Transactions {
         io.scratch.clear();
         let mut w = Writer::new(&mut io.scratch);
         w.request_line("ACK", uri);
-        write_via(&mut w, self.advertised(hop), branch);
+        write_via(&mut w, self.local(hop), branch);
         w.header("Max-Forwards", b"70");
         if let Some(route) = route {
             w.header("Route", route);

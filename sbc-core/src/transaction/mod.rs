@@ -23,15 +23,7 @@ pub(crate) use table::{ServerVerdict, TableConfig, Transactions};
 pub use timer::{Base, Timer};
 pub(crate) use tombstone::Ack;
 
-use crate::id::ListenerId;
-use std::net::SocketAddr;
-
-/// One end of a path: our listener and the peer's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hop {
-    pub(crate) listener: ListenerId,
-    pub(crate) peer: SocketAddr,
-}
+pub(crate) use crate::transport::Hop;
 
 /// Side of a call: A called us, B is called by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -214,7 +214,7 @@ pub(crate) fn response_hop(request: &Message<'_>, received_on: Hop) -> Hop {
         _ => received_on.peer.port(),
     };
     Hop {
-        listener: received_on.listener,
         peer: SocketAddr::new(received_on.peer.ip(), port),
+        ..received_on
     }
 }

@@ -2,10 +2,15 @@
 //! transactions in `client`, ACKs in `ack`.
 
 use super::{Base, Hop, Key, Keys, client::Client, server::Server, tombstone::Tombstones};
-use crate::{id::ShardId, time::Timestamp, token::TokenKey};
+use crate::{
+    id::ShardId,
+    time::Timestamp,
+    token::TokenKey,
+    transport::{Local, Transport},
+};
 use ahash::RandomState;
 use slab::Slab;
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 /// What a request is to the transactions that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +36,8 @@ pub(crate) struct Transactions {
     pub(super) base: Base,
     pub(super) max: usize,
     pub(super) server_name: Arc<str>,
-    /// Advertised address by listener, for Via.
-    pub(super) advertised: Vec<SocketAddr>,
+    /// Our side by listener, for Via and Contact.
+    pub(super) locals: Vec<Local>,
 }
 
 /// Fixed properties of a [`Transactions`] table.
@@ -42,7 +47,7 @@ pub(crate) struct TableConfig {
     pub(crate) base: Base,
     pub(crate) max: usize,
     pub(crate) server_name: String,
-    pub(crate) advertised: Vec<SocketAddr>,
+    pub(crate) locals: Vec<Local>,
     pub(crate) seed: u64,
 }
 
@@ -59,7 +64,7 @@ impl Transactions {
             base: config.base,
             max: config.max,
             server_name: config.server_name.into(),
-            advertised: config.advertised,
+            locals: config.locals,
         }
     }
 
@@ -86,10 +91,14 @@ impl Transactions {
         self.stones.next_deadline()
     }
 
-    pub(crate) fn advertised(&self, hop: Hop) -> SocketAddr {
-        self.advertised
+    /// Our side of `hop`, as the peer is told of it.
+    pub(crate) fn local(&self, hop: Hop) -> Local {
+        self.locals
             .get(usize::from(hop.listener.0))
             .copied()
-            .unwrap_or(hop.peer)
+            .unwrap_or(Local {
+                address: hop.peer,
+                transport: Transport::Udp,
+            })
     }
 }

@@ -116,6 +116,11 @@ impl Desk {
                 }
                 Output::Handover { shard, payload, .. } => self.handovers.push((shard, payload.to_vec())),
                 Output::Record(record) => self.records.push(*record),
+                Output::Connect { .. }
+                | Output::Send { .. }
+                | Output::Close { .. }
+                | Output::SendVia { .. }
+                | Output::Resolve { .. } => panic!("a stream on a desk with UDP only"),
                 Output::Event(event) => self.events.push(event),
                 Output::Reply(..) => {}
             }

@@ -7,7 +7,8 @@ use super::{
 use sbc_core::{
     admission::{Admission, LimitId, LimitSpec},
     shard::ListenerId,
-    snapshot::{Listener, Media, Sip, Snapshot, Trunk},
+    snapshot::{Listener, Media, Sip, Snapshot, Streams, Trunk},
+    transport::Transport,
     trunk::{SourceTable, TrunkId},
 };
 use std::{
@@ -63,19 +64,17 @@ impl Setup {
 
     pub fn snapshot(&self) -> Snapshot {
         let trunk = |side: Side, route: u16| Trunk {
-            name: format!("{side:?}"),
-            target: side.sip(),
-            listener: self.listener(side),
             route: Some(TrunkId(route)),
-            pass_display_name: false,
             inbound: LimitId(1 + route as u32),
             outbound: LimitId(1 + route as u32),
             both: LimitId(3),
+            ..Trunk::new(&format!("{side:?}"), side.sip(), self.listener(side))
         };
         let listener = |side: Side| Listener {
             name: format!("{side:?}"),
             bind: self.sip(side),
             advertised: self.sip(side),
+            transport: Transport::Udp,
         };
         let hosts = Side::BOTH.map(|side| {
             (
@@ -109,6 +108,7 @@ impl Setup {
                 transactions_max: 100_000,
                 server_name: "sbcd".to_owned(),
             },
+            streams: Streams::default(),
             limits: LimitId(0),
             reject_code: 503,
         }

@@ -17,6 +17,7 @@ use sbc_core::{
     counters::ShardCounters,
     shard::{Command, Gauges, ListenerId, Output, Reply, Shard, ShardId},
     time::Timestamp,
+    transport::Hop,
 };
 use sbc_media::relay::{MediaSocket, PairIndex, SocketAction, Verdict};
 use std::{
@@ -65,8 +66,7 @@ enum Event {
     },
     Handover {
         shard: usize,
-        listener: ListenerId,
-        peer: SocketAddr,
+        hop: Hop,
         bytes: Bytes,
     },
     Wake(usize),
@@ -259,13 +259,8 @@ impl World {
                 self.shards[shard].handle_datagram(now, listener, from, &bytes);
                 self.drain(shard, Some(&bytes));
             }
-            Event::Handover {
-                shard,
-                listener,
-                peer,
-                bytes,
-            } => {
-                self.shards[shard].handle_handover(now, listener, peer, &bytes);
+            Event::Handover { shard, hop, bytes } => {
+                self.shards[shard].handle_handover(now, hop, &bytes);
                 self.drain(shard, Some(&bytes));
             }
             Event::Wake(shard) => {
@@ -310,8 +305,7 @@ impl World {
                 }
                 Output::Handover {
                     shard: to,
-                    listener,
-                    peer,
+                    hop,
                     payload,
                 } => {
                     if usize::from(to.0) >= self.shards.len() || usize::from(to.0) == shard {
@@ -324,10 +318,19 @@ impl World {
                         self.now + delay,
                         Event::Handover {
                             shard: to.0.into(),
-                            listener,
-                            peer,
+                            hop,
                             bytes: payload,
                         },
+                    );
+                }
+                Output::Connect { .. }
+                | Output::Send { .. }
+                | Output::Close { .. }
+                | Output::SendVia { .. }
+                | Output::Resolve { .. } => {
+                    self.violation(
+                        u32::MAX,
+                        format!("shard {shard} wants a stream, all trunks are UDP"),
                     );
                 }
                 Output::Record(record) => {
