@@ -10,6 +10,7 @@ use crate::{
 };
 use bytes::Bytes;
 use sbc_media::relay::PairIndex;
+use smallvec::SmallVec;
 use std::time::Duration;
 
 /// One call: both legs, its permit and its media ports.
@@ -25,8 +26,12 @@ pub(crate) struct Call {
     pub(crate) media: Option<Media>,
     /// The caller's INVITE carried an offer; otherwise the callee's 2xx does (late offer).
     pub(crate) offered: bool,
+    /// How to invite the callee; until answered or over.
+    pub(crate) plan: Option<Box<super::Plan>>,
     /// A re-INVITE that one side sent and the other has not answered yet.
     pub(crate) exchange: Option<Exchange>,
+    /// Other requests on their way from one side to the other.
+    pub(crate) passing: SmallVec<[Passing; 1]>,
     pub(crate) caller: Box<str>,
     pub(crate) callee: Box<str>,
     pub(crate) started: Timestamp,
@@ -141,6 +146,17 @@ pub(crate) struct Exchange {
     pub(crate) target: Option<Box<[u8]>>,
     /// Gives it up when the far side only ever says that it is trying.
     pub(crate) ceiling: Option<TimerKey>,
+}
+
+/// A request inside the dialog, other than INVITE, that waits for the other side's answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passing {
+    /// The side that sent it.
+    pub(crate) from: Side,
+    /// Its server transaction on that side.
+    pub(crate) server: u32,
+    /// Our request on the other side.
+    pub(crate) client: u32,
 }
 
 /// The media ports of a call.

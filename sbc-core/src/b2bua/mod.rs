@@ -2,22 +2,26 @@
 //!
 //! | event on one leg | other leg | file |
 //! |---|---|---|
-//! | new INVITE | routed, admitted, INVITE | `setup` |
-//! | 18x, 2xx, failure, time-out | the same, or an ending | `setup` |
+//! | new INVITE | routed, admitted, INVITE | `setup`, `attempt` |
+//! | 18x, 2xx, failure, time-out | the same, another attempt, or an ending | `setup`, `attempt` |
 //! | re-INVITE and its answers | re-INVITE and its answers | `reinvite` |
+//! | INFO and its answer | INFO and its answer | `pass` |
 //! | ACK, BYE, CANCEL | ACK, BYE, CANCEL | `teardown`, `setup` |
 //! | silence | both legs end | `media` |
 //!
 //! A leg is told only what is rebuilt for it (`topology`, `sdp`): no byte is forwarded unread.
 
+mod attempt;
 mod call;
 mod media;
+mod pass;
 mod reinvite;
 mod setup;
 mod teardown;
 mod view;
 
-pub(crate) use call::{Answer, Call, Exchange, LateOffer, Leg, LegState, Media, Phase, Session};
+pub(crate) use attempt::{AttemptFailure, Plan};
+pub(crate) use call::{Answer, Call, Exchange, LateOffer, Leg, LegState, Media, Passing, Phase, Session};
 pub(crate) use media::PortPool;
 
 use crate::{

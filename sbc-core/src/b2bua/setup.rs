@@ -1,19 +1,20 @@
 //! From a new INVITE to an answer or a refusal.
 
-use super::{Answer, Call, LateOffer, Leg, LegState, Phase, Session, write_contact};
+use super::{Answer, AttemptFailure, Call, LateOffer, Leg, LegState, Phase, Plan, Session, write_contact};
 use crate::{
     admission::Refused,
     dialog::{Dialog, DialogError},
     sdp::Sdp,
     shard::{Arrival, Shard},
     sip::{HeaderName, Message, Method},
-    snapshot::{Snapshot, Target},
+    snapshot::{Snapshot, Target, Trunk},
     time::Timestamp,
     token::{Token, TokenText},
     topology::{self, Parties},
     transaction::{ALLOW, Ack, Alarm, Extra, Hop, Key, Reply, Side},
     trunk::TrunkId,
 };
+use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
 /// Seconds in Retry-After when no better figure is known.
@@ -60,21 +61,14 @@ impl Shard {
             self.io.counters.refused_calls_max += 1;
             return Err(Reply::retry_after(503, RETRY_AFTER_S));
         }
-        let (tag_a, tag_b) = (self.mint_tag(slot, Side::A), self.mint_tag(slot, Side::B));
+        let tag_a = self.mint_tag(slot, Side::A);
         let dialog_a = Dialog::uas(request, tag_a).map_err(|error| {
             self.io.counters.refused_request += 1;
             dialog_refusal(error)
         })?;
         let trunk = &snapshot.trunks[usize::from(to.0)];
-        let hop_b = Hop {
-            listener: trunk.listener,
-            peer: match trunk.target {
-                Target::Address(address) => address,
-                // The name is not resolved.
-                Target::Name(_) => return Err(Reply::retry_after(503, RETRY_AFTER_S)),
-            },
-            flow: None,
-        };
+        let mut targets = self.targets_of(trunk)?;
+        let hop_b = targets.remove(0);
         let permit = self.admit(now, &snapshot, from.trunk, to)?;
         // A call without an offer takes its ports when a description comes.
         let media = match checked.offer {
@@ -89,18 +83,7 @@ impl Shard {
             None => None,
         };
 
-        let ours = self.local(hop_b);
-        let target = checked.parties.request_uri(hop_b.peer);
-        let call_id = self.mint(u32::MAX);
-        let mut dialog_b = Dialog::uac(
-            &call_id,
-            tag_b,
-            &checked
-                .parties
-                .calling_value(ours.address, &tag_b, trunk.pass_display_name),
-            &checked.parties.called_value(hop_b.peer),
-            &target,
-        );
+        let dialog_b = self.dialog_towards(slot, hop_b, &checked.parties, trunk.pass_display_name);
         let mut session_b = self.new_session();
         let offer = checked.offer.as_ref();
         let media = match (offer, media) {
@@ -116,37 +99,6 @@ impl Shard {
             _ => None,
         };
 
-        let nonce = self.random();
-        let cseq = dialog_b.next_cseq();
-        let branch = self.transactions.next_branch(nonce);
-        let mut w = dialog_b.request(
-            &mut self.io.scratch,
-            "INVITE",
-            cseq,
-            &branch,
-            ours,
-            checked.max_forwards,
-        );
-        write_contact(&mut w, &tag_b, ours);
-        w.header("Allow", ALLOW);
-        if !snapshot.sip.server_name.is_empty() {
-            w.header("User-Agent", snapshot.sip.server_name.as_bytes());
-        }
-        if let Some(privacy) = topology::privacy(request) {
-            w.header("Privacy", &privacy);
-        }
-        match offer {
-            Some(_) => w.body("application/sdp", &self.sdp_scratch),
-            None => w.empty_body(),
-        }
-        let client = self.transactions.send(
-            &mut self.io,
-            now,
-            nonce,
-            hop_b,
-            Method::Invite,
-            Some((slot, Side::B)),
-        );
         self.transactions.own_server(server, Some((slot, Side::A)));
 
         self.io.counters.calls_admitted += 1;
@@ -168,7 +120,8 @@ impl Shard {
             },
             b: Leg {
                 trunk: to,
-                state: LegState::Inviting(client),
+                // Until `launch` below has sent the INVITE.
+                state: LegState::Ended,
                 dialog: dialog_b,
                 hop: hop_b,
                 session: session_b,
@@ -177,10 +130,18 @@ impl Shard {
             phase: Phase::Proceeding,
             permit: Some(permit),
             media,
-            offered: offer.is_some(),
+            offered: checked.offer.is_some(),
             exchange: None,
-            caller: checked.parties.caller,
-            callee: checked.parties.callee,
+            passing: SmallVec::new(),
+            caller: checked.parties.caller.clone(),
+            callee: checked.parties.callee.clone(),
+            plan: Some(Box::new(Plan {
+                offer: checked.offer.map(|_| request.body().into()),
+                parties: checked.parties,
+                max_forwards: checked.max_forwards,
+                privacy: topology::privacy(request),
+                targets,
+            })),
             started: now,
             ringing: None,
             answered: None,
@@ -190,7 +151,21 @@ impl Shard {
         };
         let placed = self.calls.insert(call);
         debug_assert_eq!(placed, slot as usize);
+        self.launch(now, slot);
         Ok(())
+    }
+
+    /// Where a call to `trunk` can be sent, best first; at least one.
+    fn targets_of(&self, trunk: &Trunk) -> Result<SmallVec<[Hop; 2]>, Reply> {
+        match trunk.target {
+            Target::Address(peer) => Ok(smallvec![Hop {
+                listener: trunk.listener,
+                peer,
+                flow: None,
+            }]),
+            // The name is not resolved.
+            Target::Name(_) => Err(Reply::retry_after(503, RETRY_AFTER_S)),
+        }
     }
 
     /// What must hold before an INVITE costs anything (§8.2, §16.3).
@@ -358,6 +333,7 @@ impl Shard {
         };
         call.phase = Phase::Answered;
         call.answered = Some(now);
+        call.plan = None;
         if let Some(old) = std::mem::replace(&mut call.watch, watch) {
             self.io.timers.cancel(old);
         }
@@ -424,6 +400,9 @@ impl Shard {
 
     /// The callee refused our first INVITE; the transaction has acknowledged that.
     pub(crate) fn refused(&mut self, now: Timestamp, slot: u32, response: &Message<'_>) {
+        if self.try_next(now, slot, AttemptFailure::Status(response.status())) {
+            return;
+        }
         let reason = topology::reason(response);
         self.lost_leg(now, slot, Side::B);
         self.end_with_reason(
@@ -444,7 +423,7 @@ impl Shard {
         })
     }
 
-    fn mint_tag(&mut self, slot: u32, side: Side) -> TokenText {
+    pub(crate) fn mint_tag(&mut self, slot: u32, side: Side) -> TokenText {
         self.mint(slot << 1 | u32::from(side == Side::B))
     }
 

@@ -1,6 +1,6 @@
 //! ACK, BYE, CANCEL, time-outs: how calls are acknowledged and how they end.
 
-use super::{LegState, Phase, setup::session_of};
+use super::{AttemptFailure, LegState, Phase, setup::session_of};
 use crate::{
     shard::{Arrival, CallRecord, Event, Level, Output, Shard},
     sip::{Message, Method},
@@ -158,12 +158,16 @@ impl Shard {
         let Some((slot, side)) = timed_out.owner else {
             return;
         };
-        if timed_out.method != Method::Invite {
-            self.lost_leg(now, slot, side);
-            return;
+        match timed_out.method {
+            Method::Invite => {}
+            Method::Bye => return self.lost_leg(now, slot, side),
+            _ => return self.passed_timed_out(now, slot, timed_out.client),
         }
         let Some(call) = self.call_mut(slot) else { return };
         if matches!(call.leg(side).state, LegState::Inviting(_)) {
+            if self.try_next(now, slot, AttemptFailure::Unreachable) {
+                return;
+            }
             self.lost_leg(now, slot, side);
             self.end(now, slot, status, "callee_timeout");
         } else {
@@ -246,6 +250,7 @@ impl Shard {
             return;
         }
         self.abort_exchange(now, slot);
+        self.abort_passing(now, slot);
         self.end_leg(now, slot, Side::A, status, reason.clone());
         self.end_leg(now, slot, Side::B, status, reason);
         self.forget_if_done(now, slot);
@@ -264,6 +269,7 @@ impl Shard {
         let status = if call.answered.is_some() { 200 } else { status };
         call.outcome = Some((status, cause));
         call.ended = Some(now);
+        call.plan = None;
         if call.answered.is_none() {
             self.io.counters.calls_failed += 1;
         }

@@ -114,13 +114,14 @@ impl Shard {
                     _ => self.reinvite_answered(now, slot, side, response, key, token.nonce),
                 }
             }
-            ClientEvent::Final(owner, method) => {
+            ClientEvent::Final(owner, method, client) => {
                 let Some((slot, side)) = owner else { return };
                 let Some(call) = self.call_mut(slot) else { return };
                 match (method, call.leg(side).state) {
                     (Method::Invite, LegState::Inviting(_)) => self.refused(now, slot, response),
                     (Method::Invite, _) => self.reinvite_refused(now, slot, response.status()),
-                    _ => self.bye_answered(now, slot, side),
+                    (Method::Bye, _) => self.bye_answered(now, slot, side),
+                    _ => self.passed_answered(now, slot, side, client, response),
                 }
             }
         }
@@ -203,6 +204,7 @@ impl Shard {
             Method::Ack => self.acked(now, slot, side, request),
             Method::Bye => self.bye(now, slot, side, request, from),
             Method::Invite => self.reinvite(now, slot, side, request, from),
+            Method::Info => self.pass(now, slot, side, request, from),
             method => {
                 let reply = self.reply_to_other(request, method);
                 self.transactions

@@ -67,8 +67,9 @@ pub(crate) enum ClientEvent {
     Provisional(Owner),
     /// A 2xx to INVITE. The transaction is now a tombstone that awaits to be told how to ACK.
     Success(Owner, super::Key),
-    /// A final response: 3xx–6xx to INVITE (already acknowledged), any to another request.
-    Final(Owner, Method),
+    /// A final response: 3xx–6xx to INVITE (already acknowledged), any to another request. The
+    /// slot is that of the transaction, which has ended.
+    Final(Owner, Method, u32),
     /// Nothing for the owner to do.
     Absorbed,
 }
@@ -78,6 +79,8 @@ pub(crate) enum ClientEvent {
 pub(crate) struct TimedOut {
     pub(crate) owner: Owner,
     pub(crate) method: Method,
+    /// The transaction's slot.
+    pub(crate) client: u32,
     /// A CANCEL had been sent: the owner knows already.
     pub(crate) cancelled: bool,
 }
@@ -296,7 +299,7 @@ impl Transactions {
         let key = self.keys.client(&branch);
         if !client.is_invite() {
             self.stones.insert(now, key, Linger::Short, Tombstone::Absorb);
-            return ClientEvent::Final(client.owner, client.method);
+            return ClientEvent::Final(client.owner, client.method, slot);
         }
         if status < 300 {
             self.stones.insert(
@@ -324,7 +327,7 @@ impl Transactions {
         self.send_ack_failure(io, response, client.hop, &uri, route.as_deref(), &branch);
         self.stones
             .insert(now, key, Linger::Long, Tombstone::AckFailure(uri, route));
-        ClientEvent::Final(client.owner, Method::Invite)
+        ClientEvent::Final(client.owner, Method::Invite, slot)
     }
 
     fn cancel_answered(&mut self, io: &mut Io, slot: u32) {
@@ -420,6 +423,7 @@ impl Transactions {
         Some(TimedOut {
             owner: client.owner,
             method: client.method,
+            client: slot,
             cancelled,
         })
     }

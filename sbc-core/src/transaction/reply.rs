@@ -5,7 +5,7 @@ use crate::sip::{HeaderName, Message, Method, Writer, reason_phrase};
 use std::{io::Write as _, net::SocketAddr};
 
 /// Methods we serve, as the value of Allow.
-pub(crate) const ALLOW: &[u8] = b"INVITE, ACK, BYE, CANCEL, OPTIONS";
+pub(crate) const ALLOW: &[u8] = b"INVITE, ACK, BYE, CANCEL, OPTIONS, INFO";
 
 /// A response without a body, small enough to be kept in a tombstone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

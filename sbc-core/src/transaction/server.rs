@@ -1,5 +1,5 @@
-//! INVITE server transactions (§17.2.1, RFC 6026): INVITEs that wait for our final response, or
-//! for the ACK of our refusal. Other requests are answered at once and are only ever tombstones.
+//! Server transactions (§17.2, RFC 6026): requests that wait for our final response, and refused
+//! INVITEs that wait for the ACK. Requests that we answer at once are only ever tombstones.
 
 use super::{
     Alarm, Echo, Hop, Io, Key, Owner, Reply, ServerVerdict, Timer, Transactions,
@@ -15,10 +15,10 @@ use crate::{
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
 
-/// §17.2.1. Confirmed and Accepted are tombstones.
+/// §17.2. Confirmed, Accepted, and what is Completed without INVITE are tombstones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ServerState {
-    /// No final response yet.
+    /// No final response yet (without INVITE: Trying).
     Proceeding,
     /// Refused; waiting for ACK.
     Completed,
@@ -66,6 +66,12 @@ impl Transactions {
                 self.send_reply(io, request, from, key, reply);
                 ServerVerdict::Absorbed
             }
+            Some(Tombstone::Passed(hop, response)) => {
+                io.counters.retransmissions_received += 1;
+                io.counters.retransmissions_sent += 1;
+                io.transmit(*hop, response.clone());
+                ServerVerdict::Absorbed
+            }
             _ if method == Method::Invite && request.to().is_ok_and(|to| to.tag().is_none()) => {
                 match self.stones.get(self.keys.merge(request)) {
                     Some(Tombstone::Merge(first)) if *first != key => ServerVerdict::Merged,
@@ -86,6 +92,11 @@ impl Transactions {
                 io.counters.retransmissions_sent += 1;
                 let (hop, last) = (server.hop, server.last.clone());
                 io.transmit(hop, last);
+                ServerVerdict::Absorbed
+            }
+            // The key tells methods apart: only ACK and CANCEL look for another's transaction.
+            (method, ServerState::Proceeding) if !matches!(method, Method::Ack | Method::Cancel) => {
+                io.counters.retransmissions_received += 1;
                 ServerVerdict::Absorbed
             }
             (Method::Ack, ServerState::Completed) => {
@@ -176,6 +187,58 @@ impl Transactions {
         }) as u32;
         self.active.insert(key, slot);
         slot
+    }
+
+    /// A request other than INVITE whose answer is not known yet: remember it and say nothing
+    /// (§17.2.2 Trying). Ends with [`Self::finish`] or [`Self::abandon`].
+    pub(crate) fn accept_request(&mut self, request: &Message<'_>, from: Hop) -> u32 {
+        let key = self.keys.server(request, request.method());
+        let slot = self.servers.insert(Server {
+            key,
+            state: ServerState::Proceeding,
+            hop: response_hop(request, from),
+            echo: Echo::new(request, from.peer),
+            last: Bytes::new(),
+            owner: None,
+            interval: self.base.t1,
+            resend: None,
+            expire: None,
+        }) as u32;
+        self.active.insert(key, slot);
+        slot
+    }
+
+    /// The final response to a request of [`Self::accept_request`], with header fields and a body of
+    /// the caller's.
+    pub(crate) fn finish(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        slot: u32,
+        status: u16,
+        tag: &[u8],
+        finish: impl FnOnce(Writer<'_>),
+    ) {
+        let Some(server) = self.remove_server(io, slot) else {
+            return;
+        };
+        finish(server.echo.response(&mut io.scratch, status, tag));
+        let response = io.composed();
+        io.transmit(server.hop, response.clone());
+        if !self.is_full() {
+            self.stones.insert(
+                now,
+                server.key,
+                Linger::Long,
+                Tombstone::Passed(server.hop, response),
+            );
+        }
+    }
+
+    /// A request of [`Self::accept_request`] gets no answer: its sender has given up by now, and a
+    /// late 408 would only confuse (RFC 4320 §4.2).
+    pub(crate) fn abandon(&mut self, io: &mut Io, slot: u32) {
+        self.remove_server(io, slot);
     }
 
     /// Say which leg hears of a CANCEL for this INVITE.

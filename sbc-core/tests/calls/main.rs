@@ -5,6 +5,7 @@ mod basic;
 mod cancel;
 mod desk;
 mod failure;
+mod info;
 mod late_offer;
 mod limits;
 mod malformed;
