@@ -59,7 +59,7 @@ impl Dialog {
             remote_tag: from.tag().unwrap_or_default().into(),
             local: local.into(),
             remote: raw_from.into_owned().into(),
-            remote_target: contact_of(request)?,
+            remote_target: contact_of(request).or_else(|error| old_contact_of(request).ok_or(error))?,
             routes: routes_of(request, false),
             local_cseq: 0,
             remote_cseq: Some(cseq.number),
@@ -231,6 +231,20 @@ pub(crate) fn contact_of(message: &Message<'_>) -> Result<Box<[u8]>, DialogError
         Ok(Some(contact)) if Uri::parse(contact.uri).is_ok() => Ok(contact.uri.into()),
         _ => Err(DialogError::Malformed),
     }
+}
+
+/// Before RFC 3261 Contact was optional, and From said where the caller is (RFC 4475 §3.4.1). Whoever knows
+/// the branch cookie knows better.
+fn old_contact_of(invite: &Message<'_>) -> Option<Box<[u8]>> {
+    let branch = invite.top_via().ok()?.branch.unwrap_or_default();
+    let new = branch
+        .get(..7)
+        .is_some_and(|cookie| cookie.eq_ignore_ascii_case(b"z9hG4bK"));
+    if new || invite.header(HeaderName::Contact).is_some() {
+        return None;
+    }
+    let from = invite.from().ok()?;
+    from.parsed_uri().ok()?.is_sip().then(|| from.uri.into())
 }
 
 fn routes_of(message: &Message<'_>, reversed: bool) -> Box<[Box<[u8]>]> {

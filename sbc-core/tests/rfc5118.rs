@@ -1,11 +1,39 @@
 //! RFC 5118: IPv6 in SIP. One message is wrong; the others show that nothing valid may be refused.
 
+#[path = "calls/desk.rs"]
+#[allow(dead_code, reason = "not every test file asks for everything")]
+mod desk;
 mod sip_support;
+mod torture;
 
+use desk::{CALLER, Desk, only};
 use sbc_core::sip::{Message, Uri, host_ip, validate};
 use sip_support::{Verdict, answerable, verdict};
 use sipx_testkit::rfc5118::{CASES, case};
 use std::net::IpAddr;
+use torture::{Outcome, Row};
+
+use Outcome::{Call, Status};
+use Verdict::{Accept, Refuse};
+
+const REGISTRAR: &str = "It is a REGISTER: what is no registrar answers 405 (RFC 4475 §3.3.7).";
+const NO_DIALOG: &str = "It is a BYE of a dialog that does not exist here (RFC 3261 §12.2.2).";
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    Row("ipv6-good", "accept", Accept, Status(405), REGISTRAR),
+    Row("ipv6-bad", "400", Refuse(400), Status(400), ""),
+    Row("port-ambiguous", "accept: what looks like a port is part of the address", Accept, Status(405), REGISTRAR),
+    Row("port-unambiguous", "accept", Accept, Status(405), REGISTRAR),
+    Row("via-received-param-with-delim", "accept", Accept, Status(481), NO_DIALOG),
+    Row("via-received-param-no-delim", "accept", Accept, Status(200), ""),
+    Row("ipv6-in-sdp", "accept", Accept, Call, ""),
+    Row("mult-ip-in-header", "accept", Accept, Status(481), NO_DIALOG),
+    Row("mult-ip-in-sdp", "accept", Accept, Call, ""),
+    Row("ipv4-mapped-ipv6", "accept", Accept, Call, ""),
+    Row("ipv6-bug-abnf-3-colons", "tolerate", Accept, Status(200), ""),
+    Row("ipv6-correct-abnf-2-colons", "accept", Accept, Status(200), ""),
+];
 
 /// `wire` makes CRLF out of the archive's bare LF, adds missing final empty lines and corrects
 /// Content-Length; it touches no address.
@@ -19,17 +47,42 @@ fn ip(text: &str) -> Option<IpAddr> {
 
 #[test]
 fn every_message_gets_its_verdict() {
-    assert_eq!(CASES.len(), 12);
-    for case in CASES {
-        // §4.2: without brackets nobody can tell where the address ends and the port starts.
-        let expected = if case.name == "ipv6-bad" {
-            Verdict::Refuse(400)
-        } else {
-            Verdict::Accept
-        };
-        assert_eq!(verdict(&case.wire()), expected, "{}", case.name);
+    assert_eq!(CASES.len(), ROWS.len());
+    for &Row(name, _, expected, ..) in ROWS {
+        assert_eq!(verdict(&wire(name)), expected, "{name}");
     }
     assert!(answerable(&wire("ipv6-bad")));
+}
+
+#[test]
+fn a_whole_shard_does_what_the_table_says() {
+    for &Row(name, _, _, expected, _) in ROWS {
+        torture::outcome(&wire(name), expected, name);
+    }
+}
+
+#[test]
+fn the_table_is_in_the_documentation() {
+    let section = |name: &str| case(name).expect(name).section;
+    torture::documented("RFC 5118", &torture::table(ROWS, section));
+}
+
+#[test]
+fn ipv6_media_is_offered_on_with_our_own_address() {
+    for name in ["ipv6-in-sdp", "mult-ip-in-sdp", "ipv4-mapped-ipv6"] {
+        let sent = Desk::new().deliver_bytes(CALLER, &wire(name));
+        let out = only(&sent, "INVITE");
+        assert!(
+            out.body().contains("c=IN IP4 127.0.0.1\r\n"),
+            "{name}:\n{}",
+            out.body()
+        );
+        assert!(
+            out.media_port() > 0 && out.body().contains("m=video 0 "),
+            "{name}:\n{}",
+            out.body()
+        );
+    }
 }
 
 #[test]

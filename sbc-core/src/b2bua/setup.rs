@@ -177,6 +177,7 @@ impl Shard {
             Err(_) => return Err(Reply::new(400)),
         };
         check_require(request)?;
+        check_accept(request)?;
         let parties = Parties::of(request).map_err(Reply::new)?;
         let offer = session_of(request)?;
         if offer.as_ref().is_some_and(|sdp| sdp.first_audio().is_none()) {
@@ -447,6 +448,27 @@ pub(crate) fn check_require(request: &Message<'_>) -> Result<(), Reply> {
     match request.list(HeaderName::Require).next() {
         Some(_) => Err(Reply::with(420, Extra::Unsupported)),
         None => Ok(()),
+    }
+}
+
+/// §8.2.3, RFC 4475 §3.3.15: the answer to an INVITE is SDP. A caller that accepts other things only could
+/// not be told anything.
+fn check_accept(request: &Message<'_>) -> Result<(), Reply> {
+    let takes_sdp = |range: &[u8]| {
+        let kind = range
+            .split(|&c| c == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
+        [&b"application/sdp"[..], b"application/*", b"*/*"]
+            .iter()
+            .any(|known| kind.eq_ignore_ascii_case(known))
+    };
+    let mut ranges = request.list(HeaderName::Accept).peekable();
+    if ranges.peek().is_none() || ranges.any(takes_sdp) {
+        Ok(())
+    } else {
+        Err(Reply::with(406, Extra::Accept))
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Output, Shard, ShardId};
 use crate::{
     b2bua::LegState,
     dialog::counts_cseq,
-    sip::{Message, Method, validate},
+    sip::{HeaderName, Message, Method, validate},
     time::Timestamp,
     token::Token,
     transaction::{ClientEvent, Extra, Reply, ServerVerdict},
@@ -130,13 +130,13 @@ impl Shard {
     fn request(&mut self, now: Timestamp, request: &Message<'_>, from: Arrival) {
         if let Err(invalid) = validate::request(request) {
             self.io.counters.sip_malformed += 1;
-            if request.method() != Method::Ack {
-                self.transactions.answer_stateless(
-                    &mut self.io,
-                    request,
-                    from.hop,
-                    Reply::new(invalid.status),
-                );
+            if is_answerable(request) {
+                let reply = match invalid.status {
+                    501 => Reply::with(501, Extra::Allow),
+                    status => Reply::new(status),
+                };
+                self.transactions
+                    .answer_stateless(&mut self.io, request, from.hop, reply);
             }
             return;
         }
@@ -227,17 +227,19 @@ impl Shard {
         }
     }
 
-    /// OPTIONS is answered here; what we do not serve is refused (§8.2.1).
+    /// OPTIONS is answered here; a method that we know but do not serve is 405 (§8.2.1), one that nobody has
+    /// heard of 501 (§21.5.2).
     fn reply_to_other(&mut self, request: &Message<'_>, method: Method) -> Reply {
         if method == Method::Options {
-            return match request.list(crate::sip::HeaderName::Require).next() {
+            return match request.list(HeaderName::Require).next() {
                 Some(_) => Reply::with(420, Extra::Unsupported),
                 None if self.draining => Reply::retry_after(503, 30),
                 None => Reply::with(200, Extra::Allow),
             };
         }
         self.io.counters.refused_request += 1;
-        Reply::with(405, Extra::Allow)
+        let status = if method == Method::Other { 501 } else { 405 };
+        Reply::with(status, Extra::Allow)
     }
 
     /// A message that is broken but tells enough of itself gets its 400 (§18.3, §21.4.1).
@@ -245,16 +247,15 @@ impl Shard {
         let Some(message) = Message::parse_lenient(bytes) else {
             return;
         };
-        let answerable = message.is_request()
-            && message.method() != Method::Ack
-            && message.top_via().is_ok()
-            && message.from().is_ok()
-            && message.to().is_ok()
-            && message.call_id().is_ok()
-            && message.cseq().is_ok();
-        if answerable {
+        if is_answerable(&message) {
             self.transactions
                 .answer_stateless(&mut self.io, &message, from.hop, Reply::new(status));
         }
     }
+}
+
+/// Whether a request that cannot be acted on is answered all the same: an ACK never is (§17.1.1.3), and
+/// without a Via nobody could tell what the response is for.
+fn is_answerable(message: &Message<'_>) -> bool {
+    message.is_request() && message.method() != Method::Ack && message.header(HeaderName::Via).is_some()
 }

@@ -1,7 +1,7 @@
 //! Whether a message may be acted on: the checks of RFC 3261 §8.2 and §16.3 that need no call state, in one
 //! place. Methods, extensions and bodies are the core's business (405, 420, 415).
 
-use super::{HeaderError, HeaderName, Message, Uri};
+use super::{HeaderError, HeaderName, Message, Method, Uri};
 
 /// Longest Request-URI; longer is 414.
 pub const REQUEST_URI_BYTES_MAX: usize = 4096;
@@ -49,7 +49,14 @@ pub fn request(message: &Message<'_>) -> Result<(), Invalid> {
         .cseq()
         .map_err(|e| header(e, "Missing CSeq", "Bad CSeq"))?;
     if cseq.method_bytes != message.method_bytes() {
-        return Err(bad("CSeq Method Mismatch"));
+        // RFC 4475 §3.1.2.18: who does not know the method cannot know what its CSeq should say.
+        return Err(match message.method() {
+            Method::Other => Invalid {
+                status: 501,
+                reason: "Not Implemented",
+            },
+            _ => bad("CSeq Method Mismatch"),
+        });
     }
     message.max_forwards().map_err(|_| bad("Bad Max-Forwards"))?;
     let mut vias = 0;

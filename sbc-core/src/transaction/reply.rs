@@ -101,23 +101,23 @@ fn write_echo(out: &mut Vec<u8>, request: &Message<'_>, peer: SocketAddr) -> boo
             push_field(out, b"Record-Route: ", value);
         }
     }
-    push_field(
-        out,
-        b"From: ",
-        request.header(HeaderName::From).unwrap_or_default(),
-    );
-    push_field(
-        out,
-        b"Call-ID: ",
-        request.header(HeaderName::CallId).unwrap_or_default(),
-    );
-    push_field(
-        out,
-        b"CSeq: ",
-        request.header(HeaderName::CSeq).unwrap_or_default(),
-    );
+    for (name, header) in [
+        (&b"From: "[..], HeaderName::From),
+        (b"Call-ID: ", HeaderName::CallId),
+        (b"CSeq: ", HeaderName::CSeq),
+    ] {
+        if let Some(value) = request.header(header) {
+            push_field(out, name, value);
+        }
+    }
+    let Some(to) = request.header(HeaderName::To) else {
+        // A request that is refused for lacking its To (RFC 4475 §3.3.1): its place is the line end, and
+        // there is nothing to put a tag on.
+        out.truncate(out.trim_ascii_end().len());
+        return true;
+    };
     out.extend_from_slice(b"To: ");
-    push_unfolded(out, request.header(HeaderName::To).unwrap_or_default());
+    push_unfolded(out, to);
     request.to().is_ok_and(|to| to.tag().is_some())
 }
 

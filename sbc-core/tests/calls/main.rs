@@ -11,4 +11,5 @@ mod limits;
 mod malformed;
 mod reinvite;
 mod request_checks;
+mod rfc2543;
 mod teardown;

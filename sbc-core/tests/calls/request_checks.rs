@@ -24,10 +24,95 @@ fn unknown_extensions_are_420() {
 }
 
 #[test]
-fn unknown_methods_are_405() {
+fn methods_nobody_has_heard_of_are_501() {
+    // Correctness 16; RFC 3261 §21.5.2.
     let reply = refused_with(&request("JUMP", "sip:1000@127.0.0.1", 1, "j", "", ""));
-    assert_eq!(reply.kind(), "405");
-    assert!(reply.has("Allow"));
+    assert_eq!(reply.kind(), "501");
+    assert!(reply.header("Allow").contains("INVITE"));
+}
+
+#[test]
+fn known_methods_that_are_not_served_are_405() {
+    // Correctness 16; RFC 3261 §8.2.1.
+    for method in ["REGISTER", "PUBLISH"] {
+        let reply = refused_with(&request(method, "sip:127.0.0.1", 1, "j", "", ""));
+        assert_eq!(reply.kind(), "405");
+        assert!(reply.header("Allow").contains("INVITE"));
+    }
+}
+
+#[test]
+fn another_version_of_the_protocol_is_505() {
+    // Correctness 16.
+    assert_eq!(
+        refused_with(&invite().replacen("SIP/2.0", "SIP/3.0", 1)).kind(),
+        "505"
+    );
+}
+
+#[test]
+fn a_request_uri_without_end_is_414() {
+    // Correctness 16.
+    let long = format!("sip:{}@127.0.0.1", "1".repeat(5000));
+    assert_eq!(
+        refused_with(&request("INVITE", &long, 1, "l", "", OFFER)).kind(),
+        "414"
+    );
+}
+
+#[test]
+fn too_many_header_fields_are_513() {
+    // Correctness 16.
+    let many = format!("Max-Forwards: 70\r\n{}", "X-Filler: 1\r\n".repeat(300));
+    let reply = refused_with(&invite().replace("Max-Forwards: 70\r\n", &many));
+    assert_eq!(reply.kind(), "513");
+}
+
+#[test]
+fn a_caller_that_takes_no_sdp_is_406() {
+    // RFC 3261 §21.4.7: the response says what could have been had.
+    let accept = |types: &str| {
+        invite().replace(
+            "Max-Forwards: 70",
+            &format!("Max-Forwards: 70\r\nAccept: {types}"),
+        )
+    };
+    let reply = refused_with(&accept("text/plain, application/pidf+xml"));
+    assert_eq!(reply.kind(), "406");
+    assert_eq!(reply.header("Accept"), "application/sdp");
+    for types in [
+        "text/plain, Application/SDP;level=1",
+        "*/*",
+        "application/*;q=0.1",
+    ] {
+        assert_eq!(
+            kinds(&Desk::new().caller(&accept(types))),
+            ["A<100", "B<INVITE"],
+            "{types}"
+        );
+    }
+}
+
+#[test]
+fn a_request_without_to_is_refused_with_what_it_has() {
+    // RFC 4475 §3.3.1.
+    let reply = refused_with(&invite().replace("To: <sip:1000@127.0.0.1>\r\n", ""));
+    assert_eq!(reply.kind(), "400");
+    assert!(
+        !reply.has("To") && reply.has("From") && reply.has("CSeq"),
+        "{}",
+        reply.text
+    );
+    assert!(reply.has("Content-Length"), "{}", reply.text);
+}
+
+#[test]
+fn a_request_without_via_is_not_answered() {
+    let text = invite();
+    let via = text.lines().nth(1).unwrap();
+    let mut desk = Desk::new();
+    assert!(desk.caller(&text.replace(&format!("{via}\r\n"), "")).is_empty());
+    assert_eq!(desk.shard.counters().sip_malformed, 1);
 }
 
 #[test]
