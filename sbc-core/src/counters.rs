@@ -113,4 +113,16 @@ counters! {
     media_send_unreachable,
     /// Media sockets that could not be connected to the learned peer; their packets still flow.
     media_connect_errors,
+    /// TCP connections accepted from peers, before any check.
+    streams_accepted,
+    /// TCP connections opened to peers.
+    streams_connected,
+    /// TCP connections to peers that could not be opened.
+    streams_connect_errors,
+    /// Connections that broke: resets, time-outs of the kernel.
+    streams_broken,
+    /// Connections closed at once because the limit on open files leaves no room for them.
+    streams_no_descriptor,
+    /// Accepts that failed: the peer was gone already, or the system was short of something.
+    accept_errors,
 }

@@ -91,6 +91,33 @@ pub(crate) enum Arrival {
     },
     /// The kernel refused to send a SIP message because `peer` cannot be reached.
     Unreachable { listener: ListenerId, peer: SocketAddr },
+    /// Somebody connected to a stream listener.
+    Accepted { listener: ListenerId, socket: OwnedFd },
+    /// The system has no room for another connection (`errno` says of what). Nothing more is
+    /// accepted from this listener before [`StreamBackend::resume_accepting`].
+    AcceptPaused { listener: ListenerId, errno: i32 },
+    /// Something happened on a stream that is not closed.
+    Stream(StreamKey, StreamEvent),
+}
+
+/// A stream of the backend: a small number, used again only when nothing about the closed stream
+/// can arrive any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamKey(pub(crate) u32);
+
+/// What happens on a stream.
+#[derive(Debug)]
+pub(crate) enum StreamEvent {
+    /// It is connected now.
+    Connected,
+    /// Bytes have come. Ends with [`Backend::release`].
+    Received(Packet),
+    /// So many bytes more of what is being written have gone to the kernel.
+    Written(usize),
+    /// The peer will send nothing more.
+    Ended,
+    /// It could not be connected, or has broken. May come twice.
+    Failed(i32),
 }
 
 /// A received packet in one of the backend's buffers. Not `Copy`: each is given back once.
@@ -106,11 +133,40 @@ pub(crate) struct Packet {
 pub(crate) enum Pool {
     Media,
     Sip,
+    Stream,
+}
+
+/// Moves the bytes of TCP connections for one shard. A stream that only waits for its peer holds
+/// no buffer.
+pub(crate) trait StreamBackend {
+    /// Accept from a listening socket. Shares the numbering of [`Backend::add_listener`].
+    fn add_stream_listener(&mut self, socket: OwnedFd) -> io::Result<()>;
+
+    /// Accept again after [`Arrival::AcceptPaused`].
+    fn resume_accepting(&mut self, listener: ListenerId);
+
+    /// Receive from a connected socket.
+    fn open_stream(&mut self, socket: OwnedFd) -> io::Result<StreamKey>;
+
+    /// Connect a bound socket, then receive from it. [`StreamEvent::Connected`] or
+    /// [`StreamEvent::Failed`] tells how it went.
+    fn connect_stream(&mut self, socket: OwnedFd, peer: SocketAddr) -> io::Result<StreamKey>;
+
+    /// Write to a connected stream on which nothing is being written; [`StreamEvent::Written`]
+    /// reports it in one or more steps.
+    fn write_stream(&mut self, stream: StreamKey, payload: Bytes);
+
+    /// Tell the peer that nothing more will be written.
+    fn end_stream(&mut self, stream: StreamKey);
+
+    /// Forget a stream. When `abort`, the peer is told by a reset; otherwise in order, but what is
+    /// being written may be lost.
+    fn close_stream(&mut self, stream: StreamKey, abort: bool);
 }
 
 /// Moves packets for one shard. Sends may be held back until the next [`Self::wait`].
-pub(crate) trait Backend {
-    /// Receive from a SIP socket. Listeners are added in the order of their ids.
+pub(crate) trait Backend: StreamBackend {
+    /// Receive from a datagram socket for SIP. Listeners are added in the order of their ids.
     fn add_listener(&mut self, socket: OwnedFd) -> io::Result<()>;
 
     /// Receive from a pair of media sockets. Pairs are added in the order of their indices.
@@ -161,6 +217,32 @@ pub(crate) fn count_media_send_error(counters: &mut ShardCounters, errno: i32) {
         // EPERM and EACCES (a firewall or broadcast), EMSGSIZE: the total tells.
         _ => {}
     }
+}
+
+/// Whether an error of `accept` says that the system has run out of something: trying again at
+/// once would fail again.
+pub(crate) fn is_shortage(errno: i32) -> bool {
+    matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+}
+
+/// Whether an error of `accept` is about one connection that is gone already, not about the listener.
+pub(crate) fn is_accept_noise(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::EINTR
+            | libc::EAGAIN
+            | libc::ECONNABORTED
+            | libc::ECONNRESET
+            | libc::EPERM
+            | libc::EPROTO
+            | libc::ENOPROTOOPT
+            | libc::ENETDOWN
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::ETIMEDOUT
+    )
 }
 
 /// Whether a send error means that the peer cannot be reached for now, as opposed to a local fault.

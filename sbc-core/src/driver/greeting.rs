@@ -20,7 +20,12 @@ pub fn greeting(snapshot: &Snapshot, launched: &Launched, admin: &Path) -> Strin
         let _ = writeln!(text, "  {name:<7} {value}");
     };
     for listener in &snapshot.listeners {
-        let mut value = format!("UDP {} ({})", listener.bind, listener.name);
+        let mut value = format!(
+            "{} {} ({})",
+            listener.transport.via(),
+            listener.bind,
+            listener.name
+        );
         if listener.advertised != listener.bind {
             let _ = write!(value, ", advertised as {}", listener.advertised);
         }

@@ -6,9 +6,9 @@ use super::{
     control::Shards,
     handover::{self, ControlLinks},
     shard_thread::{self, Setup},
-    sockets::{self, ListenerError, MediaPorts},
+    sockets::{self, ListenerError, MediaPorts, Room},
 };
-use crate::{admission::Admission, shard::ShardId, snapshot::Snapshot};
+use crate::{admission::Admission, shard::ShardId, snapshot::Snapshot, transport::Transport};
 use std::{
     io,
     net::IpAddr,
@@ -97,7 +97,21 @@ pub fn launch(settings: &Settings) -> Result<Launched, LaunchError> {
 
     let media = &settings.snapshot.media;
     let media_pairs_configured = pairs_in(media.bind, media.ports);
-    let media_pairs_allowed = sockets::allow_descriptors(media_pairs_configured);
+    let streams_wanted = if settings
+        .snapshot
+        .listeners
+        .iter()
+        .any(|listener| listener.transport != Transport::Udp)
+    {
+        (settings.snapshot.streams.connections_max).saturating_mul(usize::from(shards))
+    } else {
+        0
+    };
+    let room = sockets::allow_descriptors(Room {
+        pairs: media_pairs_configured,
+        streams: streams_wanted,
+    });
+    let media_pairs_allowed = room.pairs;
     if media_pairs_allowed == 0 && media_pairs_configured > 0 {
         return Err(LaunchError::Descriptors);
     }
@@ -111,7 +125,7 @@ pub fn launch(settings: &Settings) -> Result<Launched, LaunchError> {
 
     let mut listeners: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
     for listener in &settings.snapshot.listeners {
-        let sockets = sockets::sip_sockets(&listener.name, listener.bind, shards)?;
+        let sockets = sockets::listener_sockets(listener, shards)?;
         for (of_shard, socket) in listeners.iter_mut().zip(sockets) {
             of_shard.push(socket);
         }
@@ -143,6 +157,7 @@ pub fn launch(settings: &Settings) -> Result<Launched, LaunchError> {
             clock,
             links,
             listeners,
+            streams_max: room.streams / usize::from(shards),
             ports,
             backend: backend.kind,
             gather: settings.gather,

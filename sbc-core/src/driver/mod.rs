@@ -11,6 +11,7 @@ pub mod backend;
 #[cfg(test)]
 mod backend_tests;
 pub mod clock;
+mod connections;
 pub mod control;
 pub mod daemon;
 pub mod greeting;
@@ -22,4 +23,7 @@ mod pace;
 mod ring;
 mod shard_thread;
 mod sockets;
+mod sparing;
+#[cfg(test)]
+mod stream_tests;
 mod syscall;

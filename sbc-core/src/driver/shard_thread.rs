@@ -1,17 +1,21 @@
 //! One shard thread: feeds a [`Shard`] from a [`Backend`] and carries out what it wants.
 //!
 //! A turn: take what the other threads sent, run due timers, connect sockets, bind a few more media
-//! ports if they run low, wake the threads we wrote to, then send everything and sleep in one
+//! ports if they run low, begin to write to connections, wake the threads we wrote to, then send everything and sleep in one
 //! step, and run what arrived. Nothing in a turn blocks, and every part of it is bounded.
+
+mod streams;
 
 use super::{
     backend::{Arrival, Backend, BackendKind, Wait},
     clock::Clock,
+    connections::Connections,
     handover::{Letter, Note, ShardLinks},
     log,
     pace::Pace,
     ring::Ring,
     sockets::{self, MediaPorts},
+    sparing::Sparing,
     syscall::Syscall,
 };
 use crate::{
@@ -19,6 +23,7 @@ use crate::{
     shard::{Level, Output, Reply, Shard, ShardId},
     snapshot::Snapshot,
     time::Timestamp,
+    transport::Transport,
 };
 use sbc_media::relay::{PairIndex, SocketAction, Verdict};
 use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
@@ -47,6 +52,8 @@ pub(crate) struct Setup {
     pub(crate) clock: Clock,
     pub(crate) links: ShardLinks,
     pub(crate) listeners: Vec<OwnedFd>,
+    /// Connections that there are descriptors for.
+    pub(crate) streams_max: usize,
     pub(crate) ports: MediaPorts,
     pub(crate) backend: BackendKind,
     pub(crate) gather: Duration,
@@ -101,6 +108,8 @@ struct ShardThread<B> {
     links: ShardLinks,
     clock: Clock,
     pace: Pace,
+    connections: Connections,
+    sparing: Sparing,
     ports: MediaPorts,
     /// Pairs still to bind of the batch that was started.
     pairs_wanted: usize,
@@ -109,8 +118,11 @@ struct ShardThread<B> {
 
 impl<B: Backend> ShardThread<B> {
     fn new(setup: Setup, mut backend: B) -> io::Result<Self> {
-        for socket in setup.listeners {
-            backend.add_listener(socket)?;
+        for (socket, listener) in setup.listeners.into_iter().zip(&setup.snapshot.listeners) {
+            match listener.transport {
+                Transport::Udp => backend.add_listener(socket)?,
+                Transport::Tcp | Transport::Tls => backend.add_stream_listener(socket)?,
+            }
         }
         backend.watch(setup.links.waker().fd())?;
         let shard = Shard::new(
@@ -127,6 +139,8 @@ impl<B: Backend> ShardThread<B> {
             links: setup.links,
             pace: Pace::new(setup.gather, &setup.clock),
             clock: setup.clock,
+            connections: Connections::new(setup.streams_max),
+            sparing: Sparing::default(),
             ports: setup.ports,
             pairs_wanted: 0,
             id: setup.id,
@@ -144,6 +158,7 @@ impl<B: Backend> ShardThread<B> {
             self.run_timers();
             self.run_socket_actions();
             self.bind_more_ports();
+            self.run_connections();
             self.links.wake_receivers();
             let wait = self.plan_wait();
             let waited = self.backend.wait(wait);
@@ -181,6 +196,9 @@ impl<B: Backend> ShardThread<B> {
                     self.shard.handle_unreachable(now, listener, peer);
                     self.run_outputs();
                 }
+                Arrival::Accepted { listener, socket } => self.accepted(now, listener, socket),
+                Arrival::AcceptPaused { listener, errno } => self.accept_paused(now, listener, errno),
+                Arrival::Stream(key, event) => self.stream_event(now, key, event),
             }
         }
     }
@@ -235,10 +253,17 @@ impl<B: Backend> ShardThread<B> {
                         self.hand_over(flow.shard, Letter { hop, payload, send });
                     }
                 }
-                Output::Connect { .. }
-                | Output::Send { .. }
-                | Output::Close { .. }
-                | Output::Resolve { .. } => {}
+                Output::Connect {
+                    connection,
+                    listener,
+                    peer,
+                    ..
+                } => self.connect(connection, listener, peer),
+                Output::Send { connection, payload } => {
+                    self.connections.send(connection, payload);
+                }
+                Output::Close { connection, abort } => self.close(connection, abort),
+                Output::Resolve { .. } => {}
                 Output::Record(record) => {
                     if log::wanted(Level::Debug) {
                         self.note(Note::Record(record));
@@ -352,7 +377,8 @@ impl<B: Backend> ShardThread<B> {
             };
         }
         let now: Timestamp = self.clock.now();
-        let timeout = self.shard.poll_timeout().map(|due| due.since(now));
+        let due = [self.shard.poll_timeout(), self.connections.deadline()];
+        let timeout = due.into_iter().flatten().min().map(|due| due.since(now));
         Wait {
             timeout,
             gather: self.pace.gather(now),

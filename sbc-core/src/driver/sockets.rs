@@ -1,10 +1,11 @@
 //! The sockets: SIP listeners, one per shard on the same address, and the pairs of media ports.
 
 use super::address::RawAddress;
-use socket2::{Domain, Protocol, Socket, Type};
+use crate::{snapshot::Listener, transport::Transport};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Shutdown, SocketAddr},
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
@@ -14,36 +15,54 @@ const SIP_BUFFER: usize = 4 << 20;
 /// How often and how long apart a SIP port in use is tried again at start.
 const IN_USE_TRIES: usize = 20;
 const IN_USE_PAUSE: Duration = Duration::from_millis(50);
-/// Descriptors kept back from the media ports: rings, eventfds, admin clients, files.
+/// Connections that may wait to be accepted; `net.core.somaxconn` may allow fewer.
+const BACKLOG: i32 = 4096;
+/// Descriptors kept back from media ports and connections: rings, eventfds, admin clients, files.
 const DESCRIPTORS_RESERVED: u64 = 512;
 
 /// Why a SIP listener could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("listener {name}: cannot bind UDP {bind}: {error}; {advice}")]
+#[error("listener {name}: cannot bind {protocol} {bind}: {error}; {advice}")]
 pub struct ListenerError {
     name: String,
+    protocol: &'static str,
     bind: SocketAddr,
     error: io::Error,
     advice: &'static str,
 }
 
-/// Open `count` sockets on `bind`, one per shard; the kernel spreads sources over them.
-pub(crate) fn sip_sockets(name: &str, bind: SocketAddr, count: u8) -> Result<Vec<OwnedFd>, ListenerError> {
+/// Open `count` sockets on `listener`'s address, one per shard; the kernel spreads datagrams by
+/// source, connections by both ends, over them.
+pub(crate) fn listener_sockets(listener: &Listener, count: u8) -> Result<Vec<OwnedFd>, ListenerError> {
+    let bind = listener.bind;
+    let datagrams = listener.transport == Transport::Udp;
     let explain = |error: io::Error| ListenerError {
-        name: name.to_owned(),
+        name: listener.name.clone(),
+        protocol: if datagrams { "UDP" } else { "TCP" },
         bind,
-        advice: bind_advice(&error),
+        advice: if datagrams {
+            bind_advice(&error)
+        } else {
+            listen_advice(&error)
+        },
         error,
+    };
+    let open = |reuse_port| {
+        if datagrams {
+            let socket = udp(bind, reuse_port)?;
+            if reuse_port {
+                grow_buffers(&socket);
+            }
+            Ok(socket)
+        } else {
+            tcp_listener(bind, reuse_port)
+        }
     };
     // SO_REUSEPORT would let a second daemon of the same user share the port unnoticed and take
     // half of the traffic. A socket without it finds out; it is closed before the real ones open.
-    drop(patiently(|| udp(bind, false)).map_err(explain)?);
+    drop(patiently(|| open(false)).map_err(explain)?);
     (0..count)
-        .map(|_| {
-            let socket = udp(bind, true)?;
-            grow_buffers(&socket);
-            Ok(OwnedFd::from(socket))
-        })
+        .map(|_| open(true).map(OwnedFd::from))
         .collect::<io::Result<_>>()
         .map_err(explain)
 }
@@ -82,6 +101,75 @@ fn udp(bind: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// A listening socket. Connections of an earlier daemon that rest in TIME-WAIT do not hold its port.
+pub(crate) fn tcp_listener(bind: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(bind),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    if bind.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    // Connections inherit it: a message must not wait for the acknowledgement of the last one.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&bind.into())?;
+    socket.listen(if reuse_port { BACKLOG } else { 0 })?;
+    Ok(socket)
+}
+
+/// A socket to connect from the address of a listener, at a port of the kernel's choice.
+pub(crate) fn tcp_client(listener: SocketAddr, peer: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = Socket::new(
+        Domain::for_address(peer),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    socket.set_tcp_nodelay(true)?;
+    if listener.is_ipv4() == peer.is_ipv4() && !listener.ip().is_unspecified() {
+        // The port is chosen when the peer is known: one port serves many peers.
+        set_int(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+        let mut from = listener;
+        from.set_port(0);
+        socket.bind(&from.into())?;
+    }
+    Ok(socket.into())
+}
+
+/// The address at the other end of a connection; `None` when it is gone already.
+pub(crate) fn peer_of(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
+    SockRef::from(&socket).peer_addr().ok()?.as_socket()
+}
+
+/// The error that a connection, or the attempt to make it, has ended with; 0: none.
+pub(crate) fn pending_error(socket: BorrowedFd<'_>) -> i32 {
+    match SockRef::from(&socket).take_error() {
+        Ok(None) => 0,
+        Ok(Some(error)) | Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
+    }
+}
+
+/// Tell the peer of a connection that nothing more will be written.
+pub(crate) fn end(socket: BorrowedFd<'_>) {
+    // Fails only when the connection is gone, which says as much.
+    let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
+}
+
+/// End a connection in both directions: every operation on it completes.
+pub(crate) fn shut_down(socket: BorrowedFd<'_>) {
+    let _ = SockRef::from(&socket).shutdown(Shutdown::Both);
+}
+
+/// Let the close of a connection drop what is not written and send a reset.
+pub(crate) fn reset_on_close(socket: BorrowedFd<'_>) {
+    // Fails for no socket that is one; without it the close is an orderly one.
+    let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+}
+
 /// Ask for large buffers, past `net.core.rmem_max` when we may; the kernel grants what it can.
 fn grow_buffers(socket: &Socket) {
     let bytes = SIP_BUFFER as libc::c_int;
@@ -89,19 +177,19 @@ fn grow_buffers(socket: &Socket) {
         (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
         (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
     ] {
-        if set_int(socket, forced, bytes).is_err() {
+        if set_int(socket, libc::SOL_SOCKET, forced, bytes).is_err() {
             // Never fails: the kernel caps the value silently.
-            let _ = set_int(socket, plain, bytes);
+            let _ = set_int(socket, libc::SOL_SOCKET, plain, bytes);
         }
     }
 }
 
-fn set_int(socket: &Socket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+fn set_int(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the pointer and length describe one live integer; the descriptor is open.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
+            level,
             option,
             (&raw const value).cast(),
             size_of_val(&value) as libc::socklen_t,
@@ -111,6 +199,15 @@ fn set_int(socket: &Socket, option: libc::c_int, value: libc::c_int) -> io::Resu
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+fn listen_advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => {
+            "another program (or another sbcd) uses this port: `ss -ltnp` shows which; stop it or change `address`"
+        }
+        _ => bind_advice(error),
     }
 }
 
@@ -272,11 +369,35 @@ pub(crate) fn media_advice(error: &io::Error) -> &'static str {
     bind_advice(error)
 }
 
-/// Raise the limit on open descriptors as far as we may, towards what `pairs` media pairs need.
-/// Returns how many pairs it allows.
-pub(crate) fn allow_descriptors(pairs: usize) -> usize {
-    let wanted = (pairs as u64)
+/// What the limit on open descriptors leaves room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Pairs of media ports.
+    pub(crate) pairs: usize,
+    /// Connections of all shards.
+    pub(crate) streams: usize,
+}
+
+impl Room {
+    /// Share out `descriptors`. When they do not suffice, connections have what media leaves them,
+    /// but at least a quarter: one connection may carry the signalling of a thousand calls.
+    fn within(self, descriptors: u64) -> Self {
+        let free = usize::try_from(descriptors.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(usize::MAX);
+        let left = free.saturating_sub(self.pairs.saturating_mul(2));
+        let streams = self.streams.min(left.max(free / 4));
+        Self {
+            pairs: self.pairs.min((free - streams) / 2),
+            streams,
+        }
+    }
+}
+
+/// Raise the limit on open descriptors as far as we may, towards what `wish` needs. Returns what it
+/// allows of that.
+pub(crate) fn allow_descriptors(wish: Room) -> Room {
+    let wanted = (wish.pairs as u64)
         .saturating_mul(2)
+        .saturating_add(wish.streams as u64)
         .saturating_add(DESCRIPTORS_RESERVED);
     let mut limit = libc::rlimit {
         rlim_cur: 0,
@@ -284,7 +405,7 @@ pub(crate) fn allow_descriptors(pairs: usize) -> usize {
     };
     // SAFETY: `limit` is a live rlimit to write to.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
-        return pairs;
+        return wish;
     }
     if limit.rlim_cur < wanted {
         let raised = libc::rlimit {
@@ -308,8 +429,7 @@ pub(crate) fn allow_descriptors(pairs: usize) -> usize {
         };
         limit.rlim_cur = granted;
     }
-    let allowed = limit.rlim_cur.saturating_sub(DESCRIPTORS_RESERVED) / 2;
-    pairs.min(usize::try_from(allowed).unwrap_or(usize::MAX))
+    wish.within(limit.rlim_cur)
 }
 
 #[cfg(test)]
@@ -321,6 +441,28 @@ mod tests {
             .into_iter()
             .map(|slice| (slice.next, slice.end))
             .collect()
+    }
+
+    #[test]
+    fn descriptors_are_shared_between_media_and_connections() {
+        let wish = Room {
+            pairs: 1000,
+            streams: 400,
+        };
+        let within = |free: u64| {
+            let Room { pairs, streams } = wish.within(free + DESCRIPTORS_RESERVED);
+            (pairs, streams)
+        };
+        assert_eq!(within(10_000), (1000, 400));
+        assert_eq!(within(2_400), (1000, 400), "just enough");
+        assert_eq!(
+            within(2_300),
+            (950, 400),
+            "a quarter is enough for all connections"
+        );
+        assert_eq!(within(1_000), (375, 250));
+        assert_eq!(within(0), (0, 0));
+        assert_eq!(wish.within(0).pairs, 0);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! `recvfrom` and a `send` per packet measured faster than their `mmsg` forms. SIP sockets carry
 //! a whole trunk, so they use `recvmmsg` and `sendmmsg`.
 
+mod streams;
+
 use super::{
     address::{self, NAME_LEN, RawAddress},
     backend::{Arrival, Backend, Packet, Pool, Wait, count_media_send_error, is_unreachable},
@@ -18,6 +20,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     time::Duration,
 };
+use streams::Streams;
 
 const EVENTS_MAX: usize = 1024;
 const MEDIA_BUFFER_LEN: usize = 2048;
@@ -40,6 +43,7 @@ pub(crate) struct Syscall {
     media_buffer: Box<[u8; MEDIA_BUFFER_LEN]>,
     sip: SipReceive,
     sip_sends: VecDeque<SipSend>,
+    streams: Streams,
     counters: ShardCounters,
     unreachable: Vec<(ListenerId, SocketAddr)>,
 }
@@ -70,7 +74,15 @@ enum Source {
     Media(u32),
     Listener(u32),
     Wake,
+    StreamListener(u32),
+    /// A stream and how often its key was used before: an event that was fetched before the stream
+    /// was closed must not reach the next one.
+    Stream(u32, u32),
 }
+
+/// The kind of a source is in the lowest bits of the upper half; what is above them is the
+/// generation of a stream.
+const KIND_BITS: u32 = 3;
 
 impl Source {
     fn encode(self) -> u64 {
@@ -78,13 +90,19 @@ impl Source {
             Self::Media(index) => u64::from(index),
             Self::Listener(index) => 1 << 32 | u64::from(index),
             Self::Wake => 2 << 32,
+            Self::StreamListener(index) => 3 << 32 | u64::from(index),
+            Self::Stream(key, generation) => {
+                u64::from(generation) << (32 + KIND_BITS) | 4 << 32 | u64::from(key)
+            }
         }
     }
 
     fn decode(data: u64) -> Self {
-        match data >> 32 {
+        match data >> 32 & ((1 << KIND_BITS) - 1) {
             0 => Self::Media(data as u32),
             1 => Self::Listener(data as u32),
+            3 => Self::StreamListener(data as u32),
+            4 => Self::Stream(data as u32, (data >> (32 + KIND_BITS)) as u32),
             _ => Self::Wake,
         }
     }
@@ -120,6 +138,7 @@ impl Syscall {
                 batches_left: 0,
             },
             sip_sends: VecDeque::new(),
+            streams: Streams::default(),
             counters: ShardCounters::default(),
             unreachable: Vec::new(),
         })
@@ -127,13 +146,22 @@ impl Syscall {
 
     fn add(&mut self, fd: RawFd, source: Source, edge: bool) -> io::Result<()> {
         let edge = if edge { libc::EPOLLET } else { 0 };
+        self.control(libc::EPOLL_CTL_ADD, fd, source, libc::EPOLLIN | edge)
+    }
+
+    fn control(
+        &mut self,
+        operation: libc::c_int,
+        fd: RawFd,
+        source: Source,
+        events: libc::c_int,
+    ) -> io::Result<()> {
         let mut event = libc::epoll_event {
-            events: (libc::EPOLLIN | edge) as u32,
+            events: events as u32,
             u64: source.encode(),
         };
         // SAFETY: the event is live; both descriptors are open.
-        let result =
-            unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) };
+        let result = unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, &raw mut event) };
         if result == 0 {
             Ok(())
         } else {
@@ -399,7 +427,7 @@ impl Backend for Syscall {
 
     fn wait(&mut self, wait: Wait) -> io::Result<()> {
         self.send_sip();
-        let wait = if self.unreachable.is_empty() {
+        let wait = if self.unreachable.is_empty() && !self.streams.has_news() {
             wait
         } else {
             Wait {
@@ -417,7 +445,7 @@ impl Backend for Syscall {
             return Some(Arrival::Unreachable { listener, peer });
         }
         loop {
-            let arrival = self.next_sip();
+            let arrival = self.next_sip().or_else(|| self.next_stream_news());
             if arrival.is_some() {
                 return arrival;
             }
@@ -436,6 +464,18 @@ impl Backend for Syscall {
                     self.receive_sip();
                 }
                 Source::Wake => {}
+                Source::StreamListener(index) => {
+                    let arrival = self.accept(index);
+                    if arrival.is_some() {
+                        return arrival;
+                    }
+                }
+                Source::Stream(key, generation) => {
+                    let arrival = self.stream_ready(key, generation, event.events);
+                    if arrival.is_some() {
+                        return arrival;
+                    }
+                }
             }
         }
     }
@@ -443,6 +483,7 @@ impl Backend for Syscall {
     fn bytes(&mut self, packet: &Packet) -> &mut [u8] {
         let buffer = match packet.pool {
             Pool::Media => &mut self.media_buffer[..],
+            Pool::Stream => self.streams.buffer(),
             Pool::Sip => {
                 let start = usize::from(packet.buffer).min(SIP_BATCH - 1) * SIP_BUFFER_LEN;
                 &mut self.sip.memory[start..start + SIP_BUFFER_LEN]

@@ -10,8 +10,12 @@
 //! are therefore done, one way or the other, when the enter that consumed them returns, and
 //! the kernel has copied their bytes. Their buffers go back to the receive ring at that moment.
 //! SIP messages may wait for room in the socket buffer, so each is kept until its completion.
+//!
+//! Streams are in `streams.rs`: a multishot `accept` for each listener, a multishot `recv` for each
+//! connection, from a third group of small buffers.
 
 mod buffers;
+mod streams;
 
 use super::{
     address::{self, NAME_LEN, RawAddress},
@@ -29,6 +33,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     time::Duration,
 };
+use streams::Stream;
 
 /// Submissions queued before an enter is forced.
 const SUBMISSIONS: u32 = 2048;
@@ -51,6 +56,11 @@ const SIP_BUFFERS: u16 = 256;
 const SIP_BUFFER_LEN: u32 = 66 * 1024;
 /// SIP messages that wait for their completion.
 const SIP_SENDS_MAX: usize = 4096;
+const STREAM_GROUP: u16 = 2;
+/// What all streams together may receive in one turn; the rest waits in their sockets.
+pub(super) const STREAM_BUFFERS: u16 = 256;
+/// Room for a few messages. An odd number of cache lines, as above.
+const STREAM_BUFFER_LEN: u32 = 65 * 64;
 
 /// `struct io_uring_recvmsg_out`: four 32-bit words, of which we read namelen and flags.
 const OUT_LEN: usize = 16;
@@ -68,6 +78,11 @@ enum Operation {
     SendMedia,
     SendSip(u32),
     Wake,
+    Accept(u32),
+    ReceiveStream(u32),
+    SendStream(u32),
+    ConnectStream(u32),
+    CancelStream,
 }
 
 impl Operation {
@@ -78,6 +93,11 @@ impl Operation {
             Self::SendMedia => (2, 0),
             Self::SendSip(key) => (3, key),
             Self::Wake => (4, 0),
+            Self::Accept(listener) => (5, listener),
+            Self::ReceiveStream(key) => (6, key),
+            Self::SendStream(key) => (7, key),
+            Self::ConnectStream(key) => (8, key),
+            Self::CancelStream => (9, 0),
         };
         kind << 32 | u64::from(index)
     }
@@ -90,6 +110,11 @@ impl Operation {
             2 => Some(Self::SendMedia),
             3 => Some(Self::SendSip(index)),
             4 => Some(Self::Wake),
+            5 => Some(Self::Accept(index)),
+            6 => Some(Self::ReceiveStream(index)),
+            7 => Some(Self::SendStream(index)),
+            8 => Some(Self::ConnectStream(index)),
+            9 => Some(Self::CancelStream),
             _ => None,
         }
     }
@@ -137,6 +162,7 @@ pub(crate) struct Ring {
     ring: IoUring,
     media_buffers: Buffers,
     sip_buffers: Buffers,
+    stream_buffers: Buffers,
     /// Shape of what multishot receives write: only the name length matters.
     receive: Box<libc::msghdr>,
     media: Vec<OwnedFd>,
@@ -149,7 +175,8 @@ pub(crate) struct Ring {
     sending: Vec<u16>,
     /// Preallocated and never grown: submissions point into it.
     sip_sends: Slab<SipSend>,
-    /// Receives and the wake-up that could not be queued and are tried again.
+    streams: Slab<Stream>,
+    /// Receives, accepts and the wake-up that could not be queued and are tried again.
     unarmed: Vec<Operation>,
     can_gather: bool,
     counters: ShardCounters,
@@ -174,6 +201,7 @@ impl Ring {
         let submitter = ring.submitter();
         let media_buffers = Buffers::register(&submitter, MEDIA_GROUP, MEDIA_BUFFERS, MEDIA_BUFFER_LEN)?;
         let sip_buffers = Buffers::register(&submitter, SIP_GROUP, SIP_BUFFERS, SIP_BUFFER_LEN)?;
+        let stream_buffers = Buffers::register(&submitter, STREAM_GROUP, STREAM_BUFFERS, STREAM_BUFFER_LEN)?;
         let can_gather = ring.params().is_feature_min_timeout();
         // SAFETY: all-zero is a valid msghdr: no name, no vectors, no control data.
         let mut receive: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
@@ -182,6 +210,7 @@ impl Ring {
             ring,
             media_buffers,
             sip_buffers,
+            stream_buffers,
             receive,
             media: Vec::new(),
             listeners: Vec::new(),
@@ -190,6 +219,7 @@ impl Ring {
             completed_next: 0,
             sending: Vec::with_capacity(usize::from(MEDIA_BUFFERS)),
             sip_sends: Slab::with_capacity(SIP_SENDS_MAX),
+            streams: Slab::new(),
             unarmed: Vec::new(),
             can_gather,
             counters: ShardCounters::default(),
@@ -200,7 +230,7 @@ impl Ring {
     fn push(&mut self, entry: &squeue::Entry) -> bool {
         // SAFETY: the callers' entries refer to open sockets of this backend and to memory that
         // lives until the submission is consumed (media buffers, `receive`) or until its
-        // completion (`sip_sends`).
+        // completion (`sip_sends`, `streams`).
         if unsafe { self.ring.submission().push(entry) }.is_ok() {
             return true;
         }
@@ -237,7 +267,31 @@ impl Ring {
                     .multi(true)
                     .build()
             }
-            Operation::SendMedia | Operation::SendSip(_) => return,
+            Operation::Accept(listener) => {
+                let Some(fd) = self.listeners.get(listener as usize) else {
+                    return;
+                };
+                streams::accept(fd)
+            }
+            Operation::ReceiveStream(key) => {
+                let Some(entry) = self.streams.get_mut(key as usize).and_then(Stream::receive) else {
+                    return;
+                };
+                entry
+            }
+            Operation::SendStream(key) => {
+                let Some(entry) = self.streams.get_mut(key as usize).and_then(Stream::send) else {
+                    return;
+                };
+                entry
+            }
+            Operation::ConnectStream(key) => {
+                let Some(entry) = self.streams.get_mut(key as usize).and_then(Stream::connect) else {
+                    return;
+                };
+                entry
+            }
+            Operation::SendMedia | Operation::SendSip(_) | Operation::CancelStream => return,
         };
         if !self.push(&entry.user_data(operation.encode())) {
             self.unarmed.push(operation);
@@ -290,7 +344,7 @@ impl Ring {
         let flags = entry.flags();
         let buffers = match pool {
             Pool::Media => &mut self.media_buffers,
-            Pool::Sip => &mut self.sip_buffers,
+            Pool::Sip | Pool::Stream => &mut self.sip_buffers,
         };
         let buffer = cqueue::buffer_select(flags).inspect(|_| buffers.taken());
         let mut arrival = None;
@@ -311,7 +365,7 @@ impl Ring {
                                 from,
                                 packet,
                             },
-                            Pool::Sip => Arrival::Sip {
+                            Pool::Sip | Pool::Stream => Arrival::Sip {
                                 listener: ListenerId(index as u8),
                                 from,
                                 packet,
@@ -363,7 +417,7 @@ impl Ring {
             self.arm(
                 match pool {
                     Pool::Media => Operation::ReceiveMedia(index),
-                    Pool::Sip => Operation::ReceiveSip(index),
+                    Pool::Sip | Pool::Stream => Operation::ReceiveSip(index),
                 },
                 false,
             );
@@ -439,6 +493,7 @@ impl Backend for Ring {
         }
         self.media_buffers.publish();
         self.sip_buffers.publish();
+        self.stream_buffers.publish();
         self.enter(wait)?;
         self.reclaim_sent();
         self.completed.clear();
@@ -469,7 +524,11 @@ impl Backend for Ring {
                     }
                     None
                 }
-                None => None,
+                Some(Operation::Accept(listener)) => self.accepted(&entry, listener),
+                Some(Operation::ReceiveStream(key)) => self.stream_received(&entry, key),
+                Some(Operation::SendStream(key)) => self.stream_sent(&entry, key),
+                Some(Operation::ConnectStream(key)) => self.stream_connected(&entry, key),
+                Some(Operation::CancelStream) | None => None,
             };
             if arrival.is_some() {
                 return arrival;
@@ -479,13 +538,14 @@ impl Backend for Ring {
 
     #[inline]
     fn bytes(&mut self, packet: &Packet) -> &mut [u8] {
-        let buffers = match packet.pool {
-            Pool::Media => &mut self.media_buffers,
-            Pool::Sip => &mut self.sip_buffers,
+        let (buffers, header) = match packet.pool {
+            Pool::Media => (&mut self.media_buffers, HEADER_LEN),
+            Pool::Sip => (&mut self.sip_buffers, HEADER_LEN),
+            Pool::Stream => (&mut self.stream_buffers, 0),
         };
         let buffer = buffers.get(packet.buffer);
-        let end = (HEADER_LEN + packet.len as usize).min(buffer.len());
-        &mut buffer[HEADER_LEN..end]
+        let end = (header + packet.len as usize).min(buffer.len());
+        &mut buffer[header..end]
     }
 
     #[inline]
@@ -522,6 +582,7 @@ impl Backend for Ring {
         match packet.pool {
             Pool::Media => self.media_buffers.give_back(packet.buffer),
             Pool::Sip => self.sip_buffers.give_back(packet.buffer),
+            Pool::Stream => self.stream_buffers.give_back(packet.buffer),
         }
     }
 
