@@ -7,9 +7,9 @@ use crate::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
-    cell::Cell,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// Options of every scenario.
@@ -84,7 +84,7 @@ pub(crate) struct Bench {
     /// Cores of the load, empty for any.
     pub(crate) cpus_load: Vec<usize>,
     dir: PathBuf,
-    keep: Cell<bool>,
+    keep: AtomicBool,
 }
 
 impl Bench {
@@ -115,7 +115,7 @@ impl Bench {
             None => Vec::new(),
         };
         Ok(Self {
-            keep: Cell::new(options.keep),
+            keep: AtomicBool::new(options.keep),
             options,
             cpus_sbc,
             cpus_load,
@@ -130,7 +130,7 @@ impl Bench {
 
     /// Do not delete the files: something needs looking at.
     pub(crate) fn keep(&self) {
-        self.keep.set(true);
+        self.keep.store(true, Ordering::Relaxed);
     }
 
     /// Host `host` of the test network.
@@ -199,7 +199,7 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        if self.keep.get() {
+        if self.keep.load(Ordering::Relaxed) {
             eprintln!("files: {}", self.dir.display());
         } else {
             let _ = std::fs::remove_dir_all(&self.dir);

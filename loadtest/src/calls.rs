@@ -6,7 +6,7 @@ use crate::{
     measure::{CpuTimes, Drops, Memory},
     report::{Report, micros, round},
     sbcd::Daemon,
-    sipp::{self, Offer, Sipp, Spec, Statistics},
+    sipp::{self, Offer, Sipp, Spec, Special, Statistics},
 };
 use hdrhistogram::Histogram;
 use std::{
@@ -90,6 +90,7 @@ pub(crate) fn start_uas(
         cpus: bench.cpus_load.clone(),
         timeout: timeout + Duration::from_secs(30),
         side_port: side_port(bench),
+        special: Special::default(),
     };
     Sipp::start(&spec, bench.dir())
 }
@@ -129,6 +130,7 @@ pub(crate) fn run(
         cpus: bench.cpus_load.clone(),
         timeout,
         side_port: side_port(bench),
+        special: Special::default(),
     };
     let mut uac = Sipp::start(&spec, bench.dir())?;
     let progress = bench.progress("calls", u64::from(load.calls));

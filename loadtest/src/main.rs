@@ -13,6 +13,7 @@ mod bare_relay;
 mod bench;
 mod bencode;
 mod calls;
+mod flows;
 mod measure;
 mod media;
 mod report;
@@ -86,6 +87,8 @@ enum Scenario {
     Hold(scenarios::hold::Hold),
     /// Good calls while hostile datagrams pour in.
     Hostile(scenarios::hostile::Hostile),
+    /// Every message flow, over every transport, judged message by message.
+    Flows(scenarios::flows::Flows),
     /// Half a minute of everything, over two shards, judged on correctness alone.
     Smoke(scenarios::smoke::Smoke),
     /// The yardstick itself, as a process (used by `media --against bare`).
@@ -117,6 +120,9 @@ fn run(cli: &Cli) -> Result<bool> {
         options.t1_ms.get_or_insert(50);
         options.shards = options.shards.max(2);
     }
+    if matches!(cli.scenario, Scenario::Flows(_)) {
+        options.shards = options.shards.max(2);
+    }
     let bench = Bench::new(options)?;
     let report = match &cli.scenario {
         Scenario::Calls(scenario) => scenario.run(&bench),
@@ -126,6 +132,7 @@ fn run(cli: &Cli) -> Result<bool> {
         Scenario::Max(scenario) => scenario.run(&bench),
         Scenario::Hold(scenario) => scenario.run(&bench),
         Scenario::Hostile(scenario) => scenario.run(&bench),
+        Scenario::Flows(scenario) => scenario.run(&bench),
         Scenario::Smoke(scenario) => scenario.run(&bench),
         Scenario::BareRelay(_) => Ok(Report::new("bare-relay")),
     };

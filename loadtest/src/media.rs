@@ -9,7 +9,7 @@ use crate::{
     rtp::{End, Streams},
     rtpengine::Rtpengine,
     sbcd::{Daemon, ended_within, on_cpus},
-    sipp::{Offer, Sipp, Spec},
+    sipp::{Offer, Sipp, Spec, Special},
 };
 use std::{
     collections::HashMap,
@@ -65,6 +65,7 @@ impl MediaCalls {
             cpus: bench.cpus_load.clone(),
             timeout,
             side_port: side_port(bench),
+            special: Special::default(),
         };
         let uas = Sipp::start(&spec("uas_media", bench.platform(), None, inject(3)), bench.dir())?;
         let offer = Offer {

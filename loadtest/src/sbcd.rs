@@ -15,6 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Admin socket, in the work directory.
+pub(crate) const SOCKET: &str = "sbcd.sock";
+/// What the daemon writes, in the work directory.
+pub(crate) const LOG: &str = "sbcd.log";
+
 /// What the configuration file of our own daemon says.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
@@ -134,12 +139,24 @@ impl Daemon {
     /// Start `binary` with `setup`, files in `dir`, on `cpus` alone when given, and wait until
     /// it answers on its admin socket.
     pub(crate) fn start(binary: &Path, setup: &Setup, dir: &Path) -> Result<Self> {
-        let (config, socket, log) = (dir.join("sbcd.toml"), dir.join("sbcd.sock"), dir.join("sbcd.log"));
+        let text = setup.toml(&dir.join(SOCKET));
+        Self::start_with(binary, &text, setup.sip, &setup.cpus, dir)
+    }
+
+    /// Start `binary` with the configuration `text`, whose admin socket is [`SOCKET`] in `dir`.
+    pub(crate) fn start_with(
+        binary: &Path,
+        text: &str,
+        sip: SocketAddr,
+        cpus: &[u16],
+        dir: &Path,
+    ) -> Result<Self> {
+        let (config, socket, log) = (dir.join("sbcd.toml"), dir.join(SOCKET), dir.join(LOG));
         let io = |what: &Path| {
             let what = format!("writing {}", what.display());
             move |source| Error::Io { what, source }
         };
-        std::fs::write(&config, setup.toml(&socket)).map_err(io(&config))?;
+        std::fs::write(&config, text).map_err(io(&config))?;
         let output = std::fs::File::create(&log).map_err(io(&log))?;
         let mut command = Command::new(binary);
         command.arg("--config").arg(&config).stdin(Stdio::null());
@@ -148,8 +165,9 @@ impl Daemon {
             .stderr(output);
         on_cpus(
             &mut command,
-            &setup.cpus.iter().map(|cpu| usize::from(*cpu)).collect::<Vec<_>>(),
+            &cpus.iter().map(|cpu| usize::from(*cpu)).collect::<Vec<_>>(),
         );
+        end_with_us(&mut command);
         let child = command.spawn().map_err(|source| Error::Io {
             what: format!("starting {}", binary.display()),
             source,
@@ -157,7 +175,7 @@ impl Daemon {
         let mut daemon = Self {
             pid: child.id(),
             child: Some(child),
-            sip: setup.sip,
+            sip,
             admin: Admin::new(socket),
         };
         daemon.wait_ready(&log)?;
@@ -250,6 +268,25 @@ pub(crate) fn ended_within(child: &mut Child, patience: Duration) -> bool {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Have the kernel end `command`'s process when the thread that starts it ends, however that
+/// happens: a killed test leaves no daemon and no SIPp behind.
+pub(crate) fn end_with_us(command: &mut Command) {
+    let parent = std::process::id();
+    let die = move || {
+        // SAFETY: both only read and set numbers of the calling process.
+        let orphaned = unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 || libc::getppid() as u32 != parent
+        };
+        if orphaned {
+            Err(std::io::Error::from_raw_os_error(libc::ESRCH))
+        } else {
+            Ok(())
+        }
+    };
+    // SAFETY: between fork and exec only async-signal-safe system calls are made.
+    unsafe { command.pre_exec(die) };
 }
 
 /// Have `command` run on `cpus` alone; an empty list means anywhere.

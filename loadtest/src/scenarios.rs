@@ -1,6 +1,7 @@
 //! The scenarios, one per file.
 
 pub(crate) mod calls;
+pub(crate) mod flows;
 pub(crate) mod hold;
 pub(crate) mod hostile;
 pub(crate) mod limits;

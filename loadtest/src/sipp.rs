@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result, measure,
-    sbcd::{ended_within, on_cpus},
+    sbcd::{end_with_us, ended_within, on_cpus},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -58,6 +58,23 @@ pub(crate) struct Spec {
     pub(crate) timeout: Duration,
     /// A UDP port on `local`'s address that SIPp opens for itself, and three after it.
     pub(crate) side_port: u16,
+    /// What differs from plain calls over UDP.
+    pub(crate) special: Special,
+}
+
+/// What most scenarios do not need.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Special {
+    /// The scenario's text; `None`: the built-in one of that name.
+    pub(crate) script: Option<String>,
+    /// SIPp's transport mode; `None`: UDP with one socket.
+    pub(crate) transport: Option<&'static str>,
+    /// Calls that an answering side takes before it ends; `None`: it runs until it is told to end.
+    pub(crate) takes: Option<u32>,
+    /// Log every message whole, and give up after this long without an expected one.
+    pub(crate) patience: Option<Duration>,
+    /// How Call-IDs begin.
+    pub(crate) mark: Option<&'static str>,
 }
 
 /// A running SIPp. Dropping it ends it.
@@ -68,6 +85,7 @@ pub(crate) struct Sipp {
     statistics: PathBuf,
     errors: PathBuf,
     messages: PathBuf,
+    whole_messages: PathBuf,
     log: PathBuf,
     response_times: PathBuf,
 }
@@ -102,6 +120,25 @@ pub(crate) struct LoggedMessage<'a> {
     pub(crate) start: &'a str,
 }
 
+impl Special {
+    fn arguments(&self, command: &mut Command, messages: &Path) {
+        if let Some(transport) = self.transport {
+            // A peer that closes a connection must not make SIPp open it again by itself.
+            command.args(["-t", transport, "-max_reconnect", "0"]);
+        }
+        if let Some(calls) = self.takes {
+            command.args(["-m", &calls.to_string()]);
+        }
+        if let Some(patience) = self.patience {
+            command.args(["-recv_timeout", &patience.as_millis().to_string()]);
+            command.arg("-trace_msg").arg("-message_file").arg(messages);
+        }
+        if let Some(mark) = self.mark {
+            command.args(["-cid_str", &format!("{mark}-%u-%p@%s")]);
+        }
+    }
+}
+
 impl Sipp {
     /// Write the scenario into `dir` and start SIPp there.
     pub(crate) fn start(spec: &Spec, dir: &Path) -> Result<Self> {
@@ -113,12 +150,18 @@ impl Sipp {
                 source,
             })
         };
-        let xml = SCENARIOS
-            .iter()
-            .find(|(name, _)| *name == spec.scenario)
-            .map_or("", |(_, xml)| *xml);
-        write(&file(".xml"), xml)?;
+        let built_in = || {
+            SCENARIOS
+                .iter()
+                .find(|(name, _)| *name == spec.scenario)
+                .map_or("", |(_, xml)| *xml)
+        };
+        write(
+            &file(".xml"),
+            spec.special.script.as_deref().unwrap_or_else(built_in),
+        )?;
         let mut command = Command::new("sipp");
+        end_with_us(&mut command);
         command.current_dir(dir).env("TERM", "xterm");
         command.arg("-sf").arg(file(".xml"));
         command.args([
@@ -136,7 +179,12 @@ impl Sipp {
         ]);
         command.args([
             "-ci",
-            &spec.local.ip().to_string(),
+            // SIPp opens it over IPv4 alone.
+            &if spec.local.is_ipv4() {
+                spec.local.ip().to_string()
+            } else {
+                "127.0.0.1".to_owned()
+            },
             "-cp",
             &(spec.side_port + 3).to_string(),
         ]);
@@ -176,6 +224,7 @@ impl Sipp {
                 .arg("-shortmessage_file")
                 .arg(file(".messages"));
         }
+        spec.special.arguments(&mut command, &file("-whole.messages"));
         if let Some(offer) = &spec.offer {
             command.args([
                 "-r",
@@ -212,6 +261,7 @@ impl Sipp {
             statistics: file(".csv"),
             errors: file(".err"),
             messages: file(".messages"),
+            whole_messages: file("-whole.messages"),
             log: file(".log"),
             name,
             response_times,
@@ -272,6 +322,25 @@ impl Sipp {
     pub(crate) fn errors(&self) -> String {
         let text = fs::read_to_string(&self.errors).unwrap_or_default();
         text.lines().take(12).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Wait for it to end by itself; whether it did, and was content.
+    pub(crate) fn succeeded_within(&mut self, patience: Duration) -> std::result::Result<(), String> {
+        if !ended_within(&mut self.child, patience) {
+            return Err(format!("{} has not ended after {patience:?}", self.name));
+        }
+        match self.child.wait() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("{} ended with {status}", self.name)),
+            Err(error) => Err(format!("{}: {error}", self.name)),
+        }
+    }
+
+    /// Every message, whole, as far as `most` bytes go; only with patience.
+    pub(crate) fn whole_messages(&self, most: usize) -> String {
+        let text = fs::read_to_string(&self.whole_messages).unwrap_or_default();
+        let text: String = text.chars().filter(|c| *c != '\r').take(most).collect();
+        format!("  messages of {}:\n{text}", self.name)
     }
 
     /// Lines of the message log so far.

@@ -1,0 +1,10 @@
+//! Named message flows, each a pair (or more) of SIPp scenarios on the two sides of a real `sbcd`.
+//!
+//! `flow` is the table and what each expects, `script` makes SIPp scenarios of its files, `wire`
+//! says over which transports they run, `run` runs one and judges it.
+
+pub(crate) mod flow;
+pub(crate) mod run;
+pub(crate) mod script;
+pub(crate) mod wire;
+pub(crate) mod xml;

@@ -1,0 +1,206 @@
+//! One flow over one wire: start everything, place one call and then some, judge.
+
+use super::{
+    flow::Flow,
+    script::expand,
+    wire::{Addresses, Daemonic, Party, Wire},
+};
+use crate::{
+    Error, Result,
+    admin::Stats,
+    sbcd::{self, Daemon},
+    sipp::{Offer, Sipp, Spec, Special},
+};
+use std::{
+    fmt::Write as _,
+    fs, io,
+    net::UdpSocket,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// One run.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    /// The flow.
+    pub(crate) flow: &'a Flow,
+    /// Over what.
+    pub(crate) wire: Wire,
+    /// Where everybody is.
+    pub(crate) addresses: Addresses,
+    /// The daemon's binary.
+    pub(crate) binary: &'a Path,
+    /// The daemon's settings.
+    pub(crate) daemonic: Daemonic,
+    /// Where files go.
+    pub(crate) dir: PathBuf,
+}
+
+impl Run<'_> {
+    /// `Ok(None)` when everything was as it must be, `Ok(Some)` with what was not.
+    pub(crate) fn judge(&self) -> Result<Option<String>> {
+        fs::create_dir_all(&self.dir).map_err(|source| Error::Io {
+            what: format!("making {}", self.dir.display()),
+            source,
+        })?;
+        let socket = self.dir.join(sbcd::SOCKET);
+        let text = self.addresses.configuration(self.flow, &socket, &self.daemonic);
+        let sip = self.addresses.sbc(self.wire.caller());
+        let daemon = Daemon::start_with(self.binary, &text, sip, &[], &self.dir)?;
+        let before = daemon.admin.stats()?;
+        for (calls, label) in [(1, "-one"), (self.flow.plan.calls, "-many")] {
+            if calls > 0
+                && let Err(failure) = self.place(calls, label)?
+            {
+                return Ok(Some(failure + &self.daemon_log()));
+            }
+        }
+        // Finished transactions linger for 64 T1 (timers H, B and F with their tombstones).
+        let patience = Duration::from_millis(u64::from(70 * self.daemonic.t1_ms)) + Duration::from_secs(8);
+        let after = daemon.wait_quiet(patience, |_| {})?;
+        Ok(self
+            .leftovers(&before, &after)
+            .map(|failure| failure + &self.daemon_log()))
+    }
+
+    /// Place `calls` calls; the inner error says what went wrong.
+    fn place(&self, calls: u32, label: &str) -> Result<std::result::Result<(), String>> {
+        let plan = &self.flow.plan;
+        let mut answering = Vec::new();
+        let mut untouched = None;
+        for (party, script, times) in [
+            (Party::Callee, &self.flow.callee, plan.callee_calls),
+            (Party::Third, &self.flow.third, plan.third_calls),
+        ] {
+            if !script.is_empty() {
+                answering.push(self.sipp(party, script, label, None, Some(calls * times))?);
+            } else if party == Party::Callee && self.wire == Wire::Udp {
+                untouched = Some(self.guard()?);
+            }
+        }
+        let offer = Offer {
+            to: self.addresses.next_hop(Party::Caller),
+            cps: 20,
+            calls,
+            hold_ms: 0,
+        };
+        let mut caller = self.sipp(Party::Caller, &self.flow.caller, label, Some(offer), None)?;
+        // Every message may take as long as patience allows; a flow has a dozen.
+        let most = Duration::from_secs(12 * plan.patience_s);
+        let mut faults = String::new();
+        let mut judge = |sipp: &mut Sipp, patience| {
+            if let Err(fault) = sipp.succeeded_within(patience) {
+                let _ = writeln!(faults, "  {fault}\n{}", sipp.errors());
+            }
+        };
+        judge(&mut caller, most);
+        for sipp in &mut answering {
+            judge(sipp, Duration::from_secs(plan.patience_s + 5));
+        }
+        if let Some(guard) = untouched {
+            let mut bytes = [0; 2048];
+            match guard.recv_from(&mut bytes) {
+                Ok((length, _)) => {
+                    let text = String::from_utf8_lossy(&bytes[..length]);
+                    let _ = writeln!(faults, "  reached the callee's side:\n{text}");
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    let _ = writeln!(faults, "  the callee's socket: {error}");
+                }
+            }
+        }
+        if faults.is_empty() {
+            return Ok(Ok(()));
+        }
+        for sipp in std::iter::once(&caller).chain(&answering) {
+            let _ = writeln!(faults, "{}", sipp.whole_messages(20_000));
+        }
+        Ok(Err(format!("with {calls} call(s):\n{faults}")))
+    }
+
+    fn sipp(
+        &self,
+        party: Party,
+        script: &str,
+        label: &str,
+        offer: Option<Offer>,
+        takes: Option<u32>,
+    ) -> Result<Sipp> {
+        let place = self.addresses.place(self.flow, party);
+        let script = expand(script, &place)
+            .map_err(|error| Error::Setup(format!("{}/{}.xml: {error}", self.flow.name, party.name())))?;
+        let patience = Duration::from_secs(self.flow.plan.patience_s);
+        let spec = Spec {
+            scenario: party.name(),
+            label: label.to_owned(),
+            local: self.addresses.sipp(party),
+            offer,
+            inject: Vec::new(),
+            message_log: false,
+            cpus: Vec::new(),
+            timeout: 14 * patience,
+            side_port: self.addresses.side_port(party),
+            special: Special {
+                script: Some(script),
+                transport: self.addresses.transport(party).sipp(),
+                takes,
+                patience: Some(patience),
+                mark: Some(party.name()),
+            },
+        };
+        Sipp::start(&spec, &self.dir)
+    }
+
+    /// The callee's address, taken so that whatever is sent there is seen.
+    fn guard(&self) -> Result<UdpSocket> {
+        let at = self.addresses.party(Party::Callee);
+        let io = |source| Error::Io {
+            what: format!("binding {at}"),
+            source,
+        };
+        let socket = UdpSocket::bind(at).map_err(io)?;
+        socket.set_nonblocking(true).map_err(io)?;
+        Ok(socket)
+    }
+
+    /// Gauges that are not 0 and counters that are not what they must be.
+    fn leftovers(&self, before: &Stats, after: &Stats) -> Option<String> {
+        let mut wrong = String::new();
+        for (name, value) in after.left() {
+            let _ = writeln!(wrong, "  gauge {name} is still {value}");
+        }
+        let calls = 1 + self.flow.plan.calls;
+        for name in self.flow.plan.judged() {
+            let (found, expected) = (after.since(before, name), self.flow.plan.expected(name, calls));
+            if found != expected {
+                let _ = writeln!(
+                    wrong,
+                    "  counter {name} is {found}, expected {expected} after {calls} calls"
+                );
+            }
+        }
+        for (name, each) in &self.flow.plan.at_least {
+            let (found, least) = (after.since(before, name), each * u64::from(calls));
+            if found < least {
+                let _ = writeln!(
+                    wrong,
+                    "  counter {name} is {found}, expected at least {least} after {calls} calls"
+                );
+            }
+        }
+        (!wrong.is_empty()).then_some(wrong)
+    }
+
+    fn daemon_log(&self) -> String {
+        let text = fs::read_to_string(self.dir.join(sbcd::LOG)).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = lines[lines.len().saturating_sub(20)..].join("\n");
+        format!("  sbcd's log:\n{tail}\n")
+    }
+}
+
+/// How long a run took, for the line that reports it.
+pub(crate) fn seconds(since: Instant) -> String {
+    format!("{:.1} s", since.elapsed().as_secs_f64())
+}
