@@ -3,6 +3,7 @@
 use crate::{
     admission::Permit,
     dialog::Dialog,
+    sdp::Line,
     time::Timestamp,
     timer_wheel::TimerKey,
     transaction::{Hop, Side},
@@ -103,6 +104,8 @@ pub(crate) struct Session {
     pub(crate) version: u64,
     /// Hash of the last SDP sent without its o= line: the version grows only when it changes.
     pub(crate) hash: u64,
+    /// The m-lines of the last SDP sent.
+    pub(crate) lines: SmallVec<[Line; 2]>,
 }
 
 /// A 2xx that is repeated until acknowledged (§13.3.1.4).

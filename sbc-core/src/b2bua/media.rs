@@ -2,7 +2,7 @@
 
 use super::{Media, Phase, Session};
 use crate::{
-    sdp::{Rewrite, Sdp, without_origin},
+    sdp::{Line, Rewrite, Sdp, without_origin, write_missing},
     shard::Shard,
     time::Timestamp,
     transaction::{Alarm, Side},
@@ -100,8 +100,15 @@ impl Shard {
     }
 
     /// Write into the SDP scratch buffer what the peer of `session` is told about `sdp`, with
-    /// `port` as our media port. `false`: it cannot be told.
-    pub(crate) fn describe(&mut self, sdp: &Sdp<'_>, session: &mut Session, port: u16) -> bool {
+    /// `port` as our media port. `false`: it cannot be told. `told`: the m-lines that the writer of
+    /// `sdp` was told of, and so must have repeated.
+    pub(crate) fn describe(
+        &mut self,
+        sdp: &Sdp<'_>,
+        session: &mut Session,
+        port: u16,
+        told: &[Line],
+    ) -> bool {
         let mut rewrite = Rewrite {
             username: "-",
             session_id: session.id,
@@ -113,6 +120,8 @@ impl Shard {
         if sdp.rewrite(&mut self.sdp_scratch, &rewrite).is_err() {
             return false;
         }
+        let present = sdp.medias().len();
+        write_missing(&mut self.sdp_scratch, present, told);
         // RFC 3264 §8: the version grows by one when, and only when, something else changes.
         let hash = self.hasher.hash_one(without_origin(&self.sdp_scratch)) | 1;
         if session.hash != 0 && session.hash != hash {
@@ -122,7 +131,12 @@ impl Shard {
             if sdp.rewrite(&mut self.sdp_scratch, &rewrite).is_err() {
                 return false;
             }
+            write_missing(&mut self.sdp_scratch, present, told);
         }
+        session.lines.clear();
+        session
+            .lines
+            .extend(sdp.lines().chain(told.iter().skip(present).copied()));
         session.hash = hash;
         true
     }
@@ -136,7 +150,8 @@ impl Shard {
             return false;
         };
         let mut session = std::mem::take(&mut call.leg_mut(to).session);
-        let described = self.describe(sdp, &mut session, media.ports[to as usize]);
+        let told = call.leg(to.other()).session.lines.clone();
+        let described = self.describe(sdp, &mut session, media.ports[to as usize], &told);
         if let Some(call) = self.calls.get_mut(slot as usize) {
             call.leg_mut(to).session = session;
         }

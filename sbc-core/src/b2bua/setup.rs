@@ -88,7 +88,7 @@ impl Shard {
         let offer = checked.offer.as_ref();
         let media = match (offer, media) {
             (Some(sdp), Some(media)) => {
-                if !self.describe(sdp, &mut session_b, media.ports[1]) {
+                if !self.describe(sdp, &mut session_b, media.ports[1], &[]) {
                     self.close_media(now, media);
                     self.admission.release(permit);
                     self.io.counters.refused_request += 1;
@@ -432,7 +432,7 @@ impl Shard {
         Session {
             id: self.random() >> 2,
             version: 1,
-            hash: 0,
+            ..Session::default()
         }
     }
 }

@@ -9,7 +9,7 @@ mod parse;
 mod rewrite;
 
 pub use parse::{Media, MediaRemote, Origin, RtpMap, Sdp};
-pub use rewrite::{Rewrite, without_origin};
+pub use rewrite::{Line, Rewrite, without_origin, write_missing};
 
 use thiserror::Error;
 

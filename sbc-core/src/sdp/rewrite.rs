@@ -57,6 +57,14 @@ impl Sdp<'_> {
         self.write(out, with).map_err(|_| SdpError::TooLarge)
     }
 
+    /// Its m-lines in order, for [`write_missing`].
+    pub fn lines(&self) -> impl Iterator<Item = Line> {
+        self.medias().iter().map(|media| Line {
+            kind: media.kind.name().unwrap_or_default(),
+            protocol: registered_protocol(media.protocol).unwrap_or_default(),
+        })
+    }
+
     fn write(&self, out: &mut Vec<u8>, with: &Rewrite<'_>) -> io::Result<()> {
         let family = if with.address.is_ipv4() { "IP4" } else { "IP6" };
         let Rewrite {
@@ -125,6 +133,28 @@ impl Sdp<'_> {
 pub fn without_origin(written: &[u8]) -> &[u8] {
     let mut ends = memchr::memchr_iter(b'\n', written);
     ends.nth(1).map_or(written, |end| &written[end + 1..])
+}
+
+/// An m-line, as far as it takes to say that it is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    kind: &'static str,
+    protocol: &'static str,
+}
+
+/// Append the m-lines of `told`, which the reader of the other description was told of, that a description
+/// with `present` m-lines lacks. An answer has as many lines as the offer (RFC 3264 §6) and no later
+/// description has fewer (§8): who swallows some is taken to have rejected them.
+pub fn write_missing(out: &mut Vec<u8>, present: usize, told: &[Line]) {
+    for Line { kind, protocol } in told.iter().skip(present) {
+        let format = match *kind {
+            _ if protocol.contains("RTP/") => "0",
+            "image" => "t38",
+            _ => "*",
+        };
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "m={kind} 0 {protocol} {format}\r\n");
+    }
 }
 
 fn write_media_line(out: &mut Vec<u8>, media: &Media<'_>, port: u16) -> io::Result<()> {

@@ -130,6 +130,11 @@ fn write_top_via(out: &mut Vec<u8>, request: &Message<'_>, raw: &[u8], peer: Soc
     };
     let wants_rport = via.rport == Some(None);
     let text = crate::sip::unfold(raw);
+    // A `received` that came with the request is not the receiver's word, which we are.
+    let text = match via.received {
+        Some(_) => without_received(&text).into(),
+        None => text,
+    };
     let mut rest: &[u8] = &text;
     if wants_rport && let Some(at) = find_rport(rest) {
         out.extend_from_slice(&rest[..at]);
@@ -142,9 +147,25 @@ fn write_top_via(out: &mut Vec<u8>, request: &Message<'_>, raw: &[u8], peer: Soc
         .map(|h| h.trim_start_matches('[').trim_end_matches(']'))
         .and_then(|h| h.parse::<std::net::IpAddr>().ok())
         .is_some_and(|ip| ip == peer.ip());
-    if via.received.is_none() && (wants_rport || !same_host) {
+    if wants_rport || !same_host {
         let _ = write!(out, ";received={}", peer.ip());
     }
+}
+
+/// `via` without its `received` parameters.
+fn without_received(via: &[u8]) -> Vec<u8> {
+    let (mut quoted, mut escaped) = (false, false);
+    let parts = via.split(|&c| {
+        let separates = c == b';' && !quoted;
+        quoted ^= c == b'"' && !escaped;
+        escaped = c == b'\\' && quoted && !escaped;
+        separates
+    });
+    let kept = parts.filter(|part| {
+        let name = part.split(|&c| c == b'=').next().unwrap_or_default();
+        !name.trim_ascii().eq_ignore_ascii_case(b"received")
+    });
+    kept.collect::<Vec<_>>().join(&b';')
 }
 
 /// The index just behind a valueless `;rport` parameter.

@@ -7,7 +7,7 @@ use super::{
     tombstone::{Linger, Tombstone},
 };
 use crate::{
-    sip::{Message, Method, Writer},
+    sip::{HeaderName, Message, Method, Writer},
     time::Timestamp,
     timer_wheel::TimerKey,
     token::{Token, TokenText},
@@ -166,7 +166,12 @@ impl Transactions {
         let key = self.keys.server(request, Method::Invite);
         let hop = response_hop(request, from);
         let echo = Echo::new(request, from.peer);
-        echo.response(&mut io.scratch, 100, b"").empty_body();
+        let mut w = echo.response(&mut io.scratch, 100, b"");
+        // §8.2.6.1.
+        if let Some(stamp) = request.header(HeaderName::Timestamp) {
+            w.header("Timestamp", stamp);
+        }
+        w.empty_body();
         let last = io.composed();
         io.transmit(hop, last.clone());
         if initial {
