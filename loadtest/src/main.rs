@@ -89,6 +89,8 @@ enum Scenario {
     Hostile(scenarios::hostile::Hostile),
     /// Every message flow, over every transport, judged message by message.
     Flows(scenarios::flows::Flows),
+    /// Real phones on both sides, and what they hear.
+    Phones(scenarios::phones::Phones),
     /// Half a minute of everything, over two shards, judged on correctness alone.
     Smoke(scenarios::smoke::Smoke),
     /// The yardstick itself, as a process (used by `media --against bare`).
@@ -133,6 +135,7 @@ fn run(cli: &Cli) -> Result<bool> {
         Scenario::Hold(scenario) => scenario.run(&bench),
         Scenario::Hostile(scenario) => scenario.run(&bench),
         Scenario::Flows(scenario) => scenario.run(&bench),
+        Scenario::Phones(scenario) => scenario.run(&bench),
         Scenario::Smoke(scenario) => scenario.run(&bench),
         Scenario::BareRelay(_) => Ok(Report::new("bare-relay")),
     };

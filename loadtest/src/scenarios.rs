@@ -7,5 +7,6 @@ pub(crate) mod hostile;
 pub(crate) mod limits;
 pub(crate) mod max;
 pub(crate) mod media;
+pub(crate) mod phones;
 pub(crate) mod smoke;
 pub(crate) mod soak;

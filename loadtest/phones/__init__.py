@@ -1,0 +1,1 @@
+"""Real phones on both sides of sbcd: baresip and pjsua2. See docs/TESTING.md."""

@@ -1,0 +1,387 @@
+//! Real phones on both sides: baresip and pjsua2 call, hold, type digits and transfer through
+//! the daemon, over every transport, and what they hear is measured.
+//!
+//! The phones and what they do are in `loadtest/phones`, a Python package. Here are the daemon,
+//! the network and the verdict. Each phone has a network of its own, 127.77.n: the phone is .2
+//! and knows the daemon as .1. Calls go in a ring, from the first to the second phone, from
+//! there to the third and from there to the first.
+
+use crate::{
+    Error, Result,
+    bench::Bench,
+    measure,
+    report::Report,
+    sbcd::{self, Daemon},
+};
+use serde::Deserialize;
+use std::{
+    fmt::Write as _,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+/// Options of `phones`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Phones {
+    /// udp, tcp or tls; or the caller's and the callee's, as udp-tls [default: udp, tcp, tls].
+    #[arg(long, value_delimiter = ',', value_parser = transports)]
+    transport: Vec<Transports>,
+    /// Caller and callee, each baresip or pjsua2, as baresip-pjsua2 [default: all four].
+    #[arg(long, value_delimiter = ',')]
+    pair: Vec<String>,
+    /// call, hold, dtmf, info, blind or attended [default: all].
+    #[arg(long, value_delimiter = ',')]
+    scenario: Vec<String>,
+    /// Let the phones first do the same without the daemon.
+    #[arg(long)]
+    direct: bool,
+    /// One pair, one leg over UDP and the other over TLS.
+    #[arg(long, conflicts_with_all = ["transport", "pair", "direct"])]
+    quick: bool,
+}
+
+/// The transports of caller and callee.
+#[derive(Clone, Debug)]
+struct Transports {
+    given: String,
+    of: [&'static str; 2],
+}
+
+fn transports(text: &str) -> std::result::Result<Transports, String> {
+    let one = |name: &str| {
+        ["udp", "tcp", "tls"]
+            .into_iter()
+            .find(|known| *known == name)
+            .ok_or_else(|| format!("{name}: expected udp, tcp or tls, or two of them as udp-tls"))
+    };
+    let (first, second) = text.split_once('-').unwrap_or((text, text));
+    Ok(Transports {
+        given: text.to_owned(),
+        of: [one(first)?, one(second)?],
+    })
+}
+
+/// What the driver found for one pair and scenario.
+#[derive(Debug, Deserialize)]
+struct Cell {
+    pair: String,
+    scenario: String,
+    verdict: String,
+    detail: String,
+    files: Vec<String>,
+}
+
+/// First half of all addresses.
+const NETWORK: &str = "127.77";
+/// For a whole matrix of one transport: 24 cells of at most 20 s, and phones that time out.
+const DRIVER_SECONDS: u64 = 900;
+const PREPARE_SECONDS: u64 = 240;
+
+impl Phones {
+    /// Every transport, one after the other.
+    pub(crate) fn run(&self, bench: &Bench) -> Result<Report> {
+        let mut report = Report::new("phones");
+        check_installed()?;
+        let place = Place {
+            dir: bench.dir().to_owned(),
+            venv: target_directory()?.join("phones-venv"),
+        };
+        // Both need the outside: registries for the package and for crates.
+        place.driver("prepare", &[], PREPARE_SECONDS)?;
+        let binary = sbcd::binary(bench.options.sbcd.as_deref())?;
+        let own_network = enter_own_network();
+        if let Err(error) = &own_network {
+            eprintln!("no network of our own ({error}): baresip cannot do TCP and TLS to its trunk");
+        }
+        let given = if self.quick {
+            vec!["udp-tls".to_owned()]
+        } else {
+            Vec::new()
+        };
+        let rounds = match (&self.transport[..], &given[..]) {
+            ([], []) => ["udp", "tcp", "tls"].map(transports).into_iter().collect(),
+            ([], given) => given.iter().map(|text| transports(text)).collect(),
+            (chosen, _) => Ok(chosen.to_vec()),
+        };
+        let rounds: Vec<Transports> = rounds.map_err(Error::Setup)?;
+        for round in &rounds {
+            if self.direct {
+                self.round(&place, round, None, own_network.is_ok(), &mut report)?;
+            }
+            let config = config(bench, round, &place.dir);
+            let sip = SocketAddr::from((Ipv4Addr::new(127, 77, 1, 1), 5060));
+            let daemon = Daemon::start_with(&binary, &config, sip, &[], bench.dir())?;
+            self.round(&place, round, Some(&daemon), own_network.is_ok(), &mut report)?;
+            judge(bench, &daemon, round, &mut report)?;
+        }
+        Ok(report)
+    }
+
+    /// All pairs over one transport, beside a daemon or without one.
+    fn round(
+        &self,
+        place: &Place,
+        round: &Transports,
+        daemon: Option<&Daemon>,
+        own_network: bool,
+        report: &mut Report,
+    ) -> Result<()> {
+        let mut pairs = match (self.pair.is_empty(), self.quick) {
+            (false, _) => self.pair.clone(),
+            (true, true) => vec!["baresip-pjsua2".to_owned()],
+            (true, false) => ["baresip", "pjsua2"]
+                .iter()
+                .flat_map(|one| ["baresip", "pjsua2"].map(|other| format!("{one}-{other}")))
+                .collect(),
+        };
+        let via = if daemon.is_some() { "" } else { "direct " };
+        let group = |pair: &str| format!("{via}{} {pair}", round.given);
+        if !own_network && daemon.is_some() {
+            // baresip connects from 127.0.0.1, which is nobody's address.
+            pairs.retain(|pair| {
+                let kinds = pair.split('-').zip(round.of);
+                let runs = kinds
+                    .into_iter()
+                    .all(|(kind, of)| kind != "baresip" || of == "udp");
+                if !runs {
+                    report.figure(&group(pair), "all", "not run: needs a network namespace");
+                }
+                runs
+            });
+        }
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let json = place.dir.join("cells.json");
+        let mut arguments = vec![
+            "--transport".to_owned(),
+            round.given.clone(),
+            "--seconds".to_owned(),
+            (DRIVER_SECONDS - 60).to_string(),
+            "--json".to_owned(),
+            json.display().to_string(),
+        ];
+        arguments.extend(pairs.into_iter().flat_map(|pair| ["--pair".to_owned(), pair]));
+        arguments.extend(
+            self.scenario
+                .iter()
+                .flat_map(|name| ["--scenario".to_owned(), name.clone()]),
+        );
+        if daemon.is_none() {
+            arguments.push("--direct".to_owned());
+        }
+        place.driver("run", &arguments, DRIVER_SECONDS)?;
+        for cell in cells(&json)? {
+            let group = group(&cell.pair);
+            report.figure(&group, &cell.scenario, cell.verdict.as_str());
+            if cell.verdict != "n/a" {
+                let files = cell.files.join(" ");
+                let detail = [cell.detail.as_str(), files.as_str()].join(" ");
+                report.gate(
+                    &format!("{group} {}", cell.scenario),
+                    cell.verdict == "ok",
+                    detail.trim(),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The files of the run and the interpreter's environment.
+struct Place {
+    dir: PathBuf,
+    venv: PathBuf,
+}
+
+impl Place {
+    /// Run the Python driver for at most so long. Its verdicts are in its files: only when it
+    /// could not do its work is that an error.
+    fn driver(&self, action: &str, arguments: &[String], seconds: u64) -> Result<()> {
+        let mut command = Command::new("python3");
+        command
+            .args(["-B", "-m", "phones", action, "--network", NETWORK, "--directory"])
+            .arg(&self.dir)
+            .arg("--venv")
+            .arg(&self.venv)
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdin(Stdio::null())
+            // Standard output may be where the report goes as JSON.
+            .stdout(std::io::stderr());
+        let mut child = command.spawn().map_err(|source| Error::Io {
+            what: "starting python3".into(),
+            source,
+        })?;
+        if !sbcd::ended_within(&mut child, Duration::from_secs(seconds)) {
+            stop(&mut child);
+            return Err(Error::Process(format!(
+                "phones {action} did not end within {seconds} s"
+            )));
+        }
+        match child.wait().map(|status| status.code()) {
+            Ok(Some(0 | 1)) => Ok(()),
+            other => Err(Error::Process(format!("phones {action} ended with {other:?}"))),
+        }
+    }
+}
+
+/// End the driver: at the first signal it ends its phones.
+fn stop(child: &mut Child) {
+    measure::signal(child.id(), libc::SIGTERM);
+    if !sbcd::ended_within(child, Duration::from_secs(30)) {
+        let _ = child.kill();
+    }
+    let _ = child.wait();
+}
+
+fn cells(path: &Path) -> Result<Vec<Cell>> {
+    let io = |source| Error::Io {
+        what: format!("reading {}", path.display()),
+        source,
+    };
+    let text = std::fs::read(path).map_err(io)?;
+    serde_json::from_slice(&text).map_err(|error| Error::Setup(format!("{}: {error}", path.display())))
+}
+
+fn check_installed() -> Result<()> {
+    for (program, argument, remedy) in [
+        ("python3", "--version", "Debian packages python3 and python3-venv"),
+        ("baresip", "-h", "Debian package baresip-core"),
+        ("openssl", "version", "Debian package openssl"),
+        ("ip", "-V", "Debian package iproute2"),
+    ] {
+        Command::new(program)
+            .arg(argument)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .map_err(|_| Error::Missing { program, remedy })?;
+    }
+    Ok(())
+}
+
+/// Cargo's target directory, as seen from our own executable.
+fn target_directory() -> Result<PathBuf> {
+    let own = std::env::current_exe().map_err(|source| Error::Io {
+        what: "finding our own executable".into(),
+        source,
+    })?;
+    own.ancestors()
+        .nth(2)
+        .map(Path::to_owned)
+        .ok_or_else(|| Error::Setup(format!("{} has no directory", own.display())))
+}
+
+/// Leave the machine's network for one of our own, with nothing but loopback.
+///
+/// baresip opens its connections without binding them to its address, so the route decides where
+/// they come from: here the daemon's address in a phone's network is reached from the phone's.
+fn enter_own_network() -> std::io::Result<()> {
+    // SAFETY: geteuid only reads; unshare changes what this process sees, and there is one
+    // thread yet.
+    let done = unsafe {
+        let flags = if libc::geteuid() == 0 {
+            libc::CLONE_NEWNET
+        } else {
+            libc::CLONE_NEWUSER | libc::CLONE_NEWNET
+        };
+        libc::unshare(flags)
+    };
+    if done != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    let ip = |arguments: &str| {
+        let status = Command::new("ip").args(arguments.split(' ')).status()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(std::io::Error::other(format!("ip {arguments}: {status}")))
+        }
+    };
+    ip("link set lo up")?;
+    (1..=3).try_for_each(|n| {
+        ip(&format!(
+            "route replace local {NETWORK}.{n}.1 dev lo table local src {NETWORK}.{n}.2"
+        ))
+    })
+}
+
+/// Three listeners and three trunks in a ring.
+fn config(bench: &Bench, round: &Transports, dir: &Path) -> String {
+    let mut text = String::new();
+    let options = &bench.options;
+    // Calls and transfers that meet are on different shards as often as on the same.
+    let shards = options.shards.max(2);
+    let _ = writeln!(
+        text,
+        "[shards]\ncount = {shards}\nbackend = \"{}\"\npin = false",
+        options.backend
+    );
+    let names = ["alice", "bob", "carol"];
+    let of = [round.of[0], round.of[1], round.of[0]];
+    for ((n, name), transport) in (1..).zip(names).zip(of) {
+        let port = if transport == "tls" { 5061 } else { 5060 };
+        let _ = writeln!(
+            text,
+            "[[listener]]\nname = \"{name}\"\ntransport = \"{transport}\"\naddress = \"{NETWORK}.{n}.1:{port}\""
+        );
+        let _ = writeln!(
+            text,
+            "[[trunk]]\nname = \"{name}\"\nhosts = [\"{NETWORK}.{n}.2\"]\ntarget = \"{NETWORK}.{n}.2:{port}\"\nlistener = \"{name}\""
+        );
+    }
+    for (from, to) in names.iter().zip(names.iter().cycle().skip(1)) {
+        let _ = writeln!(text, "[[route]]\nfrom = \"{from}\"\nto = \"{to}\"");
+    }
+    let (first, last) = options.media_ports;
+    let _ = writeln!(
+        text,
+        "[media]\naddress = \"{NETWORK}.9.1\"\nports = \"{first}-{last}\""
+    );
+    if let Some(t1) = options.t1_ms {
+        let _ = writeln!(
+            text,
+            "[sip]\nt1_ms = {t1}\nt2_ms = {}\nt4_ms = {}",
+            8 * t1,
+            10 * t1
+        );
+    }
+    let _ = writeln!(
+        text,
+        "[admin]\nsocket = \"{}\"\n[log]\nlevel = \"info\"",
+        dir.join(sbcd::SOCKET).display()
+    );
+    text
+}
+
+/// What the daemon says about the round: everything given back, no bug met.
+fn judge(bench: &Bench, daemon: &Daemon, round: &Transports, report: &mut Report) -> Result<()> {
+    let group = format!("{} sbcd", round.given);
+    let t1 = u64::from(bench.options.t1_ms.unwrap_or(500));
+    let stats = daemon.wait_quiet(Duration::from_millis(64 * t1 + 8000), |_| {})?;
+    for name in [
+        "calls_attempted",
+        "calls_answered",
+        "media_received",
+        "media_sent",
+    ] {
+        report.figure(&group, name, stats.counter(name));
+    }
+    let left = stats.left();
+    report.gate(
+        &format!("{group} gives everything back"),
+        left.is_empty(),
+        format!("{left:?}"),
+    );
+    let bugs = stats.counter("internal_errors");
+    report.gate(
+        &format!("{group} meets no bug"),
+        bugs == 0,
+        format!("{bugs} internal errors"),
+    );
+    Ok(())
+}
