@@ -73,6 +73,8 @@ counters! {
     refused_transactions_max,
     /// Requests refused for what they contain (420, 405, 415, 483, 488 and the like).
     refused_request,
+    /// REFERs passed to the other side.
+    refers_passed,
     /// Answered calls ended because no media arrived for the configured time.
     media_timeouts,
     /// Calls ended because an invariant did not hold. Always 0, or a bug.

@@ -94,6 +94,19 @@ impl TokenKey {
         })
     }
 
+    /// A name that stands for `text` towards somebody who may not know it: the same on all shards,
+    /// not to be turned back, and of the form of a token.
+    pub fn disguise(&self, text: &[u8]) -> TokenText {
+        let mut bits =
+            u128::from(self.0.hash_one((text, 1u8))) << 64 | u128::from(self.0.hash_one((text, 2u8)));
+        let mut name = [0u8; TOKEN_LEN];
+        for c in name.iter_mut().rev() {
+            *c = ALPHABET[(bits & 31) as usize];
+            bits >>= 5;
+        }
+        name
+    }
+
     fn check(&self, raw: &[u8; 16]) -> [u8; 2] {
         let h = self.0.hash_one(&raw[..14]).to_be_bytes();
         [h[0], h[1]]

@@ -1,7 +1,7 @@
 //! Topology hiding: what of one side may be seen on the other. Nothing passes unless it is built
 //! here from parts that are meant to pass.
 
-use crate::sip::{HeaderName, Message, Uri};
+use crate::sip::{HeaderName, Message, NameAddr, Params, Uri};
 use bytes::Bytes;
 use std::{io::Write as _, net::SocketAddr};
 
@@ -108,7 +108,7 @@ fn uri(user: &str, host: SocketAddr, phone: bool) -> Vec<u8> {
 
 /// The user part of a SIP URI, or the number of a tel URI, when it holds only what §25.1 allows
 /// there; parameters inside it (`;phone-context=…`) could name a host and are cut off.
-fn user_of(uri: &Uri<'_>) -> Option<Box<str>> {
+pub(crate) fn user_of(uri: &Uri<'_>) -> Option<Box<str>> {
     let user = uri
         .user
         .unwrap_or_default()
@@ -200,4 +200,89 @@ pub(crate) fn privacy(message: &Message<'_>) -> Option<Vec<u8>> {
         }
     }
     (!value.is_empty()).then_some(value)
+}
+
+/// The user part of Referred-By (RFC 3892): who sent the REFER, when it is willing to say so.
+pub(crate) fn referrer(refer: &Message<'_>) -> Option<Box<str>> {
+    let hidden = |word: &[u8]| {
+        word.split(|&c| c == b';')
+            .any(|word| word == b"id" || word == b"user")
+    };
+    if privacy(refer).is_some_and(|privacy| hidden(&privacy)) {
+        return None;
+    }
+    let address = NameAddr::parse(refer.header(HeaderName::ReferredBy)?).ok()?;
+    let uri = address.parsed_uri().ok()?;
+    user_of(&uri).filter(|user| !user.is_empty() && !uri.host.eq_ignore_ascii_case(b"anonymous.invalid"))
+}
+
+/// A decimal number and nothing else.
+pub(crate) fn number(digits: &[u8]) -> Option<u32> {
+    let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| all_digits)?
+        .parse()
+        .ok()
+}
+
+/// The number in a header field that says seconds.
+pub(crate) fn seconds(message: &Message<'_>, header: HeaderName) -> Option<u32> {
+    number(message.header(header)?.trim_ascii())
+}
+
+/// Subscription-State (RFC 6665 §8.2.3) built from the words that it defines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SubscriptionState {
+    pub(crate) value: Vec<u8>,
+    pub(crate) terminated: bool,
+}
+
+/// What a NOTIFY says of its subscription; `None`: nothing that can be understood.
+pub(crate) fn subscription_state(notify: &Message<'_>) -> Option<SubscriptionState> {
+    const STATES: [&str; 3] = ["active", "pending", "terminated"];
+    const REASONS: [&str; 7] = [
+        "deactivated",
+        "probation",
+        "rejected",
+        "timeout",
+        "giveup",
+        "noresource",
+        "invariant",
+    ];
+    let known = |words: &[&'static str], word: &[u8]| {
+        words
+            .iter()
+            .copied()
+            .find(|known| known.as_bytes().eq_ignore_ascii_case(word))
+    };
+    let value = notify.header(HeaderName::SubscriptionState)?;
+    let end = memchr::memchr(b';', value).unwrap_or(value.len());
+    let (state, params) = value.split_at(end);
+    let state = known(&STATES, state.trim_ascii())?;
+    let params = Params::new(params.strip_prefix(b";").unwrap_or_default());
+    let mut value = state.as_bytes().to_vec();
+    for name in ["expires", "retry-after"] {
+        if let Some(seconds) = params.find(name.as_bytes()).and_then(number) {
+            let _ = write!(value, ";{name}={seconds}");
+        }
+    }
+    if let Some(reason) = params.find(b"reason").and_then(|word| known(&REASONS, word)) {
+        let _ = write!(value, ";reason={reason}");
+    }
+    Some(SubscriptionState {
+        value,
+        terminated: state == "terminated",
+    })
+}
+
+/// The status in the first line of a `message/sipfrag` (RFC 3420): all of it that passes.
+pub(crate) fn sipfrag_status(body: &[u8]) -> Option<u16> {
+    let line = body.split(|&c| c == b'\r' || c == b'\n').next()?;
+    let mut words = line.split(|&c| c == b' ');
+    let version = words.next()?.eq_ignore_ascii_case(b"SIP/2.0");
+    let status = number(words.next()?)?;
+    u16::try_from(status)
+        .ok()
+        .filter(|status| version && (100..=699).contains(status))
 }

@@ -33,6 +33,8 @@ pub(crate) struct Call {
     pub(crate) exchange: Option<Exchange>,
     /// Other requests on their way from one side to the other.
     pub(crate) passing: SmallVec<[Passing; 1]>,
+    /// REFERs whose outcome is not known yet.
+    pub(crate) referrals: Vec<super::Referral>,
     pub(crate) caller: Box<str>,
     pub(crate) callee: Box<str>,
     pub(crate) started: Timestamp,
@@ -160,6 +162,8 @@ pub(crate) struct Passing {
     pub(crate) server: u32,
     /// Our request on the other side.
     pub(crate) client: u32,
+    /// The CSeq number of that request.
+    pub(crate) cseq: u32,
 }
 
 /// The media ports of a call.

@@ -5,7 +5,8 @@
 //! | new INVITE | routed, admitted, INVITE | `setup`, `attempt` |
 //! | 18x, 2xx, failure, time-out | the same, another attempt, or an ending | `setup`, `attempt` |
 //! | re-INVITE and its answers | re-INVITE and its answers | `reinvite` |
-//! | INFO and its answer | INFO and its answer | `pass` |
+//! | INFO, MESSAGE and their answers | the same | `pass` |
+//! | REFER, NOTIFY, SUBSCRIBE | the same, rewritten, or a refusal | `refer`, `replaces` |
 //! | ACK, BYE, CANCEL | ACK, BYE, CANCEL | `teardown`, `setup` |
 //! | silence | both legs end | `media` |
 //!
@@ -15,7 +16,9 @@ mod attempt;
 mod call;
 mod media;
 mod pass;
+mod refer;
 mod reinvite;
+mod replaces;
 mod setup;
 mod teardown;
 mod view;
@@ -23,6 +26,7 @@ mod view;
 pub(crate) use attempt::{AttemptFailure, Plan};
 pub(crate) use call::{Answer, Call, Exchange, LateOffer, Leg, LegState, Media, Passing, Phase, Session};
 pub(crate) use media::PortPool;
+pub(crate) use refer::Referral;
 
 use crate::{
     shard::Shard,

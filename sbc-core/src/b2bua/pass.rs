@@ -4,10 +4,10 @@
 //! waits in [`Passing`] until the other side has answered or 64·T1 have passed. What goes across is
 //! built from named header fields; everything else stays behind.
 
-use super::{LegState, Passing, Phase, setup::check_require};
+use super::{Call, Leg, LegState, Passing, Phase, setup::check_require, write_contact};
 use crate::{
     shard::{Arrival, Shard},
-    sip::{HeaderName, Message, Writer, unfold},
+    sip::{HeaderName, Message, Method, Writer, unfold},
     time::Timestamp,
     topology,
     transaction::{Reply, Side},
@@ -15,6 +15,12 @@ use crate::{
 
 /// Most requests of one call that may wait for answers at the same time.
 const PASSING_MAX: usize = 8;
+
+/// Largest body that passes. Longer ones are 513: whoever has so much to say says it elsewhere.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Largest MESSAGE that may leave by a transport without congestion control (RFC 3428 §8).
+pub(super) const MESSAGE_BYTES_MAX: usize = 1300;
 
 /// Header fields that say what a body is for, and pass with it.
 const BODY_FIELDS: [(&str, HeaderName); 3] = [
@@ -24,7 +30,7 @@ const BODY_FIELDS: [(&str, HeaderName); 3] = [
 ];
 
 impl Shard {
-    /// A request on `side` that concerns the other side; its CSeq is in order.
+    /// An INFO or MESSAGE on `side` for the other side; its CSeq is in order.
     pub(crate) fn pass(
         &mut self,
         now: Timestamp,
@@ -33,34 +39,52 @@ impl Shard {
         request: &Message<'_>,
         from: Arrival,
     ) {
-        if let Err(reply) = self.pass_on(now, slot, side, request, from) {
+        let passed = self.pass_on(now, slot, side, request, from, |w, _| write_body(w, request));
+        self.answer_refused(now, request, from, passed.map(|_| ()));
+    }
+
+    /// Answer a request that goes no further.
+    pub(super) fn answer_refused(
+        &mut self,
+        now: Timestamp,
+        request: &Message<'_>,
+        from: Arrival,
+        outcome: Result<(), Reply>,
+    ) {
+        if let Err(reply) = outcome {
             self.io.counters.refused_request += 1;
             self.transactions
                 .answer(&mut self.io, now, request, from.hop, reply);
         }
     }
 
-    fn pass_on(
+    /// Send a request like `request` on the other side; `finish` writes its fields behind CSeq and
+    /// its body, and is told its CSeq number, which is also the result.
+    pub(super) fn pass_on(
         &mut self,
         now: Timestamp,
         slot: u32,
         side: Side,
         request: &Message<'_>,
         from: Arrival,
-    ) -> Result<(), Reply> {
+        finish: impl FnOnce(&mut Writer<'_>, u32),
+    ) -> Result<u32, Reply> {
         if self.transactions.is_full() {
             self.io.counters.refused_transactions_max += 1;
             return Err(Reply::retry_after(503, 5));
         }
         let call = self.calls.get(slot as usize).ok_or(Reply::new(481))?;
         let other = side.other();
-        if call.phase == Phase::Over || !call.leg(other).takes_requests() {
+        if !call.takes_requests(other) {
             return Err(Reply::new(481));
         }
         if call.passing.len() >= PASSING_MAX {
             return Err(Reply::retry_after(500, 5));
         }
         check_require(request)?;
+        if request.body().len() > BODY_BYTES_MAX {
+            return Err(Reply::new(513));
+        }
         let max_forwards = match request.max_forwards() {
             Ok(Some(0)) => return Err(Reply::new(483)),
             Ok(hops) => hops.map_or(70, |h| h - 1),
@@ -72,16 +96,26 @@ impl Shard {
         let leg = call.leg_mut(other);
         let cseq = leg.dialog.next_cseq();
         let hop = leg.next_hop();
+        let ours = self.transactions.local(hop);
         let method = request.method();
         let mut w = leg.dialog.request(
             &mut self.io.scratch,
             method.as_str(),
             cseq,
             &branch,
-            self.transactions.local(hop),
+            ours,
             max_forwards,
         );
-        write_body(&mut w, request);
+        if matches!(method, Method::Refer | Method::Notify | Method::Subscribe) {
+            write_contact(&mut w, &leg.dialog.local_tag, ours);
+        }
+        finish(&mut w, cseq);
+        if method == Method::Message
+            && !ours.transport.is_reliable()
+            && self.io.scratch.len() > MESSAGE_BYTES_MAX
+        {
+            return Err(Reply::new(513));
+        }
         let server = self.transactions.accept_request(request, from.hop);
         let client = self
             .transactions
@@ -90,8 +124,9 @@ impl Shard {
             from: side,
             server,
             client,
+            cseq,
         });
-        Ok(())
+        Ok(cseq)
     }
 
     /// The other side answered a request that was passed to it on `side`.
@@ -106,23 +141,35 @@ impl Shard {
         let Some(passing) = self.take_passing(slot, client) else {
             return;
         };
+        let method = response.cseq().map_or(Method::Other, |cseq| cseq.method);
         let status = match response.status() {
             status @ 200..=299 => status,
-            status => topology::failure_status(status),
+            status => {
+                self.referral_over(slot, passing, method);
+                topology::failure_status(status)
+            }
         };
         let Some(call) = self.calls.get(slot as usize) else {
             return;
         };
-        let tag = call.leg(passing.from).dialog.local_tag;
+        let leg = call.leg(passing.from);
+        let (tag, ours) = (leg.dialog.local_tag, self.transactions.local(leg.hop));
         self.transactions
             .finish(&mut self.io, now, passing.server, status, &tag, |mut w| {
+                if status < 300 && matches!(method, Method::Refer | Method::Subscribe) {
+                    write_contact(&mut w, &tag, ours);
+                    if let Some(seconds) = topology::seconds(response, HeaderName::Expires) {
+                        w.header_fmt("Expires", format_args!("{seconds}"));
+                    }
+                }
                 write_body(&mut w, response);
             });
     }
 
     /// The other side never answered (RFC 4320: nor do we).
-    pub(crate) fn passed_timed_out(&mut self, _now: Timestamp, slot: u32, client: u32) {
+    pub(crate) fn passed_timed_out(&mut self, _now: Timestamp, slot: u32, method: Method, client: u32) {
         if let Some(passing) = self.take_passing(slot, client) {
+            self.referral_over(slot, passing, method);
             self.transactions.abandon(&mut self.io, passing.server);
         }
     }
@@ -155,15 +202,34 @@ impl Shard {
     }
 }
 
-impl super::Leg {
-    /// Whether a request can be sent inside this leg's dialog: it is confirmed and not ending.
-    pub(crate) fn takes_requests(&self) -> bool {
-        self.state == LegState::Confirmed
+impl Leg {
+    /// A provisional response with a tag founds an early dialog (§12.1.2): the first one is where
+    /// requests for the callee go until it has answered.
+    pub(crate) fn found_early(&mut self, response: &Message<'_>) {
+        if self.dialog.remote_tag.is_empty() && response.to().is_ok_and(|to| to.tag().is_some()) {
+            // Without a Contact there is no dialog yet, and nothing is sent in it.
+            let _ = self.dialog.confirm(response);
+        }
+    }
+}
+
+impl Call {
+    /// Whether a request can be sent inside the dialog on `side`: it is confirmed, or early with a
+    /// tag on both ends (§12.1), and not ending.
+    fn takes_requests(&self, side: Side) -> bool {
+        let leg = self.leg(side);
+        self.phase != Phase::Over
+            && match leg.state {
+                LegState::Confirmed => true,
+                LegState::Invited(_) => self.phase == Phase::Ringing,
+                LegState::Inviting(_) => !leg.dialog.remote_tag.is_empty(),
+                LegState::Ending | LegState::Ended => false,
+            }
     }
 }
 
 /// End a message with the body of another, and the fields that describe it.
-fn write_body(w: &mut Writer<'_>, message: &Message<'_>) {
+pub(super) fn write_body(w: &mut Writer<'_>, message: &Message<'_>) {
     let body = message.body();
     let media_type = message.content_type().unwrap_or_default();
     if body.is_empty() || media_type.is_empty() {

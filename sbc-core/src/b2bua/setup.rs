@@ -133,6 +133,7 @@ impl Shard {
             offered: checked.offer.is_some(),
             exchange: None,
             passing: SmallVec::new(),
+            referrals: Vec::new(),
             caller: checked.parties.caller.clone(),
             callee: checked.parties.callee.clone(),
             plan: Some(Box::new(Plan {
@@ -247,6 +248,7 @@ impl Shard {
             return;
         }
         call.phase = Phase::Ringing;
+        call.b.found_early(response);
         call.ringing.get_or_insert(now);
         let answer = if call.offered {
             session_of(response).ok().flatten()

@@ -161,7 +161,7 @@ impl Shard {
         match timed_out.method {
             Method::Invite => {}
             Method::Bye => return self.lost_leg(now, slot, side),
-            _ => return self.passed_timed_out(now, slot, timed_out.client),
+            method => return self.passed_timed_out(now, slot, method, timed_out.client),
         }
         let Some(call) = self.call_mut(slot) else { return };
         if matches!(call.leg(side).state, LegState::Inviting(_)) {

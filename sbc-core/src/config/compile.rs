@@ -72,7 +72,10 @@ impl Config {
                 inbound: limit("inbound", &trunk.limits.inbound),
                 outbound: limit("outbound", &trunk.limits.outbound),
                 both: limit("both", &trunk.limits.both),
-                peer: snapshot::Peer::default(),
+                peer: snapshot::Peer {
+                    refer: trunk.refer,
+                    ..snapshot::Peer::default()
+                },
             });
         }
         let snapshot = Snapshot {

@@ -5,7 +5,7 @@ use super::{
     read::{Absent, Key, Reader, Section, Value},
     value::{Backend, FileMode, LogLevel, PortRange, ShardCount},
 };
-use crate::{transport::Transport, trunk::HostMatch};
+use crate::{snapshot::Refer, transport::Transport, trunk::HostMatch};
 use std::{
     net::{IpAddr, SocketAddr},
     ops::Range,
@@ -248,6 +248,9 @@ sections! {
         listener: Option<String> = described("the first listener of the target's address family");
         /// Let the caller's display name pass to this trunk.
         pass_display_name: bool = default(false);
+        /// What happens to its requests to transfer a call (REFER): `"pass"`, they go to the other
+        /// side, which then calls us; `"refuse"`, 603.
+        refer: Refer = default(Refer::Pass);
         /// Limits on its calls.
         limits: TrunkLimits = section;
     }

@@ -2,6 +2,7 @@
 
 use super::read::{Reader, Section, Shape, Value, printable};
 use crate::{
+    snapshot::Refer,
     transport::Transport,
     trunk::{HostMatch, ParseHostError},
 };
@@ -331,6 +332,13 @@ word_value!(
     "udp" => Transport::Udp,
     "tcp" => Transport::Tcp,
     "tls" => Transport::Tls
+);
+
+word_value!(
+    Refer,
+    "\"pass\" or \"refuse\"",
+    "pass" => Refer::Pass,
+    "refuse" => Refer::Refuse
 );
 
 word_value!(

@@ -169,7 +169,12 @@ impl Shard {
                 self.io.counters.stray_acks += 1;
                 return;
             }
-            Method::Bye => Reply::new(481),
+            // A NOTIFY only belongs to a subscription made by a REFER inside a dialog (RFC 6665 §4.1.3).
+            Method::Bye | Method::Notify => Reply::new(481),
+            // A REFER outside a call would let its sender have calls made that nobody answers for:
+            // there is no call to transfer, and no side that is charged for it.
+            Method::Refer => Reply::new(403),
+            Method::Subscribe => Reply::with(489, Extra::AllowEvents),
             method => self.reply_to_other(request, method),
         };
         self.transactions
@@ -204,7 +209,10 @@ impl Shard {
             Method::Ack => self.acked(now, slot, side, request),
             Method::Bye => self.bye(now, slot, side, request, from),
             Method::Invite => self.reinvite(now, slot, side, request, from),
-            Method::Info => self.pass(now, slot, side, request, from),
+            Method::Info | Method::Message => self.pass(now, slot, side, request, from),
+            Method::Refer => self.refer(now, slot, side, request, from),
+            Method::Notify => self.notify(now, slot, side, request, from),
+            Method::Subscribe => self.subscribe(now, slot, side, request, from),
             method => {
                 let reply = self.reply_to_other(request, method);
                 self.transactions

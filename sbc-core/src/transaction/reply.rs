@@ -5,7 +5,7 @@ use crate::sip::{HeaderName, Message, Method, Writer, reason_phrase};
 use std::{io::Write as _, net::SocketAddr};
 
 /// Methods we serve, as the value of Allow.
-pub(crate) const ALLOW: &[u8] = b"INVITE, ACK, BYE, CANCEL, OPTIONS, INFO";
+pub(crate) const ALLOW: &[u8] = b"INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, REFER, NOTIFY, SUBSCRIBE";
 
 /// A response without a body, small enough to be kept in a tombstone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(crate) enum Extra {
     Unsupported,
     /// Accept: application/sdp (415).
     Accept,
+    /// Allow-Events: refer (489).
+    AllowEvents,
     /// Retry-After in seconds.
     RetryAfter(u16),
 }
@@ -211,6 +213,9 @@ pub(crate) fn finish_reply(mut w: Writer<'_>, request: &Message<'_>, reply: Repl
         }
         Extra::Accept => {
             w.header("Accept", b"application/sdp");
+        }
+        Extra::AllowEvents => {
+            w.header("Allow-Events", b"refer");
         }
         Extra::RetryAfter(s) => {
             w.header_fmt("Retry-After", format_args!("{s}"));

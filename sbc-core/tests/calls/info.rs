@@ -87,3 +87,43 @@ fn more_waiting_requests_than_the_bound_are_refused() {
     desk.caller(&request("BYE", &up.contact, 30, "bye", &up.tag, ""));
     desk.assert_quiet();
 }
+
+#[test]
+fn before_the_answer_an_info_passes_in_the_early_dialogs() {
+    let mut desk = Desk::new();
+    let sent = desk.caller(&invite());
+    let out = only(&sent, "INVITE").clone();
+    // Without a tag of the callee there is no dialog to send it in.
+    let sent = desk.callee(&response(&out, 180, "", "", ""));
+    let tag = tag_of(sent[0].header("To"));
+    let early = |cseq: u32| request("INFO", "sip:1000@127.0.0.1", cseq, &format!("i{cseq}"), &tag, "");
+    assert_eq!(kinds(&desk.caller(&early(2))), ["A<481"]);
+    desk.callee(&response(&out, 183, "calleetag", "sip:bob@127.0.0.3:5060", ""));
+    let sent = desk.caller(&early(3));
+    let info = only(&sent, "INFO").clone();
+    assert!(
+        info.start().starts_with("INFO sip:bob@127.0.0.3:5060"),
+        "{}",
+        info.start()
+    );
+    assert!(info.header("To").ends_with(";tag=calleetag"));
+    assert_eq!(kinds(&desk.callee(&response(&info, 200, "", "", ""))), ["A<200"]);
+    let sent = desk.callee(&callee_request(&out, "INFO", 5, "ci", ""));
+    let info = only(&sent, "INFO").clone();
+    assert!(info.to_caller());
+    assert_eq!(kinds(&desk.caller(&response(&info, 200, "", "", ""))), ["B<200"]);
+    desk.caller(&cancel());
+    desk.callee(&response(&out, 487, "calleetag", "", ""));
+    desk.assert_quiet();
+}
+
+#[test]
+fn a_body_beyond_the_bound_is_513() {
+    let mut desk = Desk::new();
+    let up = establish(&mut desk);
+    let body = "x".repeat(16 * 1024 + 1);
+    let sent = desk.caller(&request("INFO", &up.contact, 2, "i1", &up.tag, &body));
+    assert_eq!(kinds(&sent), ["A<513"]);
+    desk.caller(&request("BYE", &up.contact, 3, "bye", &up.tag, ""));
+    desk.assert_quiet();
+}

@@ -16,6 +16,8 @@ mod loops;
 mod malformed;
 mod matching;
 mod media_lines;
+mod notify;
+mod refer;
 mod reinvite;
 mod request_checks;
 mod require;
