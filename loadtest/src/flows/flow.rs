@@ -169,7 +169,7 @@ flows! {
     "merged-482" caller callee,
     "message-alone" caller callee,
     "message-in-dialog" caller callee,
-    "method-unknown-405" caller,
+    "method-unknown-501" caller,
     "no-answer" caller callee,
     "not-found-404" caller callee,
     "options-alone" caller,

@@ -99,7 +99,7 @@ fn a_reinvite_moves_the_target_and_not_the_route_set() {
 
 #[test]
 fn a_refused_reinvite_moves_nothing() {
-    // Correctness 22; RFC 6141 §5.
+    // Correctness 22; RFC 6141 §4.6.
     let mut desk = Desk::new();
     let up = establish(&mut desk);
     let moved = request("INVITE", &up.contact, 2, "re", &up.tag, OFFER)
