@@ -119,8 +119,10 @@ fn every_command_names_something_that_exists() {
                         "{at}: {command}: no package {package}"
                     );
                     if let Some(test) = after(&words, "--test") {
-                        let file = directory.join("tests").join(format!("{test}.rs"));
-                        assert!(file.exists(), "{at}: {command}: no test {test}");
+                        let tests = directory.join("tests");
+                        let files = [format!("{test}.rs"), format!("{test}/main.rs")];
+                        let exists = files.iter().any(|file| tests.join(file).exists());
+                        assert!(exists, "{at}: {command}: no test {test}");
                     }
                     if fuzz {
                         let target = after(&words, "run").unwrap();
