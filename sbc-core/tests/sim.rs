@@ -21,6 +21,8 @@ mod plan;
 mod rng;
 #[path = "sim/setup.rs"]
 mod setup;
+#[path = "sim/streams.rs"]
+mod streams;
 #[path = "sim/trace.rs"]
 mod trace;
 #[path = "sim/ua/mod.rs"]

@@ -31,6 +31,10 @@ pub struct Setup {
     pub pairs_per_shard: u32,
     pub limit: LimitSpec,
     pub hostile: bool,
+    /// Which sides speak TCP.
+    pub streams: [bool; 2],
+    /// Connections break.
+    pub breaks: bool,
 }
 
 impl Setup {
@@ -51,15 +55,29 @@ impl Setup {
                 channels: if limited { rng.range(3, 20) as u32 } else { 0 },
             },
             hostile: rng.chance(300),
+            streams: [rng.chance(350), rng.chance(350)],
+            breaks: rng.chance(400),
         }
     }
 
     pub fn listener(&self, side: Side) -> ListenerId {
-        ListenerId(u8::from(self.two_listeners && side == Side::B))
+        let own = u8::from(self.two_listeners && side == Side::B);
+        ListenerId(2 * own + u8::from(self.is_stream(side)))
+    }
+
+    pub fn is_stream(&self, side: Side) -> bool {
+        self.streams[side as usize]
+    }
+
+    pub fn transport(&self, side: Side) -> Transport {
+        match self.is_stream(side) {
+            true => Transport::Tcp,
+            false => Transport::Udp,
+        }
     }
 
     pub fn sip(&self, side: Side) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1 + self.listener(side).0], 5060))
+        SocketAddr::from(([192, 0, 2, 1 + self.listener(side).0 / 2], 5060))
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -70,11 +88,13 @@ impl Setup {
             both: LimitId(3),
             ..Trunk::new(&format!("{side:?}"), side.sip(), self.listener(side))
         };
-        let listener = |side: Side| Listener {
-            name: format!("{side:?}"),
-            bind: self.sip(side),
-            advertised: self.sip(side),
-            transport: Transport::Udp,
+        let listeners = |side: Side| {
+            [Transport::Udp, Transport::Tcp].map(|transport| Listener {
+                name: format!("{side:?} {}", transport.name()),
+                bind: self.sip(side),
+                advertised: self.sip(side),
+                transport,
+            })
         };
         let hosts = Side::BOTH.map(|side| {
             (
@@ -84,9 +104,9 @@ impl Setup {
         });
         Snapshot {
             listeners: if self.two_listeners {
-                Side::BOTH.map(listener).to_vec()
+                Side::BOTH.map(listeners).concat()
             } else {
-                vec![listener(Side::A)]
+                listeners(Side::A).to_vec()
             },
             trunks: vec![trunk(Side::A, 1), trunk(Side::B, 0)],
             sources: SourceTable::build(&hosts).unwrap(),

@@ -4,6 +4,7 @@ use super::{
     message::Msg,
     plan::{Offer, Side},
 };
+use sbc_core::transport::Transport;
 use std::net::SocketAddr;
 
 pub fn caller_number(n: u32) -> String {
@@ -46,6 +47,16 @@ pub fn sdp(side: Side, at: SocketAddr, version: u32, offer: Option<Offer>) -> St
     )
 }
 
+/// Where a peer wants to be reached.
+fn contact_of(side: Side, transport: Transport) -> String {
+    let (marker, at) = (side.marker(), side.sip());
+    let transport = match transport {
+        Transport::Udp => String::new(),
+        other => format!(";transport={}", other.name()),
+    };
+    format!("sip:u{marker}@{at};x={marker}{transport}")
+}
+
 /// Everything of a request that its sender chooses.
 pub struct Request<'a> {
     pub side: Side,
@@ -58,6 +69,7 @@ pub struct Request<'a> {
     pub cseq: u32,
     pub sdp: Option<String>,
     pub terse: bool,
+    pub transport: Transport,
 }
 
 impl Request<'_> {
@@ -74,6 +86,7 @@ impl Request<'_> {
             ..
         } = self;
         let (marker, at) = (side.marker(), side.sip());
+        let (proto, contact) = (self.transport.via(), contact_of(*side, self.transport));
         let body = self.sdp.as_deref().unwrap_or("");
         let mut text = String::with_capacity(900 + body.len());
         text.push_str(&format!("{method} {uri} SIP/2.0\r\n"));
@@ -93,12 +106,12 @@ impl Request<'_> {
         };
         let fold = if self.terse { "\r\n " } else { " " };
         text.push_str(&format!(
-            "{via}: SIP/2.0/UDP {at};rport;branch={branch}\r\nMax-Forwards: 70\r\n{f}:{fold}{from}\r\n{t}: {to}\r\n\
+            "{via}: SIP/2.0/{proto} {at};rport;branch={branch}\r\nMax-Forwards: 70\r\n{f}:{fold}{from}\r\n{t}: {to}\r\n\
              {i}: {call_id}\r\nCSeq: {cseq} {method}\r\n"
         ));
         if !matches!(*method, "ACK" | "CANCEL" | "BYE") {
             text.push_str(&format!(
-                "{m}: <sip:u{marker}@{at};x={marker}>\r\n{s}: {marker} greets\r\nX-Thing: {marker}\r\n\
+                "{m}: <{contact}>\r\n{s}: {marker} greets\r\nX-Thing: {marker}\r\n\
                  P-Charging-Vector: icid-value={marker}\r\nOrganization: {marker}\r\n"
             ));
         }
@@ -112,8 +125,16 @@ impl Request<'_> {
 }
 
 /// A response to `request`. An empty `tag` leaves To as it was.
-pub fn response(side: Side, request: &Msg, status: u16, tag: &str, sdp: Option<String>) -> Vec<u8> {
-    let (marker, at) = (side.marker(), side.sip());
+pub fn response(
+    side: Side,
+    transport: Transport,
+    request: &Msg,
+    status: u16,
+    tag: &str,
+    sdp: Option<String>,
+) -> Vec<u8> {
+    let marker = side.marker();
+    let contact = contact_of(side, transport);
     let body = sdp.as_deref().unwrap_or("");
     let mut text = String::with_capacity(700 + body.len());
     text.push_str(&format!("SIP/2.0 {status} Says {marker}\r\n"));
@@ -133,7 +154,7 @@ pub fn response(side: Side, request: &Msg, status: u16, tag: &str, sdp: Option<S
         request.get("CSeq").unwrap_or(""),
     ));
     if status < 300 && status != 100 {
-        text.push_str(&format!("Contact: <sip:u{marker}@{at};x={marker}>\r\n"));
+        text.push_str(&format!("Contact: <{contact}>\r\n"));
     } else if (300..400).contains(&status) {
         text.push_str(&format!("Contact: <sip:elsewhere@h{marker}.example>\r\n"));
     } else if status >= 400 {

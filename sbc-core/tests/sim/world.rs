@@ -7,6 +7,7 @@ use super::{
     plan::{MS, Plan, SECOND, Side, T1},
     rng::Rng,
     setup::{MEDIA_PORTS, Setup, media_ip},
+    streams::{Pipes, StreamEvent},
     trace::Trace,
     ua::{Effect, Tick, Ua},
     wire::packet_origin,
@@ -54,7 +55,8 @@ pub struct Outcome {
     pub events: u64,
 }
 
-enum Event {
+pub(super) enum Event {
+    Stream(StreamEvent),
     ToSbc {
         from: SocketAddr,
         listener: ListenerId,
@@ -113,17 +115,17 @@ struct Finished {
 }
 
 pub struct World {
-    setup: Setup,
-    now: u64,
+    pub(super) setup: Setup,
+    pub(super) now: u64,
     order: u64,
     queue: BinaryHeap<Reverse<Entry>>,
     /// When each shard's next wake-up stands in the queue.
     wakes: Vec<Option<u64>>,
-    shards: Vec<Shard>,
+    pub(super) shards: Vec<Shard>,
     admission: Arc<Admission>,
-    uas: [Ua; 2],
+    pub(super) uas: [Ua; 2],
     network: Network,
-    rng: Rng,
+    pub(super) rng: Rng,
     plans: Rc<Vec<Rc<Plan>>>,
     /// Port → shard and socket.
     ports: HashMap<u16, (usize, MediaSocket)>,
@@ -136,8 +138,9 @@ pub struct World {
     /// Branches of requests that came out of order.
     out_of_order: HashSet<String>,
     hasher: DefaultHasher,
-    last_datagram: u64,
-    out: Outcome,
+    pub(super) last_datagram: u64,
+    pub(super) out: Outcome,
+    pub(super) pipes: Pipes,
     pub trace: Option<Trace>,
 }
 
@@ -175,7 +178,15 @@ impl World {
                 ports.insert(port + 1, (n, pair.rtcp()));
             }
         }
-        let uas = Side::BOTH.map(|side| Ua::new(side, setup.sip(side), plans.clone(), setup.hostile));
+        let uas = Side::BOTH.map(|side| {
+            Ua::new(
+                side,
+                setup.sip(side),
+                plans.clone(),
+                setup.hostile,
+                setup.transport(side),
+            )
+        });
         let network = Network::new(rng.fork(3), Weather::draw(&mut rng));
         let trace = traced.then(|| Trace::new(format!("{setup:?}\n{:?}", network.weather)));
         let mut world = Self {
@@ -199,6 +210,7 @@ impl World {
             hasher: DefaultHasher::new(),
             last_datagram: 0,
             out: Outcome::default(),
+            pipes: Pipes::default(),
             trace,
         };
         for side in Side::BOTH {
@@ -282,6 +294,7 @@ impl World {
                 bytes,
                 spoofed,
             } => self.packet(now, from, port, bytes, spoofed),
+            Event::Stream(event) => self.stream_event(event),
             Event::Mischief => self.mischief(),
             Event::Spoof { port } => self.spoof(now, port),
         }
@@ -289,7 +302,7 @@ impl World {
 
     // -- what the shards say --------------------------------------------------------------------
 
-    fn drain(&mut self, shard: usize, cause: Option<&[u8]>) {
+    pub(super) fn drain(&mut self, shard: usize, cause: Option<&[u8]>) {
         let mut transmits = 0;
         while let Some(output) = self.shards[shard].poll_output() {
             self.hasher.write_u64(self.now);
@@ -326,12 +339,13 @@ impl World {
                 Output::Connect { .. }
                 | Output::Send { .. }
                 | Output::Close { .. }
-                | Output::SendVia { .. }
-                | Output::Resolve { .. } => {
-                    self.violation(
-                        u32::MAX,
-                        format!("shard {shard} wants a stream, all trunks are UDP"),
-                    );
+                | Output::SendVia { .. } => {
+                    self.hasher.write(format!("{output:?}").as_bytes());
+                    transmits += usize::from(matches!(output, Output::Send { .. } | Output::SendVia { .. }));
+                    self.stream_output(shard, output);
+                }
+                Output::Resolve { .. } => {
+                    self.violation(u32::MAX, format!("shard {shard} asks for a name, there is none"));
                 }
                 Output::Record(record) => {
                     self.out.records += 1;
@@ -404,7 +418,7 @@ impl World {
     }
 
     /// No byte of one side on the other.
-    fn check_leak(&mut self, to: Side, payload: &[u8]) {
+    pub(super) fn check_leak(&mut self, to: Side, payload: &[u8]) {
         let from = to.other();
         let their_listener = self.setup.sip(from).ip().to_string();
         let mut secrets = vec![from.marker(), from.network()];
@@ -423,7 +437,7 @@ impl World {
     }
 
     /// One final response per server transaction, nothing after it but itself.
-    fn check_final(&mut self, side: Side, payload: &[u8]) {
+    pub(super) fn check_final(&mut self, side: Side, payload: &[u8]) {
         if !payload.starts_with(b"SIP/2.0 ") {
             return;
         }
@@ -482,7 +496,7 @@ impl World {
 
     // -- what the peers say ---------------------------------------------------------------------
 
-    fn run_effects(&mut self, side: Side) {
+    pub(super) fn run_effects(&mut self, side: Side) {
         let effects = std::mem::take(&mut self.uas[side as usize].effects);
         for effect in effects {
             match effect {
@@ -518,6 +532,12 @@ impl World {
 
     fn send(&mut self, side: Side, bytes: Rc<[u8]>) {
         self.last_datagram = self.now;
+        if self.setup.is_stream(side) {
+            if let Some(trace) = &mut self.trace {
+                trace.add(self.now, side, false, &bytes, &[0]);
+            }
+            return self.stream_send(side, &bytes);
+        }
         let delays = self.network.carry(&bytes);
         if let Some(trace) = &mut self.trace {
             trace.add(self.now, side, false, &bytes, &delays);
@@ -583,6 +603,9 @@ impl World {
             }
         }
         self.last_datagram = self.now;
+        if self.setup.is_stream(side) {
+            return self.stream_mischief(side, from.ip(), bytes.into());
+        }
         let listener = self.setup.listener(side);
         self.push(
             self.now,
@@ -778,7 +801,7 @@ impl World {
         stats
     }
 
-    fn push(&mut self, at: u64, event: Event) {
+    pub(super) fn push(&mut self, at: u64, event: Event) {
         self.order += 1;
         self.queue.push(Reverse(Entry {
             at,
@@ -787,13 +810,13 @@ impl World {
         }));
     }
 
-    fn violation(&mut self, call: u32, why: String) {
+    pub(super) fn violation(&mut self, call: u32, why: String) {
         let at = self.now as f64 / SECOND as f64;
         self.out.violations.push((call, format!("at {at:.3} s: {why}")));
     }
 }
 
-fn first_line(bytes: &[u8]) -> String {
+pub(super) fn first_line(bytes: &[u8]) -> String {
     let end = bytes
         .iter()
         .position(|&b| b == b'\r')

@@ -13,7 +13,7 @@ impl Ua {
             "ACK" => {}
             "INVITE" if msg.tag_of_to().is_empty() => self.incoming(now, msg),
             _ => {
-                let bytes = response(self.side, &msg, 481, "stateless", None);
+                let bytes = response(self.side, self.transport, &msg, 481, "stateless", None);
                 self.effects.push(Effect::Send(bytes));
             }
         }
@@ -91,7 +91,14 @@ impl Ua {
         } else {
             self.tag(leg, "")
         };
-        let bytes = response(self.side, &self.legs[leg].servers[0].request, status, &tag, sdp);
+        let bytes = response(
+            self.side,
+            self.transport,
+            &self.legs[leg].servers[0].request,
+            status,
+            &tag,
+            sdp,
+        );
         self.legs[leg].servers[0].provisional = Some(bytes.clone());
         self.effects.push(Effect::Send(bytes));
     }
@@ -117,7 +124,7 @@ impl Ua {
         let body = self.sdp(leg, None);
         let l = &mut self.legs[leg];
         let request = &l.servers[server].request;
-        let bytes = response(self.side, request, 200, &tag, Some(body));
+        let bytes = response(self.side, self.transport, request, 200, &tag, Some(body));
         l.dialogs.push(Dialog {
             local: format!("{};tag={tag}", l.local),
             local_tag: tag.clone(),
@@ -136,6 +143,7 @@ impl Ua {
         let tag = self.tag(leg, "");
         let bytes = response(
             self.side,
+            self.transport,
             &self.legs[leg].servers[server].request,
             status,
             &tag,
@@ -227,6 +235,7 @@ impl Ua {
         }
         let bytes = response(
             self.side,
+            self.transport,
             &self.legs[leg].servers[server].request,
             status,
             "",
@@ -353,7 +362,14 @@ impl Ua {
         match l.party().reinvite_after {
             0 => self.answer_reinvite(now, leg, server),
             wait => {
-                let bytes = response(self.side, &l.servers[server].request, 100, "", None);
+                let bytes = response(
+                    self.side,
+                    self.transport,
+                    &l.servers[server].request,
+                    100,
+                    "",
+                    None,
+                );
                 self.legs[leg].servers[server].provisional = Some(bytes.clone());
                 self.effects.push(Effect::Send(bytes));
                 self.after(wait * MS, leg, What::AnswerReinvite(server));
@@ -371,7 +387,14 @@ impl Ua {
         }
         let body = self.sdp(leg, None);
         let l = &self.legs[leg];
-        let bytes = response(self.side, &l.servers[server].request, 200, "", Some(body));
+        let bytes = response(
+            self.side,
+            self.transport,
+            &l.servers[server].request,
+            200,
+            "",
+            Some(body),
+        );
         let tag = l.servers[server].request.tag_of_to().to_owned();
         let request = l.servers[server].request.clone();
         self.learn_media(leg, &request);

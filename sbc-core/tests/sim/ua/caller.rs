@@ -46,6 +46,7 @@ impl Ua {
                     cseq,
                     sdp: None,
                     terse: l.party().terse,
+                    transport: self.transport,
                 }
                 .write();
                 self.add_client(now, leg, "CANCEL", branch, cseq, None, bytes);
@@ -97,6 +98,7 @@ impl Ua {
             cseq: client.cseq,
             sdp: None,
             terse: false,
+            transport: self.transport,
         }
         .write();
         self.effects.push(Effect::Send(ack));

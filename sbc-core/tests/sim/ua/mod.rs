@@ -13,6 +13,7 @@ use super::{
     plan::{MS, Offer, Party, Plan, Side},
     wire::{callee_number, caller_number, packet, sdp},
 };
+use sbc_core::transport::Transport;
 use std::{collections::HashMap, net::SocketAddr, rc::Rc};
 
 /// What the world must do for a peer.
@@ -122,6 +123,8 @@ struct Leg {
     caller: bool,
     call_id: String,
     dead: bool,
+    /// Something sent to it was lost on a broken connection: it may wait in vain.
+    excused: bool,
     local: String,
     remote: String,
     cseq: u32,
@@ -152,7 +155,7 @@ impl Leg {
     }
 
     fn settled(&self) -> Result<(), String> {
-        if self.dead {
+        if self.dead || self.excused {
             return Ok(());
         }
         if let Some(client) = self
@@ -197,13 +200,21 @@ pub struct Ua {
     serial: u32,
     /// Mangled copies of datagrams are about: numbers need not match.
     hostile: bool,
+    /// What Via and Contact say.
+    transport: Transport,
     pub effects: Vec<Effect>,
     pub violations: Vec<(u32, String)>,
     pub answered: u64,
 }
 
 impl Ua {
-    pub fn new(side: Side, sbc: SocketAddr, plans: Rc<Vec<Rc<Plan>>>, hostile: bool) -> Self {
+    pub fn new(
+        side: Side,
+        sbc: SocketAddr,
+        plans: Rc<Vec<Rc<Plan>>>,
+        hostile: bool,
+        transport: Transport,
+    ) -> Self {
         Self {
             side,
             sbc,
@@ -214,6 +225,7 @@ impl Ua {
             media_used: 0,
             serial: 0,
             hostile,
+            transport,
             effects: Vec::new(),
             violations: Vec::new(),
             answered: 0,
@@ -269,6 +281,11 @@ impl Ua {
             found.extend(unanswered.map(|c| (leg.plan.number, c.branch.clone())));
         }
         found
+    }
+
+    /// A connection of this side broke: its calls may have missed something.
+    pub fn excuse_all(&mut self) {
+        self.legs.iter_mut().for_each(|leg| leg.excused = true);
     }
 
     /// Whether nothing is owed to this side any more.
@@ -424,6 +441,7 @@ impl Ua {
             caller,
             call_id,
             dead: false,
+            excused: false,
             local,
             remote,
             cseq,
@@ -481,6 +499,9 @@ impl Ua {
     }
 
     fn violation(&mut self, leg: usize, why: String) {
+        if self.legs[leg].excused {
+            return;
+        }
         let who = if self.legs[leg].caller { "caller" } else { "callee" };
         self.violations.push((
             self.legs[leg].plan.number,

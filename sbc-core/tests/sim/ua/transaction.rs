@@ -99,6 +99,7 @@ impl Ua {
             cseq,
             sdp,
             terse,
+            transport: self.transport,
         }
         .write();
         self.add_client(now, leg, method, branch, cseq, dialog, bytes);
@@ -128,6 +129,7 @@ impl Ua {
             cseq,
             sdp,
             terse,
+            transport: self.transport,
         }
         .write()
     }
