@@ -97,6 +97,10 @@ pub struct Party {
     /// Compact header names and folded lines.
     pub terse: bool,
     /// How long it thinks about a re-INVITE, and what it says.
+    /// Knows UPDATE, and uses it instead of re-INVITE.
+    pub updates: bool,
+    /// Knows 100rel: as a callee rings reliably, as a caller offers it.
+    pub reliable: bool,
     pub reinvite_after: u64,
     pub reinvite_status: u16,
 }
@@ -118,6 +122,8 @@ pub struct Plan {
     pub late_offer: bool,
     /// Provisional responses: ms after the INVITE, status, with SDP.
     pub provisionals: Vec<(u64, u16, bool)>,
+    /// Every second provisional response comes from another fork.
+    pub fork_early: bool,
     pub outcome: Outcome,
     pub outcome_after: u64,
 }
@@ -146,6 +152,7 @@ impl Plan {
             no_ack: rng.chance(20),
             late_offer: late_offers && rng.chance(50),
             provisionals: Vec::new(),
+            fork_early: rng.chance(80),
             outcome,
             outcome_after: draw_delay(rng),
         };
@@ -208,6 +215,8 @@ fn party(rng: &mut Rng) -> Party {
         dies: rng.chance(25).then(|| rng.below(15_000)),
         behind_nat: rng.chance(150),
         terse: rng.chance(200),
+        updates: rng.chance(400),
+        reliable: rng.chance(400),
         reinvite_after: if rng.chance(500) { 0 } else { rng.below(3_000) },
         reinvite_status: if rng.chance(150) {
             rng.pick(&[488, 491, 500, 603])

@@ -70,6 +70,8 @@ pub struct Request<'a> {
     pub sdp: Option<String>,
     pub terse: bool,
     pub transport: Transport,
+    /// More header fields, each with its line end.
+    pub extra: String,
 }
 
 impl Request<'_> {
@@ -115,7 +117,7 @@ impl Request<'_> {
                  P-Charging-Vector: icid-value={marker}\r\nOrganization: {marker}\r\n"
             ));
         }
-        text.push_str(&format!("User-Agent: ua-{marker}/1.0\r\n"));
+        text.push_str(&format!("User-Agent: ua-{marker}/1.0\r\n{}", self.extra));
         if !body.is_empty() {
             text.push_str(&format!("{c}: application/sdp\r\n"));
         }
@@ -132,6 +134,7 @@ pub fn response(
     status: u16,
     tag: &str,
     sdp: Option<String>,
+    extra: &str,
 ) -> Vec<u8> {
     let marker = side.marker();
     let contact = contact_of(side, transport);
@@ -162,6 +165,7 @@ pub fn response(
             "Warning: 399 {marker}.example \"{marker}\"\r\nRetry-After: 7 (says {marker})\r\nReason: SIP;cause=1;text=\"{marker}\"\r\n"
         ));
     }
+    text.push_str(extra);
     if !body.is_empty() {
         text.push_str("Content-Type: application/sdp\r\n");
     }

@@ -13,7 +13,7 @@ impl Ua {
             "ACK" => {}
             "INVITE" if msg.tag_of_to().is_empty() => self.incoming(now, msg),
             _ => {
-                let bytes = response(self.side, self.transport, &msg, 481, "stateless", None);
+                let bytes = response(self.side, self.transport, &msg, 481, "stateless", None, "");
                 self.effects.push(Effect::Send(bytes));
             }
         }
@@ -80,8 +80,16 @@ impl Ua {
         expect("number of Via", &msg.all("Via").count().to_string(), "1");
     }
 
-    pub(super) fn provisional(&mut self, leg: usize, n: usize) {
+    pub(super) fn provisional(&mut self, now: u64, leg: usize, n: usize) {
         if self.legs[leg].servers[0].status != 0 {
+            return;
+        }
+        let fork = if self.legs[leg].plan.fork_early && n % 2 == 1 {
+            "fork"
+        } else {
+            ""
+        };
+        if self.provisional_reliable(now, leg, n, fork) {
             return;
         }
         let (_, status, with_sdp) = self.legs[leg].plan.provisionals[n];
@@ -89,7 +97,7 @@ impl Ua {
         let tag = if status == 100 {
             String::new()
         } else {
-            self.tag(leg, "")
+            self.tag(leg, fork)
         };
         let bytes = response(
             self.side,
@@ -98,13 +106,14 @@ impl Ua {
             status,
             &tag,
             sdp,
+            &super::allow(self.legs[leg].plan.callee.updates),
         );
         self.legs[leg].servers[0].provisional = Some(bytes.clone());
         self.effects.push(Effect::Send(bytes));
     }
 
     pub(super) fn finish_invite(&mut self, now: u64, leg: usize) {
-        if self.legs[leg].servers[0].status != 0 {
+        if self.legs[leg].servers[0].status != 0 || self.final_must_wait(leg) {
             return;
         }
         match self.legs[leg].plan.outcome {
@@ -121,10 +130,12 @@ impl Ua {
 
     pub(super) fn answer(&mut self, now: u64, leg: usize, server: usize, fork: &str) {
         let tag = self.tag(leg, fork);
-        let body = self.sdp(leg, None);
+        // What was agreed on by a reliable response is not said again.
+        let body = (!self.legs[leg].reliable.offer_answered).then(|| self.sdp(leg, None));
         let l = &mut self.legs[leg];
         let request = &l.servers[server].request;
-        let bytes = response(self.side, self.transport, request, 200, &tag, Some(body));
+        let extra = super::allow(l.plan.callee.updates);
+        let bytes = response(self.side, self.transport, request, 200, &tag, body, &extra);
         l.dialogs.push(Dialog {
             local: format!("{};tag={tag}", l.local),
             local_tag: tag.clone(),
@@ -148,6 +159,7 @@ impl Ua {
             status,
             &tag,
             None,
+            "",
         );
         let tag = Msg::parse(&bytes).map_or(String::new(), |m| m.tag_of_to().to_owned());
         self.finish(now, leg, server, status, tag, bytes);
@@ -200,6 +212,9 @@ impl Ua {
         if method == "CANCEL" {
             return self.cancelled(now, leg, msg);
         }
+        if method == "PRACK" && !self.legs[leg].caller {
+            return self.pracked(now, leg, msg);
+        }
         if msg.tag_of_to().is_empty() {
             self.violation(
                 leg,
@@ -222,9 +237,11 @@ impl Ua {
         }
         d.remote_cseq = cseq;
         match method.as_str() {
+            "UPDATE" => self.updated(now, leg, server),
             "BYE" => self.bye(now, leg, dialog, server),
             "INVITE" => self.reinvited(now, leg, server),
-            "OPTIONS" | "INFO" => self.reply(now, leg, server, 200),
+            "OPTIONS" | "INFO" | "MESSAGE" | "NOTIFY" => self.reply(now, leg, server, 200),
+            "REFER" => self.reply(now, leg, server, 603),
             _ => self.reply(now, leg, server, 405),
         }
     }
@@ -240,6 +257,7 @@ impl Ua {
             status,
             "",
             None,
+            "",
         );
         self.legs[leg].servers[server].status = status;
         self.legs[leg].servers[server].finals.push(Final {
@@ -369,6 +387,7 @@ impl Ua {
                     100,
                     "",
                     None,
+                    "",
                 );
                 self.legs[leg].servers[server].provisional = Some(bytes.clone());
                 self.effects.push(Effect::Send(bytes));
@@ -394,6 +413,7 @@ impl Ua {
             200,
             "",
             Some(body),
+            "",
         );
         let tag = l.servers[server].request.tag_of_to().to_owned();
         let request = l.servers[server].request.clone();

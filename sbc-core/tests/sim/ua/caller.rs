@@ -47,6 +47,7 @@ impl Ua {
                     sdp: None,
                     terse: l.party().terse,
                     transport: self.transport,
+                    extra: String::new(),
                 }
                 .write();
                 self.add_client(now, leg, "CANCEL", branch, cseq, None, bytes);
@@ -67,6 +68,9 @@ impl Ua {
                 client.state = ClientState::Proceeding;
             }
             self.learn_media(leg, msg);
+            if method == "INVITE" {
+                self.acknowledge_reliable(now, leg, msg);
+            }
             if method == "INVITE" && self.legs[leg].wants_cancel {
                 self.cancel(now, leg);
             }
@@ -78,6 +82,7 @@ impl Ua {
         match (method, self.legs[leg].clients[n].dialog) {
             ("INVITE", _) if status >= 300 => self.ack_failure(leg, n, msg),
             ("INVITE", dialog) => self.ack_success(now, leg, n, dialog, msg, fresh),
+            ("UPDATE", _) if status < 300 => self.learn_media(leg, msg),
             ("BYE", Some(dialog)) => self.legs[leg].dialogs[dialog].ended = true,
             _ => {}
         }
@@ -99,6 +104,7 @@ impl Ua {
             sdp: None,
             terse: false,
             transport: self.transport,
+            extra: String::new(),
         }
         .write();
         self.effects.push(Effect::Send(ack));
@@ -146,6 +152,8 @@ impl Ua {
         self.legs[leg].dialogs[dialog].target = target;
         let cseq = self.legs[leg].clients[n].cseq;
         let late = self.legs[leg].clients[n].bytes.ends_with(b"\r\n\r\n");
+        let late =
+            late && !(self.legs[leg].reliable.offer_answered && self.legs[leg].clients[n].dialog.is_none());
         let answer = late.then(|| self.sdp(leg, None));
         let ack = self.compose(leg, "ACK", dialog, cseq, answer);
         self.legs[leg].clients[n].acks.push((tag.to_owned(), ack.clone()));

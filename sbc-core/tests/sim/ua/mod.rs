@@ -6,6 +6,7 @@
 
 mod callee;
 mod caller;
+mod reliable;
 mod transaction;
 
 use super::{
@@ -42,6 +43,7 @@ enum What {
     Invite,
     Cancel,
     Provisional(usize),
+    Reliable(u32),
     Final,
     ForkFinal,
     Hangup,
@@ -138,6 +140,7 @@ struct Leg {
     wants_cancel: bool,
     hung_up: bool,
     acts_scheduled: bool,
+    reliable: reliable::Reliable,
 }
 
 impl Leg {
@@ -184,6 +187,12 @@ impl Leg {
             false => Err("an answered call never got its BYE".to_owned()),
         }
     }
+}
+
+/// Allow of a peer.
+fn allow(updates: bool) -> String {
+    let update = if updates { ", UPDATE" } else { "" };
+    format!("Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK, MESSAGE, NOTIFY, REFER{update}\r\n")
 }
 
 /// One side's user agent.
@@ -328,7 +337,8 @@ impl Ua {
             What::Server(n) => self.server_tick(now, leg, n),
             What::Invite => self.invite(now, leg),
             What::Cancel => self.cancel(now, leg),
-            What::Provisional(n) => self.provisional(leg, n),
+            What::Provisional(n) => self.provisional(now, leg, n),
+            What::Reliable(rseq) => self.reliable_tick(now, leg, rseq),
             What::Final => self.finish_invite(now, leg),
             What::ForkFinal => self.answer(now, leg, 0, "fork"),
             What::Hangup => self.hang_up(now, leg),
@@ -380,7 +390,7 @@ impl Ua {
         let busy = l
             .clients
             .iter()
-            .any(|c| c.method == "INVITE" && c.state != ClientState::Done)
+            .any(|c| matches!(c.method, "INVITE" | "UPDATE") && c.state != ClientState::Done)
             || l.servers
                 .iter()
                 .any(|s| s.is_invite() && (s.status == 0 || s.finals.iter().any(|f| !f.acked)));
@@ -392,7 +402,9 @@ impl Ua {
         }
         self.legs[leg].sdp_version += 1;
         let body = self.sdp(leg, Some(offer));
-        self.send_in_dialog(now, leg, "INVITE", dialog, Some(body));
+        let updates = self.legs[leg].party().updates && offer != Offer::HoldOld;
+        let method = if updates { "UPDATE" } else { "INVITE" };
+        self.send_in_dialog(now, leg, method, dialog, Some(body));
     }
 
     fn in_dialog(&mut self, now: u64, leg: usize, method: &'static str) {
@@ -455,6 +467,7 @@ impl Ua {
             wants_cancel: false,
             hung_up: false,
             acts_scheduled: false,
+            reliable: reliable::Reliable::default(),
         });
         self.take_media(leg);
         leg

@@ -88,6 +88,14 @@ impl Ua {
         };
         let cseq = l.cseq;
         let terse = l.party().terse;
+        // Every INVITE says what its sender can do.
+        let mut extra = String::new();
+        if method == "INVITE" {
+            extra.push_str(&super::allow(l.party().updates));
+            if l.party().reliable {
+                extra.push_str("Supported: 100rel\r\n");
+            }
+        }
         let bytes = Request {
             side: self.side,
             method,
@@ -100,6 +108,7 @@ impl Ua {
             sdp,
             terse,
             transport: self.transport,
+            extra,
         }
         .write();
         self.add_client(now, leg, method, branch, cseq, dialog, bytes);
@@ -130,6 +139,7 @@ impl Ua {
             sdp,
             terse,
             transport: self.transport,
+            extra: String::new(),
         }
         .write()
     }
