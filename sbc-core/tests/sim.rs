@@ -32,6 +32,8 @@ mod wire;
 #[path = "sim/world.rs"]
 mod world;
 
+use sbc_core::shard::Shard;
+use std::collections::BTreeSet;
 use world::{Outcome, World};
 
 /// Fresh seeds when nothing else is asked for: seconds in a debug build.
@@ -49,6 +51,13 @@ fn calls() -> u32 {
 
 fn run(seed: u64) -> Outcome {
     World::new(seed, calls(), false).run().0
+}
+
+/// The same, with a look at every state after every step.
+fn run_watched(seed: u64) -> Outcome {
+    let mut world = World::new(seed, calls(), false);
+    world.watch_states = true;
+    world.run().0
 }
 
 /// Run one seed; on a violation print its ladder and how to see it again.
@@ -108,17 +117,19 @@ fn fresh_seeds() {
     let first = env("SIM_FIRST").unwrap_or(1);
     let start = std::time::Instant::now();
     let mut total = Outcome::default();
+    let mut states = BTreeSet::new();
     if env("SIM_SURVEY").is_some() {
         return survey(first, count);
     }
     for seed in first..first + count {
         let outcome = check(seed);
         if seed % 16 == 0 {
+            let again = run_watched(seed);
             assert_eq!(
-                run(seed).trace_hash,
-                outcome.trace_hash,
+                again.trace_hash, outcome.trace_hash,
                 "seed {seed} is not repeatable"
             );
+            states.extend(again.states);
         }
         total.counters.add(&outcome.counters);
         total.answered += outcome.answered;
@@ -144,6 +155,15 @@ fn fresh_seeds() {
         print!("{name}={n} ");
     }
     println!();
+    let missing: Vec<_> = Shard::states().filter(|s| !states.contains(s)).collect();
+    println!(
+        "{} of {} states reached; missing: {missing:?}",
+        states.len(),
+        Shard::states().count()
+    );
+    if count >= 200 {
+        assert!(missing.is_empty(), "never reached in {count} seeds: {missing:?}");
+    }
     // A world in which nothing happens violates nothing: make sure that this is not one.
     if count >= 10 && calls() >= 20 {
         let c = &total.counters;

@@ -1,6 +1,6 @@
 //! Calls as an operator sees them.
 
-use super::{Call, LegState};
+use super::{Call, LegState, Phase};
 use crate::{
     admin::protocol::{CallDetail, CallSummary, LegDetail, MediaDetail},
     shard::Shard,
@@ -8,7 +8,65 @@ use crate::{
     transaction::Side,
 };
 
+/// Every state of a call and of its legs, as [`Shard::visit_states`] names it.
+const STATES: [&str; 14] = [
+    "call proceeding",
+    "call ringing",
+    "call answered",
+    "call ending",
+    "call with an exchange under way",
+    "call with a request on its way through",
+    "leg A invited",
+    "leg A confirmed",
+    "leg A awaiting ACK",
+    "leg A ending",
+    "leg B inviting",
+    "leg B confirmed",
+    "leg B awaiting ACK",
+    "leg B ending",
+];
+
 impl Shard {
+    /// Every state that [`Shard::visit_states`] can name.
+    pub fn states() -> impl Iterator<Item = &'static str> {
+        STATES.into_iter().chain(crate::transaction::STATES)
+    }
+
+    /// Name the state of every call, leg and transaction: for tests that must reach them all. Goes
+    /// through everything; with `finished`, also through transactions that only absorb, which are
+    /// many. Not for production traffic.
+    pub fn visit_states(&self, finished: bool, visit: &mut dyn FnMut(&'static str)) {
+        for (_, call) in &self.calls {
+            visit(match call.phase {
+                Phase::Proceeding => "call proceeding",
+                Phase::Ringing => "call ringing",
+                Phase::Answered => "call answered",
+                Phase::Over => "call ending",
+            });
+            if call.exchange.is_some() {
+                visit("call with an exchange under way");
+            }
+            if !call.passing.is_empty() {
+                visit("call with a request on its way through");
+            }
+            for (leg, a) in [(&call.a, true), (&call.b, false)] {
+                let name = match (leg.state, a) {
+                    (LegState::Invited(_), _) => "leg A invited",
+                    (LegState::Inviting(_), _) => "leg B inviting",
+                    (LegState::Confirmed, true) if leg.answer.is_some() => "leg A awaiting ACK",
+                    (LegState::Confirmed, false) if leg.answer.is_some() => "leg B awaiting ACK",
+                    (LegState::Confirmed, true) => "leg A confirmed",
+                    (LegState::Confirmed, false) => "leg B confirmed",
+                    (LegState::Ending, true) => "leg A ending",
+                    (LegState::Ending, false) => "leg B ending",
+                    (LegState::Ended, _) => continue,
+                };
+                visit(name);
+            }
+        }
+        self.transactions.visit_states(finished, visit);
+    }
+
     /// Our id of a call: shard, slot and 16 bits that tell it from earlier calls in the slot.
     pub(crate) fn call_id_text(&self, slot: u32, nonce: u64) -> String {
         format!("{}-{slot}-{:04x}", self.id.0, nonce as u16)

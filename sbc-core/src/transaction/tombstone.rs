@@ -102,6 +102,12 @@ impl Tombstones {
         self.parts[part_of(key)].map.get_mut(&key)
     }
 
+    pub(super) fn visit(&self, visit: &mut dyn FnMut(&Tombstone)) {
+        for part in &self.parts {
+            part.map.values().for_each(&mut *visit);
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -17,6 +17,8 @@ use std::{
 };
 
 pub const MEDIA_PORTS: u16 = 10_000;
+/// Seeds in a thousand in which a side speaks TCP.
+const STREAMS: u64 = 0;
 
 /// How the daemon of this seed is set up.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Setup {
                 channels: if limited { rng.range(3, 20) as u32 } else { 0 },
             },
             hostile: rng.chance(300),
-            streams: [rng.chance(350), rng.chance(350)],
+            streams: [rng.chance(STREAMS), rng.chance(STREAMS)],
             breaks: rng.chance(400),
         }
     }

@@ -23,7 +23,7 @@ use sbc_core::{
 use sbc_media::relay::{MediaSocket, PairIndex, SocketAction, Verdict};
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque},
     hash::{DefaultHasher, Hasher},
     net::{IpAddr, SocketAddr},
     rc::Rc,
@@ -53,6 +53,8 @@ pub struct Outcome {
     pub spoofed_sent: u64,
     pub datagrams: u64,
     pub events: u64,
+    /// States seen, when asked to look.
+    pub states: BTreeSet<&'static str>,
 }
 
 pub(super) enum Event {
@@ -142,6 +144,8 @@ pub struct World {
     pub(super) out: Outcome,
     pub(super) pipes: Pipes,
     pub trace: Option<Trace>,
+    /// Note which states calls and transactions are in, after every step: slow.
+    pub watch_states: bool,
 }
 
 impl World {
@@ -212,6 +216,7 @@ impl World {
             out: Outcome::default(),
             pipes: Pipes::default(),
             trace,
+            watch_states: false,
         };
         for side in Side::BOTH {
             world.uas[side as usize].start();
@@ -366,6 +371,13 @@ impl World {
                 u32::MAX,
                 format!("{transmits} messages sent for one datagram: {line}"),
             );
+        }
+        if self.watch_states {
+            let states = &mut self.out.states;
+            let finished = self.out.events % 257 == 0;
+            self.shards[shard].visit_states(finished, &mut |state| {
+                states.insert(state);
+            });
         }
         self.sockets(shard);
         if let Some(at) = self.shards[shard].poll_timeout() {
