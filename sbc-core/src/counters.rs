@@ -75,6 +75,9 @@ counters! {
     refused_request,
     /// REFERs passed to the other side.
     refers_passed,
+    /// Provisional responses whose dialog is not followed, because the callee's side has forked
+    /// more often than we keep account of.
+    early_forks_max,
     /// Answered calls ended because no media arrived for the configured time.
     media_timeouts,
     /// Calls ended because an invariant did not hold. Always 0, or a bug.

@@ -4,6 +4,7 @@ use crate::{
     admission::Permit,
     dialog::Dialog,
     sdp::Line,
+    sip::{HeaderName, Message, Method, OptionTags},
     time::Timestamp,
     timer_wheel::TimerKey,
     transaction::{Hop, Side},
@@ -12,7 +13,7 @@ use crate::{
 use bytes::Bytes;
 use sbc_media::relay::PairIndex;
 use smallvec::SmallVec;
-use std::time::Duration;
+use std::{io::Write as _, net::IpAddr, time::Duration};
 
 /// One call: both legs, its permit and its media ports.
 #[derive(Debug)]
@@ -29,8 +30,10 @@ pub(crate) struct Call {
     pub(crate) offered: bool,
     /// How to invite the callee; until answered or over.
     pub(crate) plan: Option<Box<super::Plan>>,
-    /// A re-INVITE that one side sent and the other has not answered yet.
-    pub(crate) exchange: Option<Exchange>,
+    /// An offer or re-INVITE that one side sent and the other has not answered yet.
+    pub(crate) exchange: Option<Box<Exchange>>,
+    /// Dialogs with the callee until it has answered.
+    pub(crate) early: Option<Box<super::Early>>,
     /// Other requests on their way from one side to the other.
     pub(crate) passing: SmallVec<[Passing; 1]>,
     /// REFERs whose outcome is not known yet.
@@ -80,6 +83,9 @@ pub(crate) struct Leg {
     /// Where the peer sends from; requests go here when its Contact is a host name.
     pub(crate) hop: Hop,
     pub(crate) session: Session,
+    pub(crate) can: Abilities,
+    /// CSeq of the peer's last INVITE that we took.
+    pub(crate) invited: u32,
     /// A 2xx we sent on this leg that is not acknowledged yet.
     pub(crate) answer: Option<Box<Answer>>,
 }
@@ -99,15 +105,65 @@ pub(crate) enum LegState {
     Ended,
 }
 
-/// Our SDP towards one peer (RFC 3264 §8): identity and version of the session.
+/// The session with one peer (RFC 3264 §8).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Session {
     pub(crate) id: u64,
     pub(crate) version: u64,
-    /// Hash of the last SDP sent without its o= line: the version grows only when it changes.
-    pub(crate) hash: u64,
+    /// Our last SDP without its v= and o= lines: the version grows only when it changes. Empty:
+    /// none was sent.
+    pub(crate) sent: Box<[u8]>,
+    /// Hash of the peer's last SDP that holds: the same again changes nothing.
+    pub(crate) heard: u64,
     /// The m-lines of the last SDP sent.
     pub(crate) lines: SmallVec<[Line; 2]>,
+}
+
+impl Session {
+    /// Our last SDP, whole.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, address: IpAddr) {
+        let family = if address.is_ipv4() { "IP4" } else { "IP6" };
+        out.clear();
+        // Writing to a Vec cannot fail.
+        let _ = write!(
+            out,
+            "v=0\r\no=- {} {} IN {family} {address}\r\n",
+            self.id, self.version
+        );
+        out.extend_from_slice(&self.sent);
+    }
+
+    /// Our last SDP was an offer and was refused: what held `before` it holds again, and the
+    /// version of the refused one is not used twice.
+    pub(crate) fn restore(&mut self, before: Session) {
+        if self.sent != before.sent {
+            let version = self.version + 1;
+            *self = Session { version, ..before };
+        }
+    }
+}
+
+/// What the peer of a leg has said it can do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Abilities {
+    /// Its Allow lists UPDATE.
+    pub(crate) update: bool,
+    /// Its Supported.
+    pub(crate) extensions: OptionTags,
+}
+
+impl Abilities {
+    /// Take them from a message of the peer, where it says anything.
+    pub(crate) fn hear(&mut self, message: &Message<'_>) {
+        if message.header(HeaderName::Allow).is_some() {
+            self.update = message
+                .list(HeaderName::Allow)
+                .any(|method| Method::from_bytes(method) == Method::Update);
+        }
+        if message.header(HeaderName::Supported).is_some() {
+            self.extensions = OptionTags::listed(message, HeaderName::Supported);
+        }
+    }
 }
 
 /// A 2xx that is repeated until acknowledged (§13.3.1.4).
@@ -134,23 +190,33 @@ pub(crate) struct LateOffer {
     pub(crate) cseq: u32,
 }
 
-/// A re-INVITE on its way through.
+/// A change of the session on its way from one side to the other.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    /// The side that sent it.
+    /// The side that asked for it.
     pub(crate) from: Side,
-    /// Its server transaction on that side.
-    pub(crate) server: u32,
-    /// Our INVITE on the other side.
+    pub(crate) asker: Asker,
+    /// Our INVITE or UPDATE on the other side.
     pub(crate) client: u32,
-    /// The CSeq number of that INVITE.
+    /// The CSeq number of that request.
     pub(crate) cseq: u32,
-    /// The re-INVITE carried an offer, kept until the other side accepts it.
+    /// The offer, kept until the other side accepts it.
     pub(crate) offer: Option<Box<[u8]>>,
-    /// Its Contact: the peer's new target once the re-INVITE has succeeded (RFC 6141 §5).
+    /// What the other side had been told before, for when it refuses.
+    pub(crate) before: Option<Session>,
+    /// The asker's Contact: its new target once the change has succeeded (RFC 6141 §5).
     pub(crate) target: Option<Box<[u8]>>,
     /// Gives it up when the far side only ever says that it is trying.
     pub(crate) ceiling: Option<TimerKey>,
+}
+
+/// Who wants a change of the session, by the server transaction that waits for its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// A re-INVITE.
+    Invite(u32),
+    /// An UPDATE.
+    Request(u32),
 }
 
 /// A request inside the dialog, other than INVITE, that waits for the other side's answer.

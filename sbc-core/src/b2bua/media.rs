@@ -123,8 +123,10 @@ impl Shard {
         let present = sdp.medias().len();
         write_missing(&mut self.sdp_scratch, present, told);
         // RFC 3264 §8: the version grows by one when, and only when, something else changes.
-        let hash = self.hasher.hash_one(without_origin(&self.sdp_scratch)) | 1;
-        if session.hash != 0 && session.hash != hash {
+        if *session.sent == *without_origin(&self.sdp_scratch) {
+            return true;
+        }
+        if !session.sent.is_empty() {
             session.version += 1;
             rewrite.session_version = session.version;
             self.sdp_scratch.clear();
@@ -137,8 +139,26 @@ impl Shard {
         session
             .lines
             .extend(sdp.lines().chain(told.iter().skip(present).copied()));
-        session.hash = hash;
+        session.sent = without_origin(&self.sdp_scratch).into();
         true
+    }
+
+    /// Write into the SDP scratch buffer what the peer on `side` was told last. `false`: nothing
+    /// was.
+    pub(crate) fn describe_again(&mut self, slot: u32, side: Side) -> bool {
+        let Some(call) = self.calls.get(slot as usize) else {
+            return false;
+        };
+        let session = &call.leg(side).session;
+        let address = self.snapshot.media.advertised;
+        session.write(&mut self.sdp_scratch, address);
+        !session.sent.is_empty()
+    }
+
+    /// Whether `body`, from the peer on `side`, is what we know of it already.
+    pub(crate) fn is_known(&self, slot: u32, side: Side, body: &[u8]) -> bool {
+        let session = self.calls.get(slot as usize).map(|call| &call.leg(side).session);
+        session.is_some_and(|session| !session.sent.is_empty() && session.heard == self.hasher.hash_one(body))
     }
 
     /// [`Shard::describe`] for a leg of an existing call, without taking the description as agreed.
@@ -188,8 +208,10 @@ impl Shard {
         };
         let Some(media) = call.media else { return };
         let media = self.apply_remote(now, media, side, sdp);
+        let heard = self.hasher.hash_one(sdp.text());
         if let Some(call) = self.calls.get_mut(slot as usize) {
             call.media = Some(media);
+            call.leg_mut(side).session.heard = heard;
         }
     }
 

@@ -4,9 +4,10 @@
 //! |---|---|---|
 //! | new INVITE | routed, admitted, INVITE | `setup`, `attempt` |
 //! | 18x, 2xx, failure, time-out | the same, another attempt, or an ending | `setup`, `attempt` |
-//! | re-INVITE and its answers | re-INVITE and its answers | `reinvite` |
 //! | INFO, MESSAGE and their answers | the same | `pass` |
 //! | REFER, NOTIFY, SUBSCRIBE | the same, rewritten, or a refusal | `refer`, `replaces` |
+//! | 18x with SDP | remembered by fork | `early` |
+//! | re-INVITE, UPDATE and their answers | re-INVITE or UPDATE and their answers | `exchange` |
 //! | ACK, BYE, CANCEL | ACK, BYE, CANCEL | `teardown`, `setup` |
 //! | silence | both legs end | `media` |
 //!
@@ -14,19 +15,24 @@
 
 mod attempt;
 mod call;
+mod early;
+mod exchange;
 mod media;
 mod pass;
 mod refer;
-mod reinvite;
 mod replaces;
 mod setup;
 mod teardown;
 mod view;
 
 pub(crate) use attempt::{AttemptFailure, Plan};
-pub(crate) use call::{Answer, Call, Exchange, LateOffer, Leg, LegState, Media, Passing, Phase, Session};
+pub(crate) use call::{
+    Abilities, Answer, Asker, Call, Exchange, LateOffer, Leg, LegState, Media, Passing, Phase, Session,
+};
+pub(crate) use early::Early;
 pub(crate) use media::PortPool;
 pub(crate) use refer::Referral;
+pub(crate) use setup::check_require;
 
 use crate::{
     shard::Shard,

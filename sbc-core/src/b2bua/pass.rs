@@ -7,7 +7,7 @@
 use super::{Call, Leg, LegState, Passing, Phase, setup::check_require, write_contact};
 use crate::{
     shard::{Arrival, Shard},
-    sip::{HeaderName, Message, Method, Writer, unfold},
+    sip::{HeaderName, Message, Method, OptionTags, Writer, unfold},
     time::Timestamp,
     topology,
     transaction::{Reply, Side},
@@ -81,7 +81,7 @@ impl Shard {
         if call.passing.len() >= PASSING_MAX {
             return Err(Reply::retry_after(500, 5));
         }
-        check_require(request)?;
+        check_require(request, OptionTags::NONE)?;
         if request.body().len() > BODY_BYTES_MAX {
             return Err(Reply::new(513));
         }

@@ -1,12 +1,14 @@
 //! From a new INVITE to an answer or a refusal.
 
-use super::{Answer, AttemptFailure, Call, LateOffer, Leg, LegState, Phase, Plan, Session, write_contact};
+use super::{
+    Abilities, Answer, AttemptFailure, Call, LateOffer, Leg, LegState, Phase, Plan, Session, write_contact,
+};
 use crate::{
     admission::Refused,
     dialog::{Dialog, DialogError},
     sdp::Sdp,
     shard::{Arrival, Shard},
-    sip::{HeaderName, Message, Method},
+    sip::{HeaderName, Message, Method, OptionTags},
     snapshot::{Snapshot, Target, Trunk},
     time::Timestamp,
     token::{Token, TokenText},
@@ -84,10 +86,12 @@ impl Shard {
         };
 
         let dialog_b = self.dialog_towards(slot, hop_b, &checked.parties, trunk.pass_display_name);
+        let mut session_a = self.new_session();
         let mut session_b = self.new_session();
         let offer = checked.offer.as_ref();
         let media = match (offer, media) {
             (Some(sdp), Some(media)) => {
+                session_a.heard = self.hasher.hash_one(sdp.text());
                 if !self.describe(sdp, &mut session_b, media.ports[1], &[]) {
                     self.close_media(now, media);
                     self.admission.release(permit);
@@ -107,7 +111,8 @@ impl Shard {
                 .timers
                 .insert(now + snapshot.sip.no_answer, Alarm::NoAnswer(slot))
         });
-        let session_a = self.new_session();
+        let mut can = Abilities::default();
+        can.hear(request);
         let call = Call {
             nonce: self.random(),
             a: Leg {
@@ -116,6 +121,8 @@ impl Shard {
                 dialog: dialog_a,
                 hop: from.hop,
                 session: session_a,
+                can,
+                invited: request.cseq().map_or(1, |cseq| cseq.number),
                 answer: None,
             },
             b: Leg {
@@ -125,6 +132,8 @@ impl Shard {
                 dialog: dialog_b,
                 hop: hop_b,
                 session: session_b,
+                can: Abilities::default(),
+                invited: 0,
                 answer: None,
             },
             phase: Phase::Proceeding,
@@ -132,6 +141,7 @@ impl Shard {
             media,
             offered: checked.offer.is_some(),
             exchange: None,
+            early: None,
             passing: SmallVec::new(),
             referrals: Vec::new(),
             caller: checked.parties.caller.clone(),
@@ -177,7 +187,7 @@ impl Shard {
             Ok(None) => 70,
             Err(_) => return Err(Reply::new(400)),
         };
-        check_require(request)?;
+        check_require(request, OptionTags::NONE)?;
         check_accept(request)?;
         let parties = Parties::of(request).map_err(Reply::new)?;
         let offer = session_of(request)?;
@@ -255,6 +265,9 @@ impl Shard {
         } else {
             None
         };
+        if answer.is_some() {
+            self.note_early_answer(slot, response);
+        }
         let has_sdp = answer.is_some_and(|sdp| self.describe_to(now, slot, Side::A, &sdp));
         let Some(call) = self.calls.get(slot as usize) else {
             return;
@@ -291,6 +304,8 @@ impl Shard {
             return;
         }
         call.b.state = LegState::Confirmed;
+        call.b.can.hear(response);
+        let early = call.early.take();
         let to_tag = call.b.dialog.remote_tag.clone();
         let cseq = response.cseq().map_or(1, |c| c.number);
         let server = match call.a.state {
@@ -304,7 +319,12 @@ impl Shard {
             }
         };
         let offered = call.offered;
-        let sdp = session_of(response).unwrap_or_default();
+        // Some gateways say it only once, in the 18x.
+        let said = early.as_deref().and_then(|early| early.answer_of(&to_tag));
+        let sdp = match session_of(response).unwrap_or_default() {
+            None if offered => said.and_then(|said| Sdp::parse(said).ok()),
+            sdp => sdp,
+        };
         let described = match &sdp {
             Some(sdp) => self.describe_to(now, slot, Side::A, sdp),
             None => false,
@@ -358,7 +378,7 @@ impl Shard {
         };
         let leg = call.leg(side);
         let (tag, ours) = (leg.dialog.local_tag, self.transactions.local(leg.hop));
-        let cseq = leg.dialog.remote_cseq.unwrap_or(1);
+        let cseq = leg.invited;
         let name = &self.snapshot.sip.server_name;
         let sdp = &self.sdp_scratch;
         let sent = self
@@ -446,11 +466,12 @@ struct Checked<'m> {
 }
 
 /// §8.2.2.3: refuse what we do not understand.
-pub(crate) fn check_require(request: &Message<'_>) -> Result<(), Reply> {
-    match request.list(HeaderName::Require).next() {
-        Some(_) => Err(Reply::with(420, Extra::Unsupported)),
-        None => Ok(()),
+pub(crate) fn check_require(request: &Message<'_>, understood: OptionTags) -> Result<(), Reply> {
+    let strange = |tag: &[u8]| !OptionTags::named(tag).is_some_and(|known| understood.contains(known));
+    if request.list(HeaderName::Require).any(strange) {
+        return Err(Reply::with(420, Extra::Unsupported(understood)));
     }
+    Ok(())
 }
 
 /// §8.2.3, RFC 4475 §3.3.15: the answer to an INVITE is SDP. A caller that accepts other things only could

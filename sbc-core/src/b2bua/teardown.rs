@@ -1,6 +1,6 @@
 //! ACK, BYE, CANCEL, time-outs: how calls are acknowledged and how they end.
 
-use super::{AttemptFailure, LegState, Phase, setup::session_of};
+use super::{Asker, AttemptFailure, LegState, Phase, setup::session_of};
 use crate::{
     shard::{Arrival, CallRecord, Event, Level, Output, Shard},
     sip::{Message, Method},
@@ -141,7 +141,11 @@ impl Shard {
         let Some(call) = self.call_mut(slot) else { return };
         if call.leg(side).state == LegState::Invited(server) {
             self.end_with_reason(now, slot, 487, "caller_cancelled", reason);
-        } else if let Some(exchange) = call.exchange.as_mut().filter(|x| x.server == server) {
+        } else if let Some(exchange) = call
+            .exchange
+            .as_mut()
+            .filter(|x| x.asker == Asker::Invite(server))
+        {
             // The far side decides: if it accepts before our CANCEL arrives, the session has changed.
             let client = exchange.client;
             self.transactions.cancel(&mut self.io, now, client, reason);
@@ -161,6 +165,7 @@ impl Shard {
         match timed_out.method {
             Method::Invite => {}
             Method::Bye => return self.lost_leg(now, slot, side),
+            Method::Update => return self.exchange_timed_out(now, slot, false),
             method => return self.passed_timed_out(now, slot, method, timed_out.client),
         }
         let Some(call) = self.call_mut(slot) else { return };
@@ -171,7 +176,7 @@ impl Shard {
             self.lost_leg(now, slot, side);
             self.end(now, slot, status, "callee_timeout");
         } else {
-            self.reinvite_timed_out(now, slot, timed_out.cancelled);
+            self.exchange_timed_out(now, slot, timed_out.cancelled);
         }
     }
 
@@ -270,6 +275,7 @@ impl Shard {
         call.outcome = Some((status, cause));
         call.ended = Some(now);
         call.plan = None;
+        call.early = None;
         if call.answered.is_none() {
             self.io.counters.calls_failed += 1;
         }

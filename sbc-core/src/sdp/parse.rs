@@ -13,6 +13,8 @@ pub struct Sdp<'a> {
     origin: Origin<'a>,
     connection: Option<&'a [u8]>,
     direction: Option<Direction>,
+    /// All of it.
+    text: &'a [u8],
     /// Lines before the first m-line.
     session: &'a [u8],
     medias: SmallVec<[Media<'a>; 2]>,
@@ -89,6 +91,7 @@ impl<'a> Sdp<'a> {
             },
             connection: None,
             direction: None,
+            text: bytes,
             session: bytes,
             medias: SmallVec::new(),
         };
@@ -148,6 +151,11 @@ impl<'a> Sdp<'a> {
             None => &mut self.session,
         };
         *lines = &lines[..lines.len() - rest.len()];
+    }
+
+    /// The whole description, as it was read.
+    pub fn text(&self) -> &'a [u8] {
+        self.text
     }
 
     /// The `o=` line.

@@ -2,9 +2,9 @@
 
 use super::{Output, Shard, ShardId};
 use crate::{
-    b2bua::LegState,
+    b2bua::{LegState, check_require},
     dialog::counts_cseq,
-    sip::{HeaderName, Message, Method, validate},
+    sip::{HeaderName, Message, Method, OptionTags, validate},
     time::Timestamp,
     token::Token,
     transaction::{ClientEvent, Extra, Reply, ServerVerdict},
@@ -119,7 +119,8 @@ impl Shard {
                 let Some(call) = self.call_mut(slot) else { return };
                 match (method, call.leg(side).state) {
                     (Method::Invite, LegState::Inviting(_)) => self.refused(now, slot, response),
-                    (Method::Invite, _) => self.reinvite_refused(now, slot, response.status()),
+                    (Method::Invite, _) => self.exchange_refused(now, slot, response.status()),
+                    (Method::Update, _) => self.update_answered(now, slot, side, response),
                     (Method::Bye, _) => self.bye_answered(now, slot, side),
                     _ => self.passed_answered(now, slot, side, client, response),
                 }
@@ -170,7 +171,7 @@ impl Shard {
                 return;
             }
             // A NOTIFY only belongs to a subscription made by a REFER inside a dialog (RFC 6665 §4.1.3).
-            Method::Bye | Method::Notify => Reply::new(481),
+            Method::Bye | Method::Update | Method::Notify => Reply::new(481),
             // A REFER outside a call would let its sender have calls made that nobody answers for:
             // there is no call to transfer, and no side that is charged for it.
             Method::Refer => Reply::new(403),
@@ -209,6 +210,7 @@ impl Shard {
             Method::Ack => self.acked(now, slot, side, request),
             Method::Bye => self.bye(now, slot, side, request, from),
             Method::Invite => self.reinvite(now, slot, side, request, from),
+            Method::Update => self.update(now, slot, side, request, from),
             Method::Info | Method::Message => self.pass(now, slot, side, request, from),
             Method::Refer => self.refer(now, slot, side, request, from),
             Method::Notify => self.notify(now, slot, side, request, from),
@@ -239,10 +241,10 @@ impl Shard {
     /// heard of 501 (§21.5.2).
     fn reply_to_other(&mut self, request: &Message<'_>, method: Method) -> Reply {
         if method == Method::Options {
-            return match request.list(HeaderName::Require).next() {
-                Some(_) => Reply::with(420, Extra::Unsupported),
-                None if self.draining => Reply::retry_after(503, 30),
-                None => Reply::with(200, Extra::Allow),
+            return match check_require(request, OptionTags::NONE) {
+                Err(reply) => reply,
+                Ok(()) if self.draining => Reply::retry_after(503, 30),
+                Ok(()) => Reply::with(200, Extra::Allow),
             };
         }
         self.io.counters.refused_request += 1;

@@ -1,11 +1,12 @@
 //! Responses that follow from the request alone (§8.2.6).
 
 use super::Hop;
-use crate::sip::{HeaderName, Message, Method, Writer, reason_phrase};
+use crate::sip::{HeaderName, Message, Method, OptionTags, Writer, reason_phrase};
 use std::{io::Write as _, net::SocketAddr};
 
 /// Methods we serve, as the value of Allow.
-pub(crate) const ALLOW: &[u8] = b"INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, REFER, NOTIFY, SUBSCRIBE";
+pub(crate) const ALLOW: &[u8] =
+    b"INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, MESSAGE, REFER, NOTIFY, SUBSCRIBE";
 
 /// A response without a body, small enough to be kept in a tombstone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +21,8 @@ pub(crate) enum Extra {
     None,
     /// Allow: the methods we serve (405; OPTIONS).
     Allow,
-    /// Unsupported: everything the request Requires (420). We support no extension yet.
-    Unsupported,
+    /// Unsupported: what the request Requires beyond these extensions (420).
+    Unsupported(OptionTags),
     /// Accept: application/sdp (415).
     Accept,
     /// Allow-Events: refer (489).
@@ -220,9 +221,11 @@ pub(crate) fn finish_reply(mut w: Writer<'_>, request: &Message<'_>, reply: Repl
         Extra::RetryAfter(s) => {
             w.header_fmt("Retry-After", format_args!("{s}"));
         }
-        Extra::Unsupported => {
+        Extra::Unsupported(understood) => {
             for tag in request.list(HeaderName::Require) {
-                w.header("Unsupported", tag);
+                if !OptionTags::named(tag).is_some_and(|known| understood.contains(known)) {
+                    w.header("Unsupported", tag);
+                }
             }
         }
     }

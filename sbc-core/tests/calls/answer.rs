@@ -120,6 +120,30 @@ fn an_answer_without_sdp_ends_the_call() {
 }
 
 #[test]
+fn an_answer_given_only_in_the_183_holds() {
+    // Some gateways do not repeat it in the 200.
+    let mut desk = Desk::new();
+    let sent = desk.caller(&invite());
+    let out = only(&sent, "INVITE").clone();
+    let sent = desk.callee(&response(&out, 183, "calleetag", "sip:bob@127.0.0.3", ANSWER));
+    let early = only(&sent, "183").clone();
+    let sent = desk.callee(&response(&out, 200, "calleetag", "sip:bob@127.0.0.3", ""));
+    assert_eq!(kinds(&sent), ["B<ACK", "A<200"]);
+    assert_eq!(only(&sent, "200").body(), early.body());
+}
+
+#[test]
+fn an_answer_of_another_fork_does_not_stand_for_the_one_that_is_missing() {
+    let mut desk = Desk::new();
+    let sent = desk.caller(&invite());
+    let out = only(&sent, "INVITE").clone();
+    desk.callee(&response(&out, 183, "fork1", "sip:bob@127.0.0.3", ANSWER));
+    let sent = desk.callee(&response(&out, 200, "fork2", "sip:carol@127.0.0.3", ""));
+    assert_eq!(kinds(&sent), ["B<ACK", "A<502", "B<BYE"]);
+    desk.assert_quiet();
+}
+
+#[test]
 fn early_media_passes_with_the_answer() {
     let mut desk = Desk::new();
     let sent = desk.caller(&invite());

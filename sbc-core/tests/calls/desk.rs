@@ -190,6 +190,12 @@ pub(crate) const OFFER: &str = "v=0\r\no=caller 1 1 IN IP4 127.0.0.2\r\ns=-\r\nc
 pub(crate) const ANSWER: &str = "v=0\r\no=callee 7 7 IN IP4 127.0.0.3\r\ns=-\r\nc=IN IP4 127.0.0.3\r\nt=0 0\r\n\
     m=audio 6000 RTP/AVP 0\r\n";
 
+/// The same SDP with the next version in o=: offered again it is new to whoever knows the first.
+pub(crate) fn next_version(sdp: &str) -> String {
+    sdp.replace("caller 1 1 ", "caller 1 2 ")
+        .replace("callee 7 7 ", "callee 7 8 ")
+}
+
 /// A request of the caller: outside a dialog when `to_tag` is empty.
 pub(crate) fn request(method: &str, uri: &str, cseq: u32, branch: &str, to_tag: &str, body: &str) -> String {
     let tag = if to_tag.is_empty() {

@@ -9,7 +9,7 @@ fn reinvite(desk: &mut Desk, up: &Up, cseq: u32) -> Sent {
         cseq,
         &format!("re{cseq}"),
         &up.tag,
-        OFFER,
+        &next_version(OFFER),
     ));
     only(&sent, "INVITE").clone()
 }

@@ -27,3 +27,4 @@ mod route_set;
 mod sequence_numbers;
 mod teardown;
 mod trying;
+mod update;

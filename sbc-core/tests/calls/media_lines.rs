@@ -70,7 +70,7 @@ fn lines_that_an_answer_swallows_are_rejected_in_its_place() {
     let tag = tag_of(ok.header("To"));
     desk.caller(&request("ACK", "sip:x@127.0.0.1", 1, "ack", &tag, ""));
     // §8: nor may a later offer have fewer. This callee's has.
-    let sent = desk.callee(&callee_request(&out, "INVITE", 1, "cre", ANSWER));
+    let sent = desk.callee(&callee_request(&out, "INVITE", 1, "cre", &next_version(ANSWER)));
     let re = only(&sent, "INVITE");
     assert_eq!(re.body(), ok.body(), "not even the version changes");
 }
@@ -86,7 +86,14 @@ fn each_leg_has_a_session_of_its_own() {
     };
     assert_ne!(origin(&up.invite), origin(&up.ok));
     assert!(!up.invite.body().contains("o=caller") && !up.ok.body().contains("o=callee"));
-    let sent = desk.caller(&request("INVITE", &up.contact, 2, "re", &up.tag, OFFER));
+    let sent = desk.caller(&request(
+        "INVITE",
+        &up.contact,
+        2,
+        "re",
+        &up.tag,
+        &next_version(OFFER),
+    ));
     assert_eq!(
         origin(only(&sent, "INVITE")),
         origin(&up.invite),

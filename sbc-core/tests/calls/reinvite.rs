@@ -64,7 +64,9 @@ fn the_session_version_grows_only_with_a_change() {
             .unwrap()
     };
     let first = version(&up.invite);
-    for (cseq, body, expected) in [(2, OFFER.to_owned(), first), (3, held(), first + 1)] {
+    // The caller's new version of the same is none of ours.
+    let same = OFFER.replace("1 1 IN", "1 2 IN");
+    for (cseq, body, expected) in [(2, same, first), (3, held(), first + 1)] {
         let sent = desk.caller(&request(
             "INVITE",
             &up.contact,
@@ -141,6 +143,19 @@ fn a_lower_cseq_is_500() {
     let sent = desk.caller(&request("INVITE", &up.contact, 1, "re1", &up.tag, OFFER));
     assert_eq!(kinds(&sent), ["A<500"]);
     assert_eq!(desk.shard.gauges().calls, 1);
+}
+
+#[test]
+fn a_request_between_a_reinvite_and_its_ack_does_not_hide_the_ack() {
+    let mut desk = Desk::new();
+    let up = establish(&mut desk);
+    let sent = desk.caller(&request("INVITE", &up.contact, 2, "re1", &up.tag, &held()));
+    let re = only(&sent, "INVITE").clone();
+    desk.caller(&request("INFO", &up.contact, 3, "info", &up.tag, ""));
+    desk.callee(&response(&re, 200, "", "sip:bob@127.0.0.3:5060", ANSWER));
+    desk.caller(&request("ACK", &up.contact, 2, "ack2", &up.tag, ""));
+    let sent = desk.pass(seconds(20));
+    assert!(!kinds(&sent).contains(&"A<200".to_owned()), "{:?}", kinds(&sent));
 }
 
 #[test]

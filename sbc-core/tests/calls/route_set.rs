@@ -81,7 +81,7 @@ fn the_other_side_never_sees_them() {
 fn a_reinvite_moves_the_target_and_not_the_route_set() {
     let mut desk = Desk::new();
     let up = establish(&mut desk);
-    let moved = request("INVITE", &up.contact, 2, "re", &up.tag, OFFER)
+    let moved = request("INVITE", &up.contact, 2, "re", &up.tag, &next_version(OFFER))
         .replace("alice@127.0.0.2:5060", "alice@127.0.0.2:5071")
         .replace("Contact:", ROUTES);
     let sent = desk.caller(&moved);
@@ -102,7 +102,7 @@ fn a_refused_reinvite_moves_nothing() {
     // Correctness 22; RFC 6141 §4.6.
     let mut desk = Desk::new();
     let up = establish(&mut desk);
-    let moved = request("INVITE", &up.contact, 2, "re", &up.tag, OFFER)
+    let moved = request("INVITE", &up.contact, 2, "re", &up.tag, &next_version(OFFER))
         .replace("alice@127.0.0.2:5060", "alice@127.0.0.2:5071");
     let sent = desk.caller(&moved);
     let re = only(&sent, "INVITE").clone();

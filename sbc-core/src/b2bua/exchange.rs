@@ -1,0 +1,476 @@
+//! Changes of a session: one side offers, the other is asked (RFC 3261 §14, RFC 3311, RFC 6141).
+//!
+//! In: re-INVITE and UPDATE of one side. Out: re-INVITE or UPDATE on the other, and its answer back.
+//! One [`Exchange`] at a time for a call: what comes meanwhile is refused as glare or as too early
+//! and tried again by its sender. What changes nothing is answered here and does not cross:
+//! an UPDATE without SDP, and the SDP that the peer sent last.
+//!
+//! An UPDATE with an offer crosses as UPDATE when the other peer allows that, else as re-INVITE.
+
+use super::{
+    Asker, Exchange, LateOffer, LegState, Phase,
+    setup::{check_require, session_of},
+    write_contact,
+};
+use crate::{
+    dialog::contact_of,
+    sdp::Sdp,
+    shard::{Arrival, Shard},
+    sip::{Message, Method, OptionTags},
+    time::Timestamp,
+    topology,
+    transaction::{ALLOW, Ack, Alarm, Key, Reply, Side},
+};
+
+impl Shard {
+    /// An INVITE inside a dialog of ours; its CSeq is in order.
+    pub(crate) fn reinvite(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        side: Side,
+        request: &Message<'_>,
+        from: Arrival,
+    ) {
+        if self.transactions.is_full() {
+            self.io.counters.refused_transactions_max += 1;
+            self.transactions
+                .answer_stateless(&mut self.io, request, from.hop, Reply::retry_after(503, 5));
+            return;
+        }
+        let server = self
+            .transactions
+            .accept_invite(&mut self.io, now, request, from.hop, false);
+        if let Err(reply) = self.take_reinvite(now, slot, side, request, server) {
+            self.io.counters.refused_request += 1;
+            let tag = self
+                .calls
+                .get(slot as usize)
+                .map_or([b'0'; 24], |c| c.leg(side).dialog.local_tag);
+            self.transactions
+                .refuse(&mut self.io, now, server, &tag, request, reply);
+        }
+    }
+
+    fn take_reinvite(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        side: Side,
+        request: &Message<'_>,
+        server: u32,
+    ) -> Result<(), Reply> {
+        let retry = self.retry_later();
+        let call = self.calls.get_mut(slot as usize).ok_or(Reply::new(481))?;
+        if matches!(call.leg(side).state, LegState::Invited(_)) {
+            return Err(retry); // §14.2: the first INVITE is not answered yet.
+        }
+        if call.phase != Phase::Answered
+            || call.leg(side).state != LegState::Confirmed
+            || call.leg(side.other()).state != LegState::Confirmed
+        {
+            return Err(Reply::new(481));
+        }
+        match &call.exchange {
+            Some(exchange) if exchange.from == side => return Err(retry),
+            Some(_) => return Err(Reply::new(491)),
+            // A 2xx of ours is not acknowledged yet on either side: an INVITE transaction is in progress.
+            None if call.a.answer.is_some() || call.b.answer.is_some() => return Err(Reply::new(491)),
+            None => {}
+        }
+        check_require(request, OptionTags::NONE)?;
+        let max_forwards = max_forwards_of(request)?;
+        let offer = session_of(request)?;
+        let leg = call.leg_mut(side);
+        leg.invited = request.cseq().map_or(1, |cseq| cseq.number);
+        leg.can.hear(request);
+        if offer.is_some() && self.is_known(slot, side, request.body()) {
+            self.refresh_target(slot, side, request);
+            self.describe_again(slot, side);
+            self.answer_leg(now, slot, side, server, true, None);
+            return Ok(());
+        }
+        self.put(
+            now,
+            slot,
+            side,
+            request,
+            offer,
+            Asker::Invite(server),
+            max_forwards,
+        )
+    }
+
+    /// An UPDATE inside a dialog of ours; its CSeq is in order.
+    pub(crate) fn update(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        side: Side,
+        request: &Message<'_>,
+        from: Arrival,
+    ) {
+        let taken = if self.transactions.is_full() {
+            self.io.counters.refused_transactions_max += 1;
+            Err(Reply::retry_after(503, 5))
+        } else {
+            self.take_update(now, slot, side, request, from)
+        };
+        if let Err(reply) = taken {
+            self.io.counters.refused_request += 1;
+            self.transactions
+                .answer(&mut self.io, now, request, from.hop, reply);
+        }
+    }
+
+    fn take_update(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        side: Side,
+        request: &Message<'_>,
+        from: Arrival,
+    ) -> Result<(), Reply> {
+        check_require(request, OptionTags::NONE)?;
+        let max_forwards = max_forwards_of(request)?;
+        let offer = session_of(request)?;
+        let retry = self.retry_later();
+        let call = self.calls.get_mut(slot as usize).ok_or(Reply::new(481))?;
+        if call.phase == Phase::Over {
+            return Err(Reply::new(481));
+        }
+        // RFC 3311 §5.2, in its order.
+        match &call.exchange {
+            Some(exchange) if exchange.from == side => match exchange.asker {
+                Asker::Request(_) => return Err(retry),
+                Asker::Invite(_) if offer.is_some() => return Err(retry),
+                Asker::Invite(_) => {}
+            },
+            Some(_) if offer.is_some() => return Err(Reply::new(491)),
+            _ => {}
+        }
+        let awaits_answer = |leg: &super::Leg| leg.answer.as_ref().is_some_and(|a| a.awaits_sdp.is_some());
+        if offer.is_some() && (awaits_answer(&call.a) || awaits_answer(&call.b)) {
+            return Err(Reply::new(491));
+        }
+        call.leg_mut(side).can.hear(request);
+        let known = offer.is_some() && self.is_known(slot, side, request.body());
+        if offer.is_none() || known {
+            self.refresh_target(slot, side, request);
+            let server = self.transactions.accept_request(request, from.hop);
+            let described = known && self.describe_again(slot, side);
+            self.accept_update(now, slot, side, server, described);
+            return Ok(());
+        }
+        let call = self.calls.get(slot as usize).ok_or(Reply::new(481))?;
+        let other = call.leg(side.other());
+        if call.phase != Phase::Answered || other.state != LegState::Confirmed {
+            return Err(Reply::new(488));
+        }
+        if !other.can.update && (call.a.answer.is_some() || call.b.answer.is_some()) {
+            return Err(Reply::new(491)); // It has to cross as INVITE, and there is one.
+        }
+        let server = self.transactions.accept_request(request, from.hop);
+        let asked = self.put(
+            now,
+            slot,
+            side,
+            request,
+            offer,
+            Asker::Request(server),
+            max_forwards,
+        );
+        if asked.is_err() {
+            // Answered by our caller, from the request.
+            self.transactions.abandon(&mut self.io, server);
+        }
+        asked
+    }
+
+    /// Put the change that `request` of `side` asks for to the other side.
+    #[allow(clippy::too_many_arguments, reason = "a request and what was read from it")]
+    fn put(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        side: Side,
+        request: &Message<'_>,
+        offer: Option<Sdp<'_>>,
+        asker: Asker,
+        max_forwards: u8,
+    ) -> Result<(), Reply> {
+        let other = side.other();
+        let call = self.calls.get(slot as usize).ok_or(Reply::new(481))?;
+        let before = offer.is_some().then(|| call.leg(other).session.clone());
+        if let Some(sdp) = &offer
+            && (sdp.first_audio().is_none() || !self.describe_for(now, slot, other, sdp))
+        {
+            return Err(Reply::new(488));
+        }
+        let nonce = self.random();
+        let branch = self.transactions.next_branch(nonce);
+        let call = self.calls.get_mut(slot as usize).ok_or(Reply::new(481))?;
+        let leg = call.leg_mut(other);
+        let method = match asker {
+            Asker::Request(_) if leg.can.update => Method::Update,
+            _ => Method::Invite,
+        };
+        let cseq = leg.dialog.next_cseq();
+        let hop = leg.next_hop();
+        let ours = self.transactions.local(hop);
+        let mut w = leg.dialog.request(
+            &mut self.io.scratch,
+            method.as_str(),
+            cseq,
+            &branch,
+            ours,
+            max_forwards,
+        );
+        write_contact(&mut w, &leg.dialog.local_tag, ours);
+        w.header("Allow", ALLOW);
+        match offer {
+            Some(_) => w.body("application/sdp", &self.sdp_scratch),
+            None => w.empty_body(),
+        }
+        let client = self
+            .transactions
+            .send(&mut self.io, now, nonce, hop, method, Some((slot, other)));
+        let patience = match asker {
+            Asker::Invite(server) => {
+                self.transactions.own_server(server, Some((slot, side)));
+                self.snapshot.sip.no_answer
+            }
+            // Before the asker gives up by itself, 64·T1 after it sent the UPDATE (§17.1.2.2).
+            Asker::Request(_) => self.base.give_up() * 7 / 8,
+        };
+        let ceiling =
+            (!patience.is_zero()).then(|| self.io.timers.insert(now + patience, Alarm::ExchangeExpire(slot)));
+        call.exchange = Some(Box::new(Exchange {
+            from: side,
+            asker,
+            client,
+            cseq,
+            offer: offer.map(|_| request.body().into()),
+            before,
+            target: contact_of(request).ok(),
+            ceiling,
+        }));
+        Ok(())
+    }
+
+    /// The far side accepted our INVITE.
+    pub(crate) fn reinvite_answered(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        side: Side,
+        response: &Message<'_>,
+        key: Key,
+        invite_nonce: u64,
+    ) {
+        let Some(exchange) = self.take_exchange(slot) else {
+            self.io.counters.internal_errors += 1;
+            return;
+        };
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return;
+        };
+        let leg = call.leg_mut(side);
+        leg.dialog.refresh_target(response);
+        let to_tag = leg.dialog.remote_tag.clone();
+        let late_offer = exchange.offer.is_none() && session_of(response).is_ok_and(|sdp| sdp.is_some());
+        self.transactions
+            .acknowledged(key, &to_tag, if late_offer { Ack::Awaited } else { Ack::Rebuild });
+        if !late_offer {
+            self.acknowledge(slot, side, exchange.cseq, invite_nonce, None);
+        }
+        let late = late_offer.then_some(LateOffer {
+            key,
+            invite_nonce,
+            cseq: exchange.cseq,
+        });
+        self.settle(now, slot, side, *exchange, response, late);
+    }
+
+    /// A final response to our UPDATE.
+    pub(crate) fn update_answered(&mut self, now: Timestamp, slot: u32, side: Side, response: &Message<'_>) {
+        if response.status() >= 300 {
+            return self.exchange_refused(now, slot, response.status());
+        }
+        let Some(exchange) = self.take_exchange(slot) else {
+            self.io.counters.internal_errors += 1;
+            return;
+        };
+        if let Some(call) = self.calls.get_mut(slot as usize) {
+            call.leg_mut(side).dialog.refresh_target(response);
+        }
+        self.settle(now, slot, side, *exchange, response, None);
+    }
+
+    /// The far side, `side`, accepted: the change holds, and whoever asked for it hears of it.
+    fn settle(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        side: Side,
+        exchange: Exchange,
+        response: &Message<'_>,
+        late: Option<LateOffer>,
+    ) {
+        let from = exchange.from;
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return;
+        };
+        call.leg_mut(side).can.hear(response);
+        if let Some(target) = exchange.target {
+            call.leg_mut(from).dialog.remote_target = target;
+        }
+        if let Some(offer) = exchange.offer.as_deref().and_then(|body| Sdp::parse(body).ok()) {
+            self.apply_remote_to(now, slot, from, &offer);
+        }
+        let sdp = session_of(response).ok().flatten();
+        let described = sdp.is_some_and(|sdp| self.describe_to(now, slot, from, &sdp));
+        let failed = exchange.offer.is_some() && !described;
+        match exchange.asker {
+            Asker::Invite(server) => self.answer_leg(now, slot, from, server, described, late),
+            Asker::Request(server) if failed => self.refuse_update(now, slot, from, server, 500),
+            Asker::Request(server) => self.accept_update(now, slot, from, server, described),
+        }
+        if failed {
+            self.warn(slot, || "2xx to an offer has no usable SDP answer".into());
+            self.end(now, slot, 200, "reinvite_failed");
+        }
+    }
+
+    /// The far side refused: the session stays as it was, unless the dialog is gone (RFC 6141 §3.4).
+    pub(crate) fn exchange_refused(&mut self, now: Timestamp, slot: u32, status: u16) {
+        self.refuse_exchange(now, slot, topology::failure_status(status));
+        if matches!(status, 408 | 481) {
+            self.end(now, slot, 200, "reinvite_failed");
+        }
+    }
+
+    /// The far side never answered. After a CANCEL that is what was asked for.
+    pub(crate) fn exchange_timed_out(&mut self, now: Timestamp, slot: u32, cancelled: bool) {
+        self.refuse_exchange(now, slot, if cancelled { 487 } else { 408 });
+        if !cancelled {
+            self.end(now, slot, 200, "reinvite_failed");
+        }
+    }
+
+    /// The far side keeps trying without end: give up on the change, keep the call as it was.
+    pub(crate) fn exchange_expired(&mut self, now: Timestamp, slot: u32) {
+        let Some(exchange) = self.call_mut(slot).and_then(|call| call.exchange.as_mut()) else {
+            return;
+        };
+        exchange.ceiling = None;
+        let (client, asker) = (exchange.client, exchange.asker);
+        self.transactions.cancel(&mut self.io, now, client, None);
+        self.transactions.orphan_client(&mut self.io, now, client);
+        // RFC 3311 §5.2: 504 says that the change needs more time than an UPDATE has.
+        let status = if matches!(asker, Asker::Invite(_)) {
+            408
+        } else {
+            504
+        };
+        self.refuse_exchange(now, slot, status);
+    }
+
+    fn take_exchange(&mut self, slot: u32) -> Option<Box<Exchange>> {
+        let exchange = self.calls.get_mut(slot as usize)?.exchange.take()?;
+        if let Some(key) = exchange.ceiling {
+            self.io.timers.cancel(key);
+        }
+        Some(exchange)
+    }
+
+    fn refuse_exchange(&mut self, now: Timestamp, slot: u32, status: u16) {
+        let Some(mut exchange) = self.take_exchange(slot) else {
+            return;
+        };
+        let from = exchange.from;
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return;
+        };
+        if let Some(before) = exchange.before.take() {
+            call.leg_mut(from.other()).session.restore(before);
+        }
+        let tag = call.leg(from).dialog.local_tag;
+        match exchange.asker {
+            Asker::Invite(server) => {
+                self.transactions
+                    .respond(&mut self.io, now, server, status, &tag, |mut w| w.empty_body());
+            }
+            Asker::Request(server) => self.refuse_update(now, slot, from, server, status),
+        }
+    }
+
+    /// The call ends while a change is on its way: its sender gets a final response, the far
+    /// side's answer is acknowledged by the transaction alone.
+    pub(crate) fn abort_exchange(&mut self, now: Timestamp, slot: u32) {
+        let exchange = self
+            .calls
+            .get(slot as usize)
+            .and_then(|call| call.exchange.as_ref());
+        let Some(exchange) = exchange else { return };
+        let status = match exchange.asker {
+            Asker::Invite(_) => 487,
+            Asker::Request(_) => 481,
+        };
+        self.transactions
+            .orphan_client(&mut self.io, now, exchange.client);
+        self.refuse_exchange(now, slot, status);
+    }
+
+    /// Answer an UPDATE with 200, with the SDP of the scratch buffer when `described`.
+    fn accept_update(&mut self, now: Timestamp, slot: u32, side: Side, server: u32, described: bool) {
+        let Some(call) = self.calls.get(slot as usize) else {
+            return;
+        };
+        let leg = call.leg(side);
+        let (tag, ours) = (leg.dialog.local_tag, self.transactions.local(leg.hop));
+        let sdp = &self.sdp_scratch;
+        self.transactions
+            .finish(&mut self.io, now, server, 200, &tag, |mut w| {
+                write_contact(&mut w, &tag, ours);
+                w.header("Allow", ALLOW);
+                match described {
+                    true => w.body("application/sdp", sdp),
+                    false => w.empty_body(),
+                }
+            });
+    }
+
+    /// Answer an UPDATE with a failure. A 408 would come too late to be understood (RFC 4320 §4.2).
+    fn refuse_update(&mut self, now: Timestamp, slot: u32, side: Side, server: u32, status: u16) {
+        let Some(call) = self.calls.get(slot as usize) else {
+            return;
+        };
+        if status == 408 {
+            return self.transactions.abandon(&mut self.io, server);
+        }
+        let tag = call.leg(side).dialog.local_tag;
+        self.transactions
+            .finish(&mut self.io, now, server, status, &tag, |mut w| w.empty_body());
+    }
+
+    fn refresh_target(&mut self, slot: u32, side: Side, request: &Message<'_>) {
+        if let Some(call) = self.calls.get_mut(slot as usize) {
+            call.leg_mut(side).dialog.refresh_target(request);
+        }
+    }
+
+    /// 500 for a request that came before the one ahead of it was answered (§14.2, RFC 3311 §5.2).
+    fn retry_later(&mut self) -> Reply {
+        Reply::retry_after(500, (self.random() % 11) as u16)
+    }
+}
+
+/// Max-Forwards of the request that goes on in place of `request`.
+fn max_forwards_of(request: &Message<'_>) -> Result<u8, Reply> {
+    match request.max_forwards() {
+        Ok(Some(0)) => Err(Reply::new(483)),
+        Ok(hops) => Ok(hops.map_or(70, |h| h - 1)),
+        Err(_) => Err(Reply::new(400)),
+    }
+}
