@@ -130,4 +130,8 @@ counters! {
     streams_no_descriptor,
     /// Accepts that failed: the peer was gone already, or the system was short of something.
     accept_errors,
+    /// TLS handshakes that succeeded, in both directions.
+    tls_handshakes,
+    /// TLS handshakes that failed, and connections with a record that is none.
+    tls_failures,
 }

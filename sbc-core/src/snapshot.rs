@@ -10,6 +10,7 @@ use crate::{
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -45,6 +46,44 @@ pub struct Listener {
     pub advertised: SocketAddr,
     /// What it speaks.
     pub transport: Transport,
+    /// Certificates of a TLS listener.
+    pub tls: Option<ListenerTls>,
+}
+
+/// The files of a TLS listener; the driver reads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// Certificate chain (PEM).
+    pub certificate: PathBuf,
+    /// Its key (PEM).
+    pub key: PathBuf,
+    /// CAs that clients' certificates must come from (PEM).
+    pub client_ca: Option<PathBuf>,
+    /// Whether clients must show one.
+    pub client_auth: ClientAuth,
+}
+
+/// Whether clients are asked for a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// No.
+    #[default]
+    None,
+    /// Asked, and checked when there is one.
+    Optional,
+    /// Refused without one.
+    Required,
+}
+
+/// The files for connections to a trunk; the driver reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrunkTls {
+    /// CAs that its certificate must come from (PEM); `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// Certificate chain that we show (PEM).
+    pub certificate: Option<PathBuf>,
+    /// Its key (PEM).
+    pub key: Option<PathBuf>,
 }
 
 /// A provider or platform that calls come from and go to.
@@ -146,6 +185,8 @@ pub struct Peer {
     pub tls_name: Option<Box<str>>,
     /// Over TLS, only a peer whose certificate has one of these names is this trunk; empty: any.
     pub tls_client_names: Vec<Box<str>>,
+    /// Files for connections to it.
+    pub tls: TrunkTls,
 }
 
 impl Default for Peer {
@@ -163,6 +204,7 @@ impl Default for Peer {
             options_interval: Duration::ZERO,
             tls_name: None,
             tls_client_names: Vec::new(),
+            tls: TrunkTls::default(),
         }
     }
 }

@@ -79,7 +79,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "[media]",
         "sip = 5\n[media]",
-        "sbc.toml:4:1: listener.sip: unknown key; known here are: name, address, advertise",
+        "sbc.toml:4:1: listener.sip: unknown key; known here are: name, transport, address, advertise, tls",
     ),
     // Syntax.
     (

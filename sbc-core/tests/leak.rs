@@ -89,6 +89,7 @@ impl Stage {
             bind: s.sbc(),
             advertised: s.sbc(),
             transport: Transport::Udp,
+            tls: None,
         };
         let hosts = [A, B].map(|s| (TrunkId(s as u16), s.sip().ip().to_string().parse().unwrap()));
         let snapshot = Snapshot {

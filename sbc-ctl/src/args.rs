@@ -51,6 +51,9 @@ pub(crate) enum Command {
         #[arg(value_parser = parse_level)]
         level: Option<LogLevel>,
     },
+    /// Show our TLS certificates, or read them again
+    #[command(subcommand)]
+    Tls(TlsCommand),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -89,6 +92,14 @@ pub(crate) enum CallCommand {
         /// The call's id as `sbc-ctl calls` shows it
         id: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TlsCommand {
+    /// The certificates in use: names and expiry
+    Show,
+    /// Read all files again, for new connections; when one is bad, nothing changes
+    Reload,
 }
 
 #[derive(Debug, Subcommand)]

@@ -12,7 +12,7 @@ mod error;
 mod limits;
 mod show;
 
-use args::{Arguments, CallCommand, CallsArguments, Command, DrainArguments, LimitsCommand};
+use args::{Arguments, CallCommand, CallsArguments, Command, DrainArguments, LimitsCommand, TlsCommand};
 use clap::{CommandFactory, Parser};
 use connection::Connection;
 use error::Error;
@@ -74,6 +74,8 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Shards => sbcd.show(&ListShards {}, |s| show::shards(&s.shards)),
         Command::Drain(wanted) => sbcd.drain(&wanted),
         Command::LogLevel { level } => sbcd.show(&SetLogLevel { level }, show::log_level),
+        Command::Tls(TlsCommand::Show) => sbcd.show(&ShowTls {}, show::certificates),
+        Command::Tls(TlsCommand::Reload) => sbcd.show(&ReloadTls {}, show::certificates),
         Command::Completions { .. } => Ok(()),
     }
 }

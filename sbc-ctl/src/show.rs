@@ -18,7 +18,7 @@ pub(crate) fn status(s: &Status) -> String {
     t.row(["backend", &format!("{}: {}", s.backend, s.backend_reason)]);
     t.row(["shards", &s.shards.to_string()]);
     for listener in &s.listeners {
-        let mut text = format!("udp {} ({})", listener.bind, listener.name);
+        let mut text = format!("{} {} ({})", listener.transport, listener.bind, listener.name);
         if listener.advertised != listener.bind {
             let _ = write!(text, ", advertised as {}", listener.advertised);
         }
@@ -325,6 +325,31 @@ pub(crate) fn log_level(l: &LogLevelResult) -> String {
     } else {
         format!("log level is {}, was {}\n", l.level.as_str(), l.previous.as_str())
     }
+}
+
+pub(crate) fn certificates(c: &Certificates) -> String {
+    let mut text = if c.certificates.is_empty() {
+        "no certificate is configured ([listener.tls], [trunk.tls])\n".to_owned()
+    } else {
+        let mut t = Plain::new(&["USED BY", "NAMES", "EXPIRES IN>", "FILE"]);
+        for certificate in &c.certificates {
+            let left = match certificate.expires_in_s {
+                0 => "expired".to_owned(),
+                s => duration(s.saturating_mul(1000)),
+            };
+            t.row([
+                &certificate.owner,
+                &certificate.names.join(" "),
+                &left,
+                &certificate.file,
+            ]);
+        }
+        t.finish()
+    };
+    for warning in &c.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    text
 }
 
 /// `0.4s`, `12s`, `3m05s`, `2h07m`, `5d03h`.

@@ -52,6 +52,8 @@ reasons! {
     LineTooLong = "line_too_long", -32006;
     /// No complete request came for too long. The connection is closed.
     IdleTimeout = "idle_timeout", -32007;
+    /// A certificate, a key or a list of CAs cannot be used; the old ones stay.
+    BadCertificate = "bad_certificate", -32008;
 }
 
 /// A refusal: the `error` of a response.

@@ -89,13 +89,15 @@ methods! {
     "shards" => Shards(ListShards) -> Shards,
     "drain" => Drain(Drain) -> DrainProgress,
     "log.level" => LogLevel(SetLogLevel) -> LogLevelResult,
+    "tls.show" => TlsShow(ShowTls) -> Certificates,
+    "tls.reload" => TlsReload(ReloadTls) -> Certificates,
 }
 
 impl Request {
     /// Whether it changes something: such requests are logged with the client's credentials.
     pub fn is_change(&self) -> bool {
         match self {
-            Self::CallsHangup(_) | Self::LimitsSet(_) => true,
+            Self::CallsHangup(_) | Self::LimitsSet(_) | Self::TlsReload(_) => true,
             Self::Drain(drain) => drain.on.is_some(),
             Self::LogLevel(set) => set.level.is_some(),
             _ => false,
@@ -106,6 +108,8 @@ impl Request {
     pub fn cost(&self) -> u32 {
         match self {
             Self::CallsList(list) => 1 + list.rows() / 100,
+            // It reads every file.
+            Self::TlsReload(_) => 100,
             _ => 1,
         }
     }
@@ -199,6 +203,8 @@ mod tests {
             ("shards", json!({})),
             ("drain", json!({"on": true})),
             ("log.level", json!({"level": "debug"})),
+            ("tls.show", json!({})),
+            ("tls.reload", json!({})),
         ] {
             let request = Request::parse(method, params.clone()).unwrap();
             assert_eq!(request.method(), method);
@@ -283,6 +289,8 @@ mod tests {
         assert!(changes("limits.set", json!({"changes": []})));
         assert!(changes("drain", json!({"on": false})));
         assert!(changes("log.level", json!({"level": "warn"})));
+        assert!(changes("tls.reload", json!({})));
+        assert!(!changes("tls.show", json!({})));
         assert!(!changes("drain", json!({})));
         assert!(!changes("log.level", json!({})));
         assert!(!changes("status", json!({})));

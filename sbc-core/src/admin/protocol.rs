@@ -9,7 +9,7 @@ use crate::shard::Gauges;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Version of this protocol. A change of `major` breaks clients; `minor` counts additions.
-pub const PROTOCOL: ProtocolVersion = ProtocolVersion { major: 1, minor: 0 };
+pub const PROTOCOL: ProtocolVersion = ProtocolVersion { major: 1, minor: 1 };
 
 /// Version of the admin protocol, written `"1.0"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,10 +147,17 @@ pub struct Status {
 pub struct ListenerStatus {
     /// Name in the configuration.
     pub name: String,
+    /// `udp`, `tcp` or `tls`. (A daemon of protocol 1.0 speaks UDP and does not say so.)
+    #[serde(default = "udp")]
+    pub transport: String,
     /// Address it is bound to.
     pub bind: String,
     /// Address written into Via and Contact.
     pub advertised: String,
+}
+
+fn udp() -> String {
+    "udp".to_owned()
 }
 
 /// Where a list of calls goes on: after slot `slot` of shard `shard`.
@@ -497,6 +504,42 @@ pub struct LogLevelResult {
     pub level: LogLevel,
     /// The level before.
     pub previous: LogLevel,
+}
+
+/// `tls.show`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShowTls {}
+
+/// `tls.reload`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadTls {}
+
+/// Answer to `tls.show` and `tls.reload`: what is in use now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificates {
+    /// Our own certificates.
+    pub certificates: Vec<CertificateStatus>,
+    /// What to look at: a certificate that ends soon, a key that others may read.
+    pub warnings: Vec<String>,
+}
+
+/// One of our own certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// `listener "NAME"` or `trunk "NAME"`.
+    pub owner: String,
+    /// The file it was read from.
+    pub file: String,
+    /// Its subject's alternative names: DNS names, then URIs.
+    pub names: Vec<String>,
+    /// Seconds since 1970 when it begins to be valid.
+    pub not_before: u64,
+    /// Seconds since 1970 when it expires.
+    pub not_after: u64,
+    /// Seconds until then, as the daemon's clock has it; 0: expired.
+    pub expires_in_s: u64,
 }
 
 /// How much is logged: this and everything more severe.

@@ -10,6 +10,7 @@ use sbc_core::{
         greeting,
         launch::{self, Settings},
         log,
+        tls::Tls,
     },
 };
 use std::{
@@ -40,7 +41,8 @@ struct Options {
 
 const EXIT_CODES: &str = "\
 Signals: SIGTERM or SIGINT refuses new calls and exits when the others have ended, or after
-drain.timeout_s; a second one ends all calls with BYE to both sides and exits.
+drain.timeout_s; a second one ends all calls with BYE to both sides and exits. SIGHUP reads the TLS
+certificates again.
 
 Exit codes:
   0  ended by a signal, or the check found nothing wrong
@@ -81,6 +83,10 @@ fn run(options: &Options) -> Result<(), Failure> {
     };
     let (snapshot, admission) = config.compile().map_err(configuration)?;
     if options.check {
+        let tls = Tls::load(&snapshot).map_err(configuration)?;
+        tls.warnings
+            .iter()
+            .for_each(|warning| eprintln!("sbcd: {warning}"));
         return print("the configuration is valid\n").map_err(running);
     }
 

@@ -1,5 +1,7 @@
 //! What must hold between options, after each has been read.
 
+mod tls;
+
 use super::{
     options::{Config, Trunk},
     read::{nearest, printable},
@@ -100,6 +102,7 @@ fn listeners(config: &Config, report: Report<'_>) {
             &format!("\"192.0.2.1:{}\"", listener.address.port()),
             report,
         );
+        tls::listener(&at, listener, report);
         let media = &config.media;
         if (media.ports.first..=media.ports.last).contains(&listener.address.port())
             && same_address(media.address, listener.address.ip())
@@ -177,6 +180,7 @@ fn trunks(config: &Config, report: Report<'_>) {
         } else {
             target(config, trunk, &at, report);
         }
+        tls::trunk(config, &at, trunk, report);
         for (key, limit) in [
             ("inbound", &trunk.limits.inbound),
             ("outbound", &trunk.limits.outbound),

@@ -3,7 +3,8 @@
 use super::{
     check,
     error::{ConfigError, Problem},
-    options::{Config, Limit, Listener, Trunk},
+    options::{Config, Limit, Listener, Trunk, TrunkTls},
+    value::FilePath,
 };
 use crate::{
     admission::{Admission, LimitId, LimitSpec, burst_default},
@@ -72,10 +73,10 @@ impl Config {
                 inbound: limit("inbound", &trunk.limits.inbound),
                 outbound: limit("outbound", &trunk.limits.outbound),
                 both: limit("both", &trunk.limits.both),
-                peer: snapshot::Peer {
+                peer: trunk.tls.compile(snapshot::Peer {
                     refer: trunk.refer,
                     ..snapshot::Peer::default()
-                },
+                }),
             });
         }
         let snapshot = Snapshot {
@@ -140,6 +141,36 @@ impl Listener {
             bind: self.address,
             advertised: self.advertise.unwrap_or(self.address),
             transport: self.transport,
+            tls: self.tls.as_ref().map(|tls| snapshot::ListenerTls {
+                certificate: tls.certificate.0.clone(),
+                key: tls.key.0.clone(),
+                client_ca: tls.client_ca.as_ref().map(|file| file.0.clone()),
+                client_auth: tls.client_auth,
+            }),
+        }
+    }
+}
+
+impl TrunkTls {
+    /// Its part of `peer`.
+    fn compile(&self, peer: snapshot::Peer) -> snapshot::Peer {
+        let path = |file: &Option<FilePath>| file.as_ref().map(|file| file.0.clone());
+        snapshot::Peer {
+            tls_name: self
+                .server_name
+                .as_ref()
+                .map(|name| name.to_ascii_lowercase().into()),
+            tls_client_names: self
+                .client_names
+                .iter()
+                .map(|name| name.to_ascii_lowercase().into())
+                .collect(),
+            tls: snapshot::TrunkTls {
+                ca: path(&self.ca),
+                certificate: path(&self.certificate),
+                key: path(&self.key),
+            },
+            ..peer
         }
     }
 }

@@ -3,9 +3,13 @@
 
 use super::{
     read::{Absent, Key, Reader, Section, Value},
-    value::{Backend, FileMode, LogLevel, PortRange, ShardCount},
+    value::{Backend, FileMode, FilePath, LogLevel, PortRange, ShardCount},
 };
-use crate::{snapshot::Refer, transport::Transport, trunk::HostMatch};
+use crate::{
+    snapshot::{ClientAuth, Refer},
+    transport::Transport,
+    trunk::HostMatch,
+};
 use std::{
     net::{IpAddr, SocketAddr},
     ops::Range,
@@ -154,6 +158,24 @@ sections! {
         address: SocketAddr = required;
         /// Address and port that peers are told in Via and Contact.
         advertise: Option<SocketAddr> = described("`address`");
+        /// Certificates of a TLS listener.
+        tls: Option<ListenerTls> = described("none: only for `transport = \"tls\"`, which needs it");
+    }
+
+    /// Certificates of a TLS listener (`transport = "tls"` only). The files are read at start, and
+    /// again on SIGHUP or `sbc-ctl tls reload`.
+    pub struct ListenerTls {
+        /// Certificate chain that peers are shown (PEM), our own certificate first.
+        certificate: FilePath = required;
+        /// Its private key (PEM, not encrypted). Only the user that `sbcd` runs as should be able to
+        /// read it.
+        key: FilePath = required;
+        /// Whether peers must show a certificate from `client_ca` when they connect: `"none"`: they are not
+        /// asked; `"optional"`: it is checked when they have one; `"required"`: without one they are
+        /// refused.
+        client_auth: ClientAuth = default(ClientAuth::None);
+        /// CAs that peers' certificates must come from (PEM).
+        client_ca: Option<FilePath> = described("none: only with `client_auth`, which needs it");
     }
 
     /// RTP relay. All media passes through `sbcd`, on one pair of ports per side of a call.
@@ -253,6 +275,24 @@ sections! {
         refer: Refer = default(Refer::Pass);
         /// Limits on its calls.
         limits: TrunkLimits = section;
+        /// Certificates for connections to and from it.
+        tls: TrunkTls = section;
+    }
+
+    /// Certificates for TLS connections to and from a trunk (RFC 5922). Its certificate must come from
+    /// a trusted CA and have the right name, as a DNS name, an address or a `sip:` URI.
+    pub struct TrunkTls {
+        /// Name that the trunk's certificate must have when we connect to it; also sent as SNI.
+        server_name: Option<String> = described("the name or address in `target`");
+        /// CAs that its certificate must come from (PEM).
+        ca: Option<FilePath> = described("the system's");
+        /// Certificate chain that we show when we connect and are asked for one (PEM).
+        certificate: Option<FilePath> = described("none is shown");
+        /// Its private key (PEM, not encrypted).
+        key: Option<FilePath> = described("none: only with `certificate`, which needs it");
+        /// Names, one of which the trunk's certificate must have when it connects to us. Needs
+        /// `client_auth` on its listener.
+        client_names: Vec<String> = default(Vec::new());
     }
 
     /// Limits on the calls of one trunk. All that apply must admit a call.

@@ -2,7 +2,7 @@
 
 use super::read::{Reader, Section, Shape, Value, printable};
 use crate::{
-    snapshot::Refer,
+    snapshot::{ClientAuth, Refer},
     transport::Transport,
     trunk::{HostMatch, ParseHostError},
 };
@@ -66,6 +66,10 @@ impl PortRange {
 /// Permission bits of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileMode(pub u32);
+
+/// A file that is read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FilePath(pub PathBuf);
 
 /// A source address of a trunk; what [`HostMatch`] says less clearly is told apart here.
 fn parse_host(text: &str) -> Result<HostMatch, String> {
@@ -300,6 +304,19 @@ string_value!(
     |p: &PathBuf| p.display().to_string()
 );
 
+string_value!(
+    FilePath,
+    "the absolute path of a file",
+    |s: &str| {
+        if s.starts_with('/') && !s.contains('\0') {
+            Ok(FilePath(PathBuf::from(s)))
+        } else {
+            Err("it must begin with a slash".to_owned())
+        }
+    },
+    |p: &FilePath| p.0.display().to_string()
+);
+
 /// A string that is one of a few words.
 macro_rules! word_value {
     ($type:ty, $expected:literal, $($word:literal => $value:expr),+) => {
@@ -339,6 +356,14 @@ word_value!(
     "\"pass\" or \"refuse\"",
     "pass" => Refer::Pass,
     "refuse" => Refer::Refuse
+);
+
+word_value!(
+    ClientAuth,
+    "\"none\", \"optional\" or \"required\"",
+    "none" => ClientAuth::None,
+    "optional" => ClientAuth::Optional,
+    "required" => ClientAuth::Required
 );
 
 word_value!(

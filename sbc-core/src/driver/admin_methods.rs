@@ -7,6 +7,7 @@ use super::{
     admin_server::Handler,
     control::{Daemon, RequestError},
     log,
+    tls::{self, Tls},
 };
 use crate::{
     admin::{
@@ -52,6 +53,8 @@ impl Handler for Methods {
             Request::Stats(_) => Answer::Stats(self.stats().await?),
             Request::Shards(_) => Answer::Shards(self.shards().await?),
             Request::Drain(drain) => Answer::Drain(self.drain(drain.on).await?),
+            Request::TlsShow(_) => Answer::TlsShow(certificates(&self.daemon.tls.current())),
+            Request::TlsReload(_) => Answer::TlsReload(reload_tls(&self.daemon)?),
             Request::LogLevel(set) => Answer::LogLevel(set_log_level(set.level)?),
         })
     }
@@ -116,6 +119,7 @@ impl Methods {
                 .iter()
                 .map(|l| ListenerStatus {
                     name: l.name.clone(),
+                    transport: l.transport.name().to_owned(),
                     bind: l.bind.to_string(),
                     advertised: l.advertised.to_string(),
                 })
@@ -427,6 +431,32 @@ fn limit_id(trunk: &Trunk, direction: Direction) -> LimitId {
         Direction::Inbound => trunk.inbound,
         Direction::Outbound => trunk.outbound,
         Direction::Both => trunk.both,
+    }
+}
+
+fn certificates(tls: &Tls) -> Certificates {
+    let now = tls::now();
+    let certificates = tls.certificates.iter().map(|shown| CertificateStatus {
+        owner: shown.owner.clone(),
+        file: shown.path.display().to_string(),
+        names: shown.names.clone(),
+        not_before: shown.validity.0,
+        not_after: shown.validity.1,
+        expires_in_s: shown.validity.1.saturating_sub(now),
+    });
+    Certificates {
+        certificates: certificates.collect(),
+        warnings: tls.warnings.clone(),
+    }
+}
+
+fn reload_tls(daemon: &Daemon) -> Result<Certificates, Failure> {
+    match daemon.reload_tls() {
+        Ok(tls) => Ok(certificates(&tls)),
+        Err(error) => {
+            let message = format!("{error}; the certificates in use stay as they are");
+            Err(Failure::new(Reason::BadCertificate, message))
+        }
     }
 }
 

@@ -6,13 +6,19 @@
 //! until the shard has closed it or has been told of its end.
 //!
 //! ```text
-//!   Connecting ──► Open ──► Leaving ──► Ended ──► gone
+//!   Connecting ──► Handshaking (TLS) ──► Open ──► Leaving ──► Ended ──► gone
 //! ```
+//! Bytes of the shard are plain; under TLS they are encrypted when they are written, so that what
+//! has gathered becomes few records.
+//!
 //! A connection that the shard closes in order is Leaving until all bytes are written, and Ended
 //! until the peer has closed its side, too: closing at once would make the kernel send a reset that
 //! takes back what the peer has not read yet. Both together have a time limit.
 
-use super::backend::StreamKey;
+use super::{
+    backend::StreamKey,
+    tls::{Received, Session},
+};
 use crate::{id::ConnectionId, shard::ListenerId, time::Timestamp};
 use bytes::{Bytes, BytesMut};
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
@@ -29,6 +35,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) enum Stage {
     /// We have asked for it.
     Connecting,
+    /// It is connected, and TLS is being agreed on.
+    Handshaking,
     /// Bytes flow.
     Open,
     /// What is queued is written, then it is ended.
@@ -46,9 +54,13 @@ pub(crate) struct Connection {
     pub(crate) stage: Stage,
     /// Tells it from later ones with the same key.
     serial: u64,
+    tls: Option<Box<Session>>,
+    /// Plain bytes.
     queue: VecDeque<Bytes>,
-    /// Bytes that the backend is writing.
+    /// Bytes of the wire that the backend is writing.
     writing: usize,
+    /// Plain bytes among them that have not been reported to the shard.
+    unreported: usize,
     /// The peer has sent its last byte.
     peer_ended: bool,
     /// It is listed in [`Connections::unsent`].
@@ -56,28 +68,70 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    fn has_output(&self) -> bool {
+        !self.queue.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_wire())
+    }
+
     fn is_written(&self) -> bool {
-        self.writing == 0 && self.queue.is_empty()
+        self.writing == 0 && !self.has_output()
     }
 
     /// What to write next: a single message as it is, several as one piece.
     fn next_batch(&mut self) -> Option<Bytes> {
-        let first = self.queue.pop_front()?;
-        let Some(second) = self.queue.front() else {
-            return Some(first);
+        let batch = match &mut self.tls {
+            None => {
+                let batch = take_batch(&mut self.queue)?;
+                self.unreported = batch.len();
+                batch
+            }
+            Some(tls) => {
+                let mut wire = Vec::new();
+                // What the handshake has to say goes first, and by itself.
+                tls.take_wire(&mut wire);
+                if wire.is_empty() {
+                    let plain = take_batch(&mut self.queue)?;
+                    self.unreported = plain.len();
+                    tls.send(&plain, &mut wire);
+                }
+                Bytes::from(wire)
+            }
         };
-        if first.len() + second.len() > BATCH_BYTES {
-            return Some(first);
-        }
-        let mut batch = BytesMut::from(&*first);
-        while let Some(next) = self.queue.front()
-            && batch.len() + next.len() <= BATCH_BYTES
-        {
-            batch.extend_from_slice(next);
-            self.queue.pop_front();
-        }
-        Some(batch.freeze())
+        self.writing = batch.len();
+        (self.writing > 0).then_some(batch)
     }
+
+    /// How many plain bytes have gone when `bytes` of the wire have.
+    fn count_written(&mut self, bytes: usize) -> usize {
+        self.writing = self.writing.saturating_sub(bytes);
+        let gone = match (&self.tls, self.writing) {
+            (None, _) => bytes.min(self.unreported),
+            // A record counts when all of it has gone.
+            (Some(_), 0) => self.unreported,
+            (Some(_), _) => 0,
+        };
+        self.unreported -= gone;
+        gone
+    }
+}
+
+/// The first messages of a queue, in one piece.
+fn take_batch(queue: &mut VecDeque<Bytes>) -> Option<Bytes> {
+    let first = queue.pop_front()?;
+    let fits = |len: usize, next: Option<&Bytes>| next.is_some_and(|next| len + next.len() <= BATCH_BYTES);
+    if !fits(first.len(), queue.front()) {
+        return Some(first);
+    }
+    let mut batch = BytesMut::from(&*first);
+    while fits(batch.len(), queue.front())
+        && let Some(next) = queue.pop_front()
+    {
+        batch.extend_from_slice(&next);
+    }
+    Some(batch.freeze())
 }
 
 /// What is left to do with a connection after something has happened to it.
@@ -122,7 +176,14 @@ impl Connections {
         self.count >= self.max
     }
 
-    pub(crate) fn insert(&mut self, key: StreamKey, id: ConnectionId, peer: SocketAddr, stage: Stage) {
+    pub(crate) fn insert(
+        &mut self,
+        key: StreamKey,
+        id: ConnectionId,
+        peer: SocketAddr,
+        stage: Stage,
+        tls: Option<Session>,
+    ) {
         let index = key.0 as usize;
         if self.open.len() <= index {
             self.open.resize_with(index + 1, || None);
@@ -137,8 +198,10 @@ impl Connections {
             peer,
             stage,
             serial: self.serial,
+            tls: tls.map(Box::new),
             queue: VecDeque::new(),
             writing: 0,
+            unreported: 0,
             peer_ended: false,
             listed: false,
         };
@@ -192,8 +255,9 @@ impl Connections {
 
     fn list(&mut self, key: StreamKey) {
         if let Some(connection) = self.of_key(key)
+            && connection.stage != Stage::Connecting
             && connection.writing == 0
-            && !connection.queue.is_empty()
+            && connection.has_output()
             && !std::mem::replace(&mut connection.listed, true)
         {
             self.unsent.push(key);
@@ -209,22 +273,59 @@ impl Connections {
             // A key that was listed for an earlier connection says nothing about this one.
             connection.listed = false;
             if connection.writing == 0
+                && connection.stage != Stage::Connecting
                 && let Some(batch) = connection.next_batch()
             {
-                connection.writing = batch.len();
                 return Some((key, batch));
             }
         }
         None
     }
 
-    /// The kernel has taken `bytes`.
-    pub(crate) fn written(&mut self, key: StreamKey, bytes: usize) -> Next {
-        if let Some(connection) = self.of_key(key) {
-            connection.writing = connection.writing.saturating_sub(bytes);
+    /// A connection that was asked for is there.
+    pub(crate) fn connected(&mut self, key: StreamKey) -> Option<Stage> {
+        let connection = self.of_key(key)?;
+        connection.stage = if connection.speaks_tls() {
+            Stage::Handshaking
+        } else {
+            Stage::Open
+        };
+        let stage = connection.stage;
+        self.list(key);
+        Some(stage)
+    }
+
+    /// Bytes of the wire came for a connection under TLS; what they say is appended to `plain`.
+    pub(crate) fn receive(
+        &mut self,
+        key: StreamKey,
+        wire: &[u8],
+        plain: &mut Vec<u8>,
+    ) -> Option<Result<Received, String>> {
+        let connection = self.of_key(key)?;
+        if !matches!(connection.stage, Stage::Handshaking | Stage::Open) {
+            return None;
+        }
+        let outcome = connection.tls.as_mut()?.receive(wire, plain);
+        if matches!(&outcome, Ok(received) if received.established.is_some()) {
+            connection.stage = Stage::Open;
+        }
+        if outcome.is_err() {
+            // The rest would only be encrypted for a peer that does not understand us.
+            connection.queue.clear();
         }
         self.list(key);
-        self.after(key)
+        Some(outcome)
+    }
+
+    /// The kernel has taken `bytes`. How many plain bytes they were, and what follows.
+    pub(crate) fn written(&mut self, key: StreamKey, bytes: usize) -> (usize, Next) {
+        let plain = match self.of_key(key) {
+            Some(connection) => connection.count_written(bytes),
+            None => 0,
+        };
+        self.list(key);
+        (plain, self.after(key))
     }
 
     /// The shard closes a connection in order, or has been told that the peer has.
@@ -239,7 +340,9 @@ impl Connections {
         let serial = connection.serial;
         self.leaving.push_back((now + LEAVE_MAX, key, serial));
         self.forget(id);
-        self.after(key)
+        let next = self.after(key);
+        self.list(key);
+        next
     }
 
     /// The peer has sent its last byte; the id of the connection when the shard must be told.
@@ -251,6 +354,17 @@ impl Connections {
 
     /// What follows for a connection that may have nothing left to write.
     pub(crate) fn after(&mut self, key: StreamKey) -> Next {
+        let Some(connection) = self.of_key(key) else {
+            return Next::Stay;
+        };
+        if connection.stage == Stage::Leaving
+            && connection.is_written()
+            && let Some(tls) = &mut connection.tls
+        {
+            // Says good-bye once, after the last record.
+            tls.end();
+            self.list(key);
+        }
         let Some(connection) = self.of_key(key) else {
             return Next::Stay;
         };
@@ -328,7 +442,7 @@ mod tests {
 
     fn opened() -> Connections {
         let mut connections = Connections::new(2);
-        connections.insert(KEY, id(0), peer(), Stage::Open);
+        connections.insert(KEY, id(0), peer(), Stage::Open, None);
         connections
     }
 
@@ -344,9 +458,9 @@ mod tests {
         );
         assert!(connections.send(id(0), Bytes::from_static(b"four")));
         assert_eq!(connections.next_write(), None, "one write at a time");
-        assert_eq!(connections.written(KEY, 4), Next::Stay);
+        assert_eq!(connections.written(KEY, 4), (4, Next::Stay));
         assert_eq!(connections.next_write(), None, "a part of it is under way");
-        assert_eq!(connections.written(KEY, 9), Next::Stay);
+        assert_eq!(connections.written(KEY, 9), (9, Next::Stay));
         assert_eq!(connections.next_write(), Some((KEY, Bytes::from_static(b"four"))));
     }
 
@@ -370,7 +484,7 @@ mod tests {
     fn a_stale_id_reaches_nothing() {
         let mut connections = opened();
         connections.remove(KEY);
-        connections.insert(KEY, id(1), peer(), Stage::Open);
+        connections.insert(KEY, id(1), peer(), Stage::Open, None);
         assert!(!connections.send(id(0), Bytes::from_static(b"late")));
         assert_eq!(connections.key_of(id(0)), None);
         assert_eq!(connections.key_of(id(1)), Some(KEY));
@@ -384,7 +498,7 @@ mod tests {
         connections.next_write();
         assert_eq!(connections.leave(now, KEY), Next::Stay);
         assert_eq!(connections.key_of(id(0)), None, "the slot is free for the shard");
-        assert_eq!(connections.written(KEY, 4), Next::End);
+        assert_eq!(connections.written(KEY, 4), (4, Next::End));
         assert_eq!(
             connections.peer_ended(KEY),
             None,
@@ -402,7 +516,7 @@ mod tests {
         assert_eq!(connections.peer_ended(KEY), Some(id(0)));
         assert_eq!(connections.leave(now, KEY), Next::Stay);
         connections.next_write();
-        assert_eq!(connections.written(KEY, 8), Next::Close);
+        assert_eq!(connections.written(KEY, 8), (8, Next::Close));
     }
 
     #[test]
@@ -415,7 +529,7 @@ mod tests {
         assert_eq!(connections.deadline(), Some(now + LEAVE_MAX));
         assert_eq!(connections.next_overdue(now), None);
         connections.remove(KEY);
-        connections.insert(KEY, id(1), peer(), Stage::Open);
+        connections.insert(KEY, id(1), peer(), Stage::Open, None);
         connections.leave(now + LEAVE_MAX, KEY);
         assert_eq!(connections.next_overdue(now + LEAVE_MAX), None);
         assert_eq!(connections.next_overdue(now + LEAVE_MAX * 2), Some(KEY));
@@ -431,7 +545,7 @@ mod tests {
             slot: 0,
             generation: 0,
         };
-        connections.insert(StreamKey(0), other, peer(), Stage::Connecting);
+        connections.insert(StreamKey(0), other, peer(), Stage::Connecting, None);
         assert!(connections.is_full());
         assert!(!connections.send(other, Bytes::from_static(b"too early")));
         connections.remove(KEY);

@@ -8,6 +8,7 @@ use super::{
     clock::Clock,
     handover::{ControlLinks, Note, Unsent},
     log,
+    tls::{self, Tls, TlsError},
 };
 use crate::{
     admission::Admission,
@@ -43,10 +44,31 @@ pub struct Daemon {
     pub admission: Arc<Admission>,
     /// The clock that shards and admission use; its reading is the time since start-up.
     pub clock: Clock,
+    /// The certificates in use.
+    pub tls: Arc<tls::Shared>,
     /// The I/O backend that runs, and why.
     pub backend: Chosen,
     /// Media port pairs that the configured range and the limit on descriptors allow.
     pub media_pairs_max: usize,
+}
+
+impl Daemon {
+    /// Read the certificates again. What is wrong with them is logged, too.
+    pub(crate) fn reload_tls(&self) -> Result<Arc<Tls>, TlsError> {
+        match self.tls.reload() {
+            Ok(tls) => {
+                tls.warnings
+                    .iter()
+                    .for_each(|warning| tracing::warn!("{warning}"));
+                tracing::info!(certificates = tls.certificates.len(), "certificates read again");
+                Ok(tls)
+            }
+            Err(error) => {
+                tracing::error!("the certificates in use stay as they are: {error}");
+                Err(error)
+            }
+        }
+    }
 }
 
 /// Why a shard did not answer.

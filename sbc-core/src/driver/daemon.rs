@@ -16,7 +16,15 @@ use crate::{
     shard::{Command, Gauges, ShardId},
     snapshot::Snapshot,
 };
-use std::{future::Future, io, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future, pending},
+    io,
+    path::PathBuf,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
@@ -66,6 +74,11 @@ pub fn run(
     let clock = launched.clock;
     let backend = launched.backend.clone();
     let media_pairs_max = launched.media_pairs_max;
+    let tls = Arc::clone(&launched.tls);
+    tls.current()
+        .warnings
+        .iter()
+        .for_each(|warning| tracing::warn!("{warning}"));
     let (shards, threads) = launched.into_parts();
     let life = async move {
         let daemon = Rc::new(Daemon {
@@ -73,6 +86,7 @@ pub fn run(
             snapshot,
             admission,
             clock,
+            tls,
             backend,
             media_pairs_max,
         });
@@ -106,19 +120,22 @@ async fn live(
     admin: Admin,
     started: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<End> {
-    let mut signals = Signals::new()?;
+    let signals = Signals::new()?;
     started()?;
     let (failed, mut failure) = oneshot::channel();
     let pump = tokio::task::spawn_local(shards.clone().run(failed));
     let drain_max = Duration::from_secs(admin.config.drain.timeout_s.into());
-    let methods = Rc::new(Methods::new(daemon, admin.config, admin.config_path));
+    let methods = Rc::new(Methods::new(Rc::clone(&daemon), admin.config, admin.config_path));
     let server = tokio::task::spawn_local(async move {
         let error = admin_server::serve(admin.socket, methods, Bounds::default()).await;
         // Calls are worth more than the socket: they go on without it.
         tracing::error!("the admin socket has failed, sbc-ctl cannot connect: {error}");
     });
     notify("READY=1");
+    let reloading = reload_on_hangup(signals.hangup, &daemon);
+    let mut signals = signals.end;
     let end = tokio::select! {
+        never = reloading => match never {},
         () = signals.end() => {
             notify("STOPPING=1");
             drain(&shards, &mut signals, drain_max).await;
@@ -142,7 +159,23 @@ async fn live(
     end
 }
 
-async fn drain(shards: &Shards, signals: &mut Signals, drain_max: Duration) {
+/// SIGHUP: read the certificates again. Without a handler it would end the process and leave calls
+/// behind, so it is heard until the end.
+async fn reload_on_hangup(mut hangup: Signal, daemon: &Daemon) -> Infallible {
+    loop {
+        match hangup.recv().await {
+            Some(()) => {
+                tracing::info!("SIGHUP: reading the certificates again; the configuration stays as it is");
+                // The outcome is in the log.
+                let _ = daemon.reload_tls();
+            }
+            // The runtime is ending.
+            None => pending().await,
+        }
+    }
+}
+
+async fn drain(shards: &Shards, signals: &mut EndSignals, drain_max: Duration) {
     shards.set_stopping();
     let _ = shards.broadcast(Command::Drain(true)).await;
     let calls = shards.gauges().await.map_or(0, |gauges| gauges.calls);
@@ -200,31 +233,34 @@ async fn hang_up(shards: &Shards) {
 
 /// The signals that matter.
 struct Signals {
+    end: EndSignals,
+    hangup: Signal,
+}
+
+/// Those that end the daemon.
+struct EndSignals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            end: EndSignals {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            },
             hangup: signal(SignalKind::hangup())?,
         })
     }
+}
 
+impl EndSignals {
     /// Wait for SIGTERM or SIGINT.
     async fn end(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                // Without a handler it would end the process and leave calls behind.
-                _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP ignored: the configuration is read at start only");
-                }
-            }
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     handover::{self, ControlLinks},
     shard_thread::{self, Setup},
     sockets::{self, ListenerError, MediaPorts, Room},
+    tls::{self, TlsError},
 };
 use crate::{admission::Admission, shard::ShardId, snapshot::Snapshot, transport::Transport};
 use std::{
@@ -43,6 +44,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Launched {
     links: ControlLinks,
+    /// The certificates that they use.
+    pub tls: Arc<tls::Shared>,
     /// The clock that all of them use.
     pub clock: Clock,
     /// What moves their packets.
@@ -60,6 +63,9 @@ pub enum LaunchError {
     /// A SIP port cannot be bound.
     #[error(transparent)]
     Listener(#[from] ListenerError),
+    /// A certificate, a key or a list of CAs cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The configured backend does not work here.
     #[error("shards.backend is \"io_uring\", but {0}; use \"auto\" or \"syscall\"")]
     Backend(String),
@@ -93,6 +99,7 @@ pub fn launch(settings: &Settings) -> Result<Launched, LaunchError> {
         .shards
         .unwrap_or_else(|| u8::try_from(cpus.len()).unwrap_or(u8::MAX))
         .max(1);
+    let tls = Arc::new(tls::Shared::load(Arc::clone(&settings.snapshot))?);
     let backend = backend::choose(settings.backend).map_err(LaunchError::Backend)?;
 
     let media = &settings.snapshot.media;
@@ -157,6 +164,7 @@ pub fn launch(settings: &Settings) -> Result<Launched, LaunchError> {
             clock,
             links,
             listeners,
+            tls: Arc::clone(&tls),
             streams_max: room.streams / usize::from(shards),
             ports,
             backend: backend.kind,
@@ -191,6 +199,7 @@ pub fn launch(settings: &Settings) -> Result<Launched, LaunchError> {
     }
     Ok(Launched {
         links,
+        tls,
         clock,
         backend,
         media_pairs_max,

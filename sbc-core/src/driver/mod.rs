@@ -27,3 +27,4 @@ mod sparing;
 #[cfg(test)]
 mod stream_tests;
 mod syscall;
+pub mod tls;

@@ -17,6 +17,7 @@ use super::{
     sockets::{self, MediaPorts},
     sparing::Sparing,
     syscall::Syscall,
+    tls,
 };
 use crate::{
     admission::Admission,
@@ -52,6 +53,7 @@ pub(crate) struct Setup {
     pub(crate) clock: Clock,
     pub(crate) links: ShardLinks,
     pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) tls: Arc<tls::Shared>,
     /// Connections that there are descriptors for.
     pub(crate) streams_max: usize,
     pub(crate) ports: MediaPorts,
@@ -109,6 +111,9 @@ struct ShardThread<B> {
     clock: Clock,
     pace: Pace,
     connections: Connections,
+    tls: tls::View,
+    /// What one piece of a stream under TLS said; kept for its memory.
+    plain: Vec<u8>,
     sparing: Sparing,
     ports: MediaPorts,
     /// Pairs still to bind of the batch that was started.
@@ -140,6 +145,8 @@ impl<B: Backend> ShardThread<B> {
             pace: Pace::new(setup.gather, &setup.clock),
             clock: setup.clock,
             connections: Connections::new(setup.streams_max),
+            tls: tls::View::new(setup.tls),
+            plain: Vec::new(),
             sparing: Sparing::default(),
             ports: setup.ports,
             pairs_wanted: 0,
@@ -257,8 +264,8 @@ impl<B: Backend> ShardThread<B> {
                     connection,
                     listener,
                     peer,
-                    ..
-                } => self.connect(connection, listener, peer),
+                    trunk,
+                } => self.connect(connection, listener, peer, trunk),
                 Output::Send { connection, payload } => {
                     self.connections.send(connection, payload);
                 }

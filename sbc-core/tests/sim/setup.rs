@@ -96,6 +96,7 @@ impl Setup {
                 bind: self.sip(side),
                 advertised: self.sip(side),
                 transport,
+                tls: None,
             })
         };
         let hosts = Side::BOTH.map(|side| {

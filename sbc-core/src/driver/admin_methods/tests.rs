@@ -123,9 +123,11 @@ fn with<F: Future<Output = ()>>(shards: Vec<FakeShard>, test: impl FnOnce(Rc<Met
         tokio::task::spawn_local(handle.clone().run(failed));
         let config = config::default_config();
         let (snapshot, admission) = config.compile().unwrap();
+        let snapshot = Arc::new(snapshot);
         let daemon = Daemon {
             shards: handle,
-            snapshot: Arc::new(snapshot),
+            tls: Arc::new(tls::Shared::load(Arc::clone(&snapshot)).unwrap()),
+            snapshot,
             admission: Arc::new(admission),
             clock: Clock::start(),
             backend: Chosen {

@@ -4,16 +4,20 @@
 use super::ShardThread;
 use crate::{
     driver::{
-        backend::{Backend, StreamEvent, StreamKey},
+        backend::{Backend, Packet, StreamEvent, StreamKey},
         connections::{Next, Stage},
         handover::Note,
         log, sockets,
+        tls::Received,
     },
     id::ConnectionId,
     shard::{Closed, Event, Level, ListenerId},
     time::Timestamp,
+    transport::Transport,
+    trunk::TrunkId,
 };
 use std::{
+    fmt::Display,
     io,
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
@@ -35,14 +39,34 @@ impl<B: Backend> ShardThread<B> {
             sockets::reset_on_close(socket.as_fd());
             return self.run_outputs();
         };
-        match self.backend.open_stream(socket) {
-            Ok(key) => self.connections.insert(key, id, peer, Stage::Open),
-            Err(_) => {
-                self.backend.counters().accept_errors += 1;
-                self.shard.handle_closed(now, id, Closed::Refused);
-            }
+        let session = if self.speaks_tls(listener) {
+            self.tls.current().accept(listener).map(Some)
+        } else {
+            Ok(None)
+        };
+        let opened = session.and_then(|session| {
+            let key = self
+                .backend
+                .open_stream(socket)
+                .map_err(|error| error.to_string())?;
+            let stage = match session {
+                Some(_) => Stage::Handshaking,
+                None => Stage::Open,
+            };
+            self.connections.insert(key, id, peer, stage, session);
+            Ok(())
+        });
+        if let Err(why) = opened {
+            self.backend.counters().accept_errors += 1;
+            self.warn_rarely(now, &format!("cannot serve {peer}: {why}"));
+            self.shard.handle_closed(now, id, Closed::Refused);
         }
         self.run_outputs();
+    }
+
+    fn speaks_tls(&self, listener: ListenerId) -> bool {
+        let listener = self.shard.snapshot.listeners.get(usize::from(listener.0));
+        listener.is_some_and(|listener| listener.transport == Transport::Tls)
     }
 
     /// A listener cannot accept for want of something.
@@ -76,20 +100,35 @@ impl<B: Backend> ShardThread<B> {
     }
 
     /// The shard wants a connection.
-    pub(super) fn connect(&mut self, id: ConnectionId, listener: ListenerId, peer: SocketAddr) {
-        match self.begin_to_connect(listener, peer) {
-            Ok(key) => self.connections.insert(key, id, peer, Stage::Connecting),
-            Err(error) => {
+    pub(super) fn connect(
+        &mut self,
+        id: ConnectionId,
+        listener: ListenerId,
+        peer: SocketAddr,
+        trunk: TrunkId,
+    ) {
+        let session = if self.speaks_tls(listener) {
+            self.tls.current().connect(trunk).map(Some)
+        } else {
+            Ok(None)
+        };
+        let begun = session.and_then(|session| {
+            let key = self.begin_to_connect(listener, peer);
+            key.map(|key| (key, session)).map_err(|error| error.to_string())
+        });
+        match begun {
+            Ok((key, session)) => self.connections.insert(key, id, peer, Stage::Connecting, session),
+            Err(why) => {
                 let now = self.clock.now();
-                self.not_connected(now, peer, &error);
+                self.not_connected(now, peer, &why);
                 self.shard.handle_closed(now, id, Closed::Refused);
             }
         }
     }
 
-    fn not_connected(&mut self, now: Timestamp, peer: SocketAddr, error: &io::Error) {
+    fn not_connected(&mut self, now: Timestamp, peer: SocketAddr, why: &dyn Display) {
         self.backend.counters().streams_connect_errors += 1;
-        self.warn_rarely(now, &format!("cannot connect to {peer}: {error}"));
+        self.warn_rarely(now, &format!("cannot connect to {peer}: {why}"));
     }
 
     fn begin_to_connect(&mut self, listener: ListenerId, peer: SocketAddr) -> io::Result<StreamKey> {
@@ -108,8 +147,8 @@ impl<B: Backend> ShardThread<B> {
         let Some(key) = self.connections.key_of(id) else {
             return;
         };
-        let connecting = |stage| stage == Stage::Connecting;
-        let at_once = abort || self.connections.of_key(key).is_some_and(|c| connecting(c.stage));
+        let stage = self.connections.of_key(key).map(|connection| connection.stage);
+        let at_once = abort || matches!(stage, Some(Stage::Connecting | Stage::Handshaking));
         if at_once {
             self.connections.remove(key);
             self.backend.close_stream(key, true);
@@ -132,43 +171,122 @@ impl<B: Backend> ShardThread<B> {
     pub(super) fn stream_event(&mut self, now: Timestamp, key: StreamKey, event: StreamEvent) {
         let known = self.connections.of_key(key).map(|connection| connection.id);
         match event {
-            StreamEvent::Received(packet) => {
-                if let Some(Some(id)) = known {
-                    let bytes = self.backend.bytes(&packet);
-                    self.shard.handle_stream(now, id, bytes);
-                }
-                self.backend.release(packet);
-            }
+            StreamEvent::Received(packet) => self.stream_received(now, key, packet),
             StreamEvent::Connected => {
                 self.backend.counters().streams_connected += 1;
-                if let Some(connection) = self.connections.of_key(key) {
-                    connection.stage = Stage::Open;
-                }
-                if let Some(Some(id)) = known {
+                let stage = self.connections.connected(key);
+                if let (Some(Some(id)), Some(Stage::Open)) = (known, stage) {
                     self.shard.handle_connected(now, id, None);
                 }
             }
             StreamEvent::Written(bytes) => {
-                if let Some(Some(id)) = known {
-                    self.shard.handle_sent(now, id, bytes);
-                }
-                let next = self.connections.written(key, bytes);
+                let (plain, next) = self.connections.written(key, bytes);
                 self.follow(key, next);
+                if let Some(Some(id)) = known
+                    && plain > 0
+                {
+                    self.shard.handle_sent(now, id, plain);
+                }
             }
             StreamEvent::Ended => {
-                let next = match self.connections.peer_ended(key) {
-                    Some(id) => {
-                        let next = self.connections.leave(now, key);
-                        self.shard.handle_closed(now, id, Closed::End);
-                        next
+                let stage = self.connections.of_key(key).map(|connection| connection.stage);
+                match (self.connections.peer_ended(key), stage) {
+                    (Some(_), Some(Stage::Handshaking)) => {
+                        self.tls_failed(now, key, "the peer closed the connection in the handshake");
                     }
-                    None => self.connections.after(key),
-                };
-                self.follow(key, next);
+                    (Some(_), _) => self.end(now, key, Closed::End),
+                    (None, _) => {
+                        let next = self.connections.after(key);
+                        self.follow(key, next);
+                    }
+                }
             }
             StreamEvent::Failed(errno) => self.stream_failed(now, key, errno),
         }
         self.run_outputs();
+    }
+
+    fn stream_received(&mut self, now: Timestamp, key: StreamKey, packet: Packet) {
+        let connection = self.connections.of_key(key);
+        match connection.map(|connection| (connection.id, connection.speaks_tls())) {
+            Some((Some(id), false)) => {
+                let bytes = self.backend.bytes(&packet);
+                self.shard.handle_stream(now, id, bytes);
+                self.backend.release(packet);
+            }
+            Some((Some(id), true)) => {
+                // Out of the table while the shard may change the table.
+                let mut plain = std::mem::take(&mut self.plain);
+                plain.clear();
+                let wire = self.backend.bytes(&packet);
+                let outcome = self.connections.receive(key, wire, &mut plain);
+                self.backend.release(packet);
+                if let Some(outcome) = outcome {
+                    self.tls_received(now, key, id, &plain, outcome);
+                }
+                self.plain = plain;
+            }
+            _ => self.backend.release(packet),
+        }
+    }
+
+    fn tls_received(
+        &mut self,
+        now: Timestamp,
+        key: StreamKey,
+        id: ConnectionId,
+        plain: &[u8],
+        outcome: Result<Received, String>,
+    ) {
+        if let Ok(Received {
+            established: Some(_), ..
+        }) = &outcome
+        {
+            self.backend.counters().tls_handshakes += 1;
+        }
+        let (ended, failed) = match outcome {
+            Ok(received) => {
+                if received.established.is_some() {
+                    self.shard.handle_connected(now, id, received.established);
+                    self.run_outputs();
+                }
+                (received.ended, None)
+            }
+            Err(why) => (false, Some(why)),
+        };
+        // Each time the shard may have closed it.
+        if !plain.is_empty() && self.connections.key_of(id) == Some(key) {
+            self.shard.handle_stream(now, id, plain);
+            self.run_outputs();
+        }
+        if self.connections.key_of(id) != Some(key) {
+            return;
+        }
+        if let Some(why) = failed {
+            self.tls_failed(now, key, &why);
+        } else if ended {
+            self.end(now, key, Closed::End);
+        }
+    }
+
+    /// TLS has failed; the alert for the peer is still written.
+    fn tls_failed(&mut self, now: Timestamp, key: StreamKey, why: &str) {
+        self.backend.counters().tls_failures += 1;
+        if let Some(connection) = self.connections.of_key(key) {
+            let peer = connection.peer;
+            self.warn_rarely(now, &format!("TLS with {peer} failed: {why}"));
+        }
+        self.end(now, key, Closed::Tls(why.into()));
+    }
+
+    /// The shard has no use for a connection any more.
+    fn end(&mut self, now: Timestamp, key: StreamKey, why: Closed) {
+        let id = self.connections.of_key(key).and_then(|connection| connection.id);
+        let next = self.connections.leave(now, key);
+        self.follow(key, next);
+        if let Some(id) = id {
+            self.shard.handle_closed(now, id, why);
+        }
     }
 
     fn stream_failed(&mut self, now: Timestamp, key: StreamKey, errno: i32) {
@@ -180,6 +298,11 @@ impl<B: Backend> ShardThread<B> {
         let why = if connection.stage == Stage::Connecting {
             self.not_connected(now, connection.peer, &error);
             Closed::Refused
+        } else if connection.stage == Stage::Handshaking {
+            self.backend.counters().tls_failures += 1;
+            let why = format!("the connection broke in the handshake: {error}");
+            self.warn_rarely(now, &format!("TLS with {} failed: {why}", connection.peer));
+            Closed::Tls(why.into())
         } else {
             self.backend.counters().streams_broken += 1;
             self.log(
