@@ -96,6 +96,44 @@ counters! {
     media_no_destination,
     /// Media packets that the kernel refused to send.
     media_send_errors,
+    /// Connections refused because no trunk lists their source.
+    streams_unknown_source,
+    /// Connections refused because their source has too many already.
+    streams_refused_per_source,
+    /// Connections refused, or not opened, because there are too many.
+    streams_refused_max,
+    /// Connections that were not open in time, TLS handshakes included.
+    streams_connect_timeouts,
+    /// Connections that peers closed in order.
+    streams_ended,
+    /// Connections that ended because TLS failed.
+    streams_tls_failed,
+    /// Connections closed because a message did not become whole in time.
+    streams_message_timeouts,
+    /// Connections closed because nothing went over them for the configured time.
+    streams_idle,
+    /// Connections closed because the peer stopped reading.
+    streams_send_timeouts,
+    /// Connections closed because too many bytes waited for the peer to read.
+    streams_send_overflow,
+    /// Connections closed because what came on them was not SIP.
+    streams_not_sip,
+    /// Connections closed because a message was too large; answered 513 where possible.
+    streams_too_large,
+    /// Connections closed because Content-Length was missing or bad; answered 400 where possible.
+    streams_no_length,
+    /// Connections closed because their trunk is no longer configured.
+    streams_trunk_removed,
+    /// Messages that waited for a connection that did not open.
+    streams_messages_lost,
+    /// Keepalives answered.
+    streams_pongs_sent,
+    /// Keepalives sent on connections that we opened.
+    streams_keepalives_sent,
+    /// Requests over TLS refused because the peer's certificate has none of the trunk's names.
+    streams_identity_refused,
+    /// Messages that left by another shard's connection.
+    streams_sent_via,
     /// Times a multishot receive ended because no buffer was free.
     ring_buffers_exhausted,
     /// SIP messages the kernel refused to send.

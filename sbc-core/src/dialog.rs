@@ -2,9 +2,9 @@
 //! requests that belong to it.
 
 use crate::{
-    sip::{HeaderName, Message, Method, NameAddr, Uri, Writer, unfold},
+    sip::{HeaderName, Message, Method, NameAddr, Scheme, Uri, Writer, unfold},
     token::TokenText,
-    transport::Local,
+    transport::{Local, Transport},
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -179,14 +179,14 @@ impl Dialog {
         w
     }
 
-    /// The address that requests inside the dialog go to: the first Route, else the remote target.
-    /// `None` when that is a host name; the caller then uses the address the peer sends from.
-    pub(crate) fn next_hop(&self) -> Option<SocketAddr> {
+    /// Where requests inside the dialog go: the first Route, else the remote target. `None` when that
+    /// names no address; the caller then uses the way that the peer is known by.
+    pub(crate) fn next_hop(&self) -> Option<NextHop> {
         let uri = self
             .routes
             .first()
             .map_or(&*self.remote_target, |first| route_uri(first));
-        address_of(uri)
+        NextHop::of(uri)
     }
 
     fn bounded(self) -> Result<Self, DialogError> {
@@ -218,12 +218,39 @@ pub(crate) fn write_via(w: &mut Writer<'_>, local: Local, branch: &TokenText) {
     );
 }
 
-/// The address in a URI whose host is an IP literal.
-pub(crate) fn address_of(uri: &[u8]) -> Option<SocketAddr> {
-    let uri = Uri::parse(uri).ok()?;
-    let host = std::str::from_utf8(uri.host).ok()?;
-    let ip: IpAddr = host.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
-    Some(SocketAddr::new(ip, uri.port.unwrap_or(5060)))
+/// Where a URI leads whose host is an address (RFC 3263 §4, as far as nothing must be looked up).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NextHop {
+    /// What the URI asks for: its `transport` parameter; TLS when it is `sips`.
+    pub(crate) transport: Option<Transport>,
+    pub(crate) ip: IpAddr,
+    pub(crate) port: Option<u16>,
+}
+
+impl NextHop {
+    fn of(uri: &[u8]) -> Option<Self> {
+        let uri = Uri::parse(uri).ok()?;
+        let host = std::str::from_utf8(uri.host).ok()?;
+        if uri.port == Some(0) {
+            return None;
+        }
+        let asked = uri.param(b"transport").and_then(Transport::from_name);
+        Some(Self {
+            // §26.2.2: whatever a sips URI says of its transport, it means TLS on it.
+            transport: if uri.scheme == Scheme::Sips {
+                Some(Transport::Tls)
+            } else {
+                asked
+            },
+            ip: host.trim_start_matches('[').trim_end_matches(']').parse().ok()?,
+            port: uri.port,
+        })
+    }
+
+    /// The address, when it is reached by `transport`.
+    pub(crate) fn address(self, transport: Transport) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port.unwrap_or(transport.default_port()))
+    }
 }
 
 pub(crate) fn contact_of(message: &Message<'_>) -> Result<Box<[u8]>, DialogError> {

@@ -211,4 +211,6 @@ pub struct Gauges {
     pub tombstones: u64,
     /// Armed timers.
     pub timers: u64,
+    /// TCP and TLS connections, those being opened included.
+    pub connections: u64,
 }

@@ -23,6 +23,7 @@ pub mod sdp;
 pub mod shard;
 pub mod sip;
 pub mod snapshot;
+pub mod stream;
 pub mod timer_wheel;
 pub mod token;
 pub mod topology;

@@ -1,6 +1,9 @@
 //! How SIP messages travel (RFC 3261 §18): the transports, and where a message comes from or goes to.
 
-use crate::id::{ConnectionId, ListenerId, ShardId};
+use crate::{
+    id::{ConnectionId, ListenerId, ShardId},
+    trunk::TrunkId,
+};
 use std::{fmt, net::SocketAddr};
 
 /// A transport of SIP. Each listener has exactly one.
@@ -65,6 +68,8 @@ pub struct Hop {
     pub listener: ListenerId,
     /// The peer.
     pub peer: SocketAddr,
+    /// The trunk that it belongs to: a connection is for one trunk.
+    pub trunk: TrunkId,
     /// The connection to prefer. `None`: on a stream transport any connection to `peer`, or a
     /// new one.
     pub flow: Option<Flow>,

@@ -112,6 +112,8 @@ type Map<K> = HashMap<K, TrunkId, RandomState>;
 pub struct SourceTable {
     ports: Map<(IpAddr, u16)>,
     addresses: Map<IpAddr>,
+    /// The first trunk that lists an address with some port.
+    hosts: Map<IpAddr>,
     /// One bucket per prefix length in use, longest first, so that the first hit is the answer.
     networks_v4: Vec<(u8, Map<IpAddr>)>,
     networks_v6: Vec<(u8, Map<IpAddr>)>,
@@ -122,6 +124,9 @@ impl SourceTable {
     pub fn build(hosts: &[(TrunkId, HostMatch)]) -> Result<Self, Conflict> {
         let mut table = Self::default();
         for &(trunk, host) in hosts {
+            if let HostMatch::AddrPort(at) = normalise(host) {
+                table.hosts.entry(at.ip()).or_insert(trunk);
+            }
             let before = match normalise(host) {
                 HostMatch::AddrPort(at) => table.ports.insert((at.ip(), at.port()), trunk),
                 HostMatch::Addr(address) => table.addresses.insert(address, trunk),
@@ -158,6 +163,19 @@ impl SourceTable {
             .find_map(|(prefix, map)| map.get(&network_of(ip, *prefix)).copied())
     }
 
+    /// The trunk that lists the peer of a connection. The port of one that the peer has opened means nothing:
+    /// address beats address and port, of which the first trunk counts, beats the longest CIDR. Only the very
+    /// port that is listed goes before.
+    pub fn lookup_stream(&self, peer: SocketAddr) -> Option<TrunkId> {
+        let ip = peer.ip().to_canonical();
+        self.ports
+            .get(&(ip, peer.port()))
+            .or_else(|| self.addresses.get(&ip))
+            .or_else(|| self.hosts.get(&ip))
+            .copied()
+            .or_else(|| self.lookup(peer))
+    }
+
     fn bucket(&mut self, network: IpAddr, prefix: u8) -> &mut Map<IpAddr> {
         let networks = if network.is_ipv4() {
             &mut self.networks_v4
@@ -180,6 +198,7 @@ impl Default for SourceTable {
         Self {
             ports: map(),
             addresses: map(),
+            hosts: map(),
             networks_v4: Vec::new(),
             networks_v6: Vec::new(),
         }

@@ -6,6 +6,9 @@
 #[path = "calls/desk.rs"]
 #[allow(dead_code, reason = "not every test file asks for everything")]
 mod desk;
+#[path = "calls/lines.rs"]
+#[allow(dead_code, reason = "not every test file asks for everything")]
+mod lines;
 mod sip_support;
 mod torture;
 

@@ -7,7 +7,7 @@ use crate::{
     sip::{HeaderName, Message, Method, OptionTags},
     time::Timestamp,
     timer_wheel::TimerKey,
-    transaction::{Hop, Side},
+    transaction::{Hop, Side, Transactions},
     trunk::TrunkId,
 };
 use bytes::Bytes;
@@ -263,14 +263,7 @@ impl Call {
 
 impl Leg {
     /// Where requests inside the dialog go.
-    pub(crate) fn next_hop(&self) -> Hop {
-        match self.dialog.next_hop() {
-            Some(peer) if peer.is_ipv4() == self.hop.peer.is_ipv4() && peer.port() != 0 => Hop {
-                peer,
-                flow: None,
-                ..self.hop
-            },
-            _ => self.hop,
-        }
+    pub(crate) fn next_hop(&self, transactions: &Transactions) -> Hop {
+        transactions.next_hop(&self.dialog, self.hop)
     }
 }

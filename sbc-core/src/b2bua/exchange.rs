@@ -157,7 +157,7 @@ impl Shard {
         let known = offer.is_some() && self.is_known(slot, side, request.body());
         if offer.is_none() || known {
             self.refresh_target(slot, side, request);
-            let server = self.transactions.accept_request(request, from.hop);
+            let server = self.transactions.accept_request(&self.io, request, from.hop);
             let described = known && self.describe_again(slot, side);
             self.accept_update(now, slot, side, server, described);
             return Ok(());
@@ -170,7 +170,7 @@ impl Shard {
         if !other.can.update && (call.a.answer.is_some() || call.b.answer.is_some()) {
             return Err(Reply::new(491)); // It has to cross as INVITE, and there is one.
         }
-        let server = self.transactions.accept_request(request, from.hop);
+        let server = self.transactions.accept_request(&self.io, request, from.hop);
         let asked = self.put(
             now,
             slot,
@@ -216,7 +216,7 @@ impl Shard {
             _ => Method::Invite,
         };
         let cseq = leg.dialog.next_cseq();
-        let hop = leg.next_hop();
+        let hop = leg.next_hop(&self.transactions);
         let ours = self.transactions.local(hop);
         let mut w = leg.dialog.request(
             &mut self.io.scratch,

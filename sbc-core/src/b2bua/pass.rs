@@ -95,7 +95,7 @@ impl Shard {
         let call = self.calls.get_mut(slot as usize).ok_or(Reply::new(481))?;
         let leg = call.leg_mut(other);
         let cseq = leg.dialog.next_cseq();
-        let hop = leg.next_hop();
+        let hop = leg.next_hop(&self.transactions);
         let ours = self.transactions.local(hop);
         let method = request.method();
         let mut w = leg.dialog.request(
@@ -116,7 +116,7 @@ impl Shard {
         {
             return Err(Reply::new(513));
         }
-        let server = self.transactions.accept_request(request, from.hop);
+        let server = self.transactions.accept_request(&self.io, request, from.hop);
         let client = self
             .transactions
             .send(&mut self.io, now, nonce, hop, method, Some((slot, other)));

@@ -13,7 +13,7 @@ use crate::{
     time::Timestamp,
     token::{Token, TokenText},
     topology::{self, Parties},
-    transaction::{ALLOW, Ack, Alarm, Extra, Hop, Key, Reply, Side},
+    transaction::{ALLOW, Ack, Alarm, Extra, Hop, Key, Reply, Side, met_hop},
     trunk::TrunkId,
 };
 use smallvec::{SmallVec, smallvec};
@@ -69,7 +69,7 @@ impl Shard {
             dialog_refusal(error)
         })?;
         let trunk = &snapshot.trunks[usize::from(to.0)];
-        let mut targets = self.targets_of(trunk)?;
+        let mut targets = self.targets_of(to, trunk)?;
         let hop_b = targets.remove(0);
         let permit = self.admit(now, &snapshot, from.trunk, to)?;
         // A call without an offer takes its ports when a description comes.
@@ -113,13 +113,14 @@ impl Shard {
         });
         let mut can = Abilities::default();
         can.hear(request);
+        let ours_a = self.local(from.hop).transport;
         let call = Call {
             nonce: self.random(),
             a: Leg {
                 trunk: from.trunk,
                 state: LegState::Invited(server),
                 dialog: dialog_a,
-                hop: from.hop,
+                hop: met_hop(request, from.hop, ours_a),
                 session: session_a,
                 can,
                 invited: request.cseq().map_or(1, |cseq| cseq.number),
@@ -167,11 +168,12 @@ impl Shard {
     }
 
     /// Where a call to `trunk` can be sent, best first; at least one.
-    fn targets_of(&self, trunk: &Trunk) -> Result<SmallVec<[Hop; 2]>, Reply> {
+    fn targets_of(&self, id: TrunkId, trunk: &Trunk) -> Result<SmallVec<[Hop; 2]>, Reply> {
         match trunk.target {
             Target::Address(peer) => Ok(smallvec![Hop {
                 listener: trunk.listener,
                 peer,
+                trunk: id,
                 flow: None,
             }]),
             // The name is not resolved.

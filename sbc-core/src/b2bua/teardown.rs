@@ -60,7 +60,7 @@ impl Shard {
         sdp: Option<&[u8]>,
     ) -> Option<Bytes> {
         let leg = self.calls.get(slot as usize)?.leg(side);
-        let hop = leg.next_hop();
+        let hop = leg.next_hop(&self.transactions);
         let branch = self.transactions.ack_branch(invite_nonce);
         let mut w = leg.dialog.request(
             &mut self.io.scratch,
@@ -333,7 +333,7 @@ impl Shard {
         let leg = call.leg_mut(side);
         leg.state = LegState::Ending;
         let cseq = leg.dialog.next_cseq();
-        let hop = leg.next_hop();
+        let hop = leg.next_hop(&self.transactions);
         let mut w = leg.dialog.request(
             &mut self.io.scratch,
             "BYE",

@@ -3,7 +3,7 @@
 mod tls;
 
 use super::{
-    options::{Config, Trunk},
+    options::{Config, Listener, Trunk},
     read::{nearest, printable},
 };
 use crate::trunk::{HostMatch, SourceTable, TrunkId};
@@ -86,7 +86,12 @@ fn listeners(config: &Config, report: Report<'_>) {
             "listener",
             report,
         );
-        if let Some(other) = all[..n].iter().find(|o| same_socket(o.address, listener.address)) {
+        // Datagrams and streams have ports of their own.
+        let taken = |other: &&Listener| {
+            other.transport.is_reliable() == listener.transport.is_reliable()
+                && same_socket(other.address, listener.address)
+        };
+        if let Some(other) = all[..n].iter().find(taken) {
             report(
                 &format!("{at}.address"),
                 format!(

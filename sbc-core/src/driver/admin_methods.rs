@@ -490,6 +490,7 @@ fn add(a: Gauges, b: Gauges) -> Gauges {
         transactions: a.transactions + b.transactions,
         tombstones: a.tombstones + b.tombstones,
         timers: a.timers + b.timers,
+        connections: a.connections + b.connections,
     }
 }
 
@@ -502,6 +503,7 @@ fn named(gauges: Gauges) -> Named {
         transactions,
         tombstones,
         timers,
+        connections,
     } = gauges;
     [
         ("calls", calls),
@@ -510,6 +512,7 @@ fn named(gauges: Gauges) -> Named {
         ("transactions", transactions),
         ("tombstones", tombstones),
         ("timers", timers),
+        ("connections", connections),
     ]
     .into_iter()
     .collect()

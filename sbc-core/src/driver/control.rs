@@ -158,6 +158,7 @@ impl Shards {
                 sum.transactions += gauges.transactions;
                 sum.tombstones += gauges.tombstones;
                 sum.timers += gauges.timers;
+                sum.connections += gauges.connections;
             }
         }
         Ok(sum)

@@ -340,7 +340,7 @@ impl ControlLink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::ListenerId;
+    use crate::{shard::ListenerId, trunk::TrunkId};
 
     fn letter(n: u32) -> Letter {
         let payload = Bytes::copy_from_slice(&n.to_be_bytes());
@@ -348,6 +348,7 @@ mod tests {
             hop: Hop {
                 listener: ListenerId(0),
                 peer: ([127, 0, 0, 1], 5060).into(),
+                trunk: TrunkId(0),
                 flow: None,
             },
             payload,

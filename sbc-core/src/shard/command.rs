@@ -7,8 +7,10 @@ use std::sync::Arc;
 impl Shard {
     /// A command of the control thread. Answered by exactly one [`Output::Reply`] with its id.
     pub fn handle_command(&mut self, now: Timestamp, id: RequestId, command: Command) {
+        self.io.now = now;
         let reply = match command {
             Command::Configure(snapshot) => {
+                self.configure_streams(now, &snapshot);
                 self.snapshot = Arc::clone(&snapshot);
                 Reply::Done
             }
@@ -40,6 +42,7 @@ impl Shard {
             }
             Command::Stats => Reply::Stats(Box::new(self.counters()), self.gauges()),
         };
+        self.tell_of_losses(now);
         self.io.outputs.push_back(Output::Reply(id, Box::new(reply)));
     }
 
@@ -65,6 +68,7 @@ impl Shard {
             transactions: self.transactions.len() as u64,
             tombstones: self.transactions.tombstones() as u64,
             timers: self.io.timers.len() as u64,
+            connections: self.io.streams.len() as u64,
         }
     }
 }

@@ -1,12 +1,19 @@
 //! What the driver tells a shard about streams (TCP, TLS) and names.
+//!
+//! Who a stream's peer is follows from its address, as for datagrams, but without the port: that of a
+//! connection is chosen afresh each time. Over TLS a trunk may also want names in the peer's certificate.
 
-use super::{ListenerId, Shard};
+use super::{Arrival, ListenerId, Shard};
 use crate::{
     id::{ConnectionId, QueryId},
     io::{Closed, PeerIdentity},
     resolve::{ResolveError, Resolved},
+    sip::{Message, Method},
+    snapshot::Snapshot,
+    stream::{Fault, Frame, Lost},
     time::Timestamp,
-    transport::Hop,
+    transaction::Reply,
+    transport::{Hop, Transport},
 };
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -17,11 +24,23 @@ impl Shard {
     /// told; for TLS the handshake begins now.
     pub fn handle_accept(
         &mut self,
-        _now: Timestamp,
-        _listener: ListenerId,
-        _peer: SocketAddr,
+        now: Timestamp,
+        listener: ListenerId,
+        peer: SocketAddr,
     ) -> Option<ConnectionId> {
-        None
+        self.io.now = now;
+        let Some(trunk) = self.snapshot.sources.lookup_stream(peer) else {
+            self.io.counters.streams_unknown_source += 1;
+            return None;
+        };
+        let hop = Hop {
+            listener,
+            peer,
+            trunk,
+            flow: None,
+        };
+        let (streams, mut out) = self.io.streams();
+        streams.accept(&mut out, hop)
     }
 
     /// A connection is ready to carry messages: one of [`super::Output::Connect`] was opened, or the
@@ -29,24 +48,87 @@ impl Shard {
     /// they are ready at once.
     pub fn handle_connected(
         &mut self,
-        _now: Timestamp,
-        _connection: ConnectionId,
-        _identity: Option<PeerIdentity>,
+        now: Timestamp,
+        connection: ConnectionId,
+        identity: Option<PeerIdentity>,
     ) {
+        self.io.now = now;
+        let (streams, mut out) = self.io.streams();
+        streams.connected(&mut out, connection, identity);
+        self.tell_of_losses(now);
     }
 
     /// Bytes of the (plain) stream arrived; any number, cut anywhere.
-    pub fn handle_stream(&mut self, _now: Timestamp, _connection: ConnectionId, _bytes: &[u8]) {}
+    pub fn handle_stream(&mut self, now: Timestamp, connection: ConnectionId, bytes: &[u8]) {
+        self.io.now = now;
+        let Some(mut reading) = self.io.streams.reading(connection) else {
+            return;
+        };
+        let bytes_max = self.io.streams.message_bytes_max();
+        let from = Arrival {
+            hop: reading.hop,
+            trunk: reading.hop.trunk,
+        };
+        let mut rest = bytes;
+        let mut pinged = false;
+        while let Some(frame) = reading.framer.next(&mut rest, bytes_max) {
+            match frame {
+                Frame::Message(message) => {
+                    reading.heard = true;
+                    self.io.counters.sip_received += 1;
+                    if self.is_proven(&reading.hop, reading.inbound) {
+                        self.receive(now, from, &message, true);
+                    } else {
+                        self.refuse_unproven(&message, from);
+                    }
+                    // What it led to may have closed the connection.
+                    if !self.io.streams.is_alive(connection) {
+                        break;
+                    }
+                }
+                Frame::Ping => {
+                    reading.heard = true;
+                    pinged = true;
+                    self.io.counters.sip_keepalives += 1;
+                }
+                Frame::Fault(fault, head) => {
+                    self.refuse_stream(connection, from, fault, &head);
+                    break;
+                }
+            }
+        }
+        let (streams, mut out) = self.io.streams();
+        if pinged {
+            // One for all that came together: it shows that the connection lives.
+            streams.pong(&mut out, connection);
+        }
+        streams.read(&mut out, connection, reading);
+        self.tell_of_losses(now);
+    }
 
     /// So many bytes given by [`super::Output::Send`] have been handed to the kernel.
-    pub fn handle_sent(&mut self, _now: Timestamp, _connection: ConnectionId, _bytes: usize) {}
+    pub fn handle_sent(&mut self, now: Timestamp, connection: ConnectionId, bytes: usize) {
+        self.io.now = now;
+        self.io.streams.sent(now, connection, bytes);
+    }
 
     /// A connection could not be opened, or has ended. The driver has forgotten it.
-    pub fn handle_closed(&mut self, _now: Timestamp, _connection: ConnectionId, _why: Closed) {}
+    pub fn handle_closed(&mut self, now: Timestamp, connection: ConnectionId, why: Closed) {
+        self.io.now = now;
+        let (streams, mut out) = self.io.streams();
+        streams.closed(&mut out, connection, &why);
+        self.tell_of_losses(now);
+    }
 
     /// Another shard's message ([`super::Output::SendVia`]) for a connection of this shard. When
     /// that has gone, it goes by another connection to `hop.peer`.
-    pub fn handle_send(&mut self, _now: Timestamp, _hop: Hop, _payload: Bytes) {}
+    pub fn handle_send(&mut self, now: Timestamp, hop: Hop, payload: Bytes) {
+        self.io.now = now;
+        let flow = hop.flow.filter(|flow| flow.shard == self.id);
+        let (streams, mut out) = self.io.streams();
+        streams.send(&mut out, Hop { flow, ..hop }, payload);
+        self.tell_of_losses(now);
+    }
 
     /// The answer to an [`super::Output::Resolve`].
     pub fn handle_resolved(
@@ -55,5 +137,78 @@ impl Shard {
         _id: QueryId,
         _outcome: Result<Resolved, ResolveError>,
     ) {
+    }
+
+    /// Tell those whom lost connections and unsent requests concern. Their reactions may lose more; each
+    /// round ends a connection or a transaction, so it comes to an end.
+    pub(super) fn tell_of_losses(&mut self, now: Timestamp) {
+        while let Some(lost) = self.io.streams.lost.pop() {
+            let ended = match lost {
+                Lost::Connection(id) => self.transactions.connection_lost(&mut self.io, now, id),
+                Lost::Request { slot, nonce } => {
+                    self.transactions.request_lost(&mut self.io, now, slot, nonce)
+                }
+            };
+            for ended in ended {
+                // §8.1.3.1 makes it a 503, which is not for others to see (§16.7 step 6).
+                self.timed_out(now, ended, 500);
+            }
+        }
+    }
+
+    /// The sources and bounds of a new configuration hold for the connections that there are.
+    pub(super) fn configure_streams(&mut self, now: Timestamp, snapshot: &Snapshot) {
+        self.io.now = now;
+        let before = &self.snapshot;
+        let (streams, mut out) = self.io.streams();
+        streams.configure(&mut out, snapshot.streams.clone(), |inbound, peer, trunk| {
+            if inbound {
+                return snapshot.sources.lookup_stream(peer);
+            }
+            let name = &before.trunks.get(usize::from(trunk.0))?.name;
+            let at = snapshot.trunks.iter().position(|trunk| trunk.name == *name)?;
+            u16::try_from(at).ok().map(crate::trunk::TrunkId)
+        });
+        self.tell_of_losses(now);
+    }
+
+    /// Over TLS a trunk may want names in the certificate of whoever connects. A peer that we have
+    /// connected to was proved by the name that we asked for.
+    fn is_proven(&self, hop: &Hop, inbound: bool) -> bool {
+        let Some(trunk) = self.snapshot.trunks.get(usize::from(hop.trunk.0)) else {
+            return false;
+        };
+        let wanted = &trunk.peer.tls_client_names;
+        if wanted.is_empty() || !inbound || self.io.streams.transport(hop.listener) != Transport::Tls {
+            return true;
+        }
+        hop.flow
+            .and_then(|flow| self.io.streams.identity(flow.connection))
+            .is_some_and(|identity| identity.names.iter().any(|name| wanted.contains(name)))
+    }
+
+    fn refuse_unproven(&mut self, bytes: &[u8], from: Arrival) {
+        self.io.counters.streams_identity_refused += 1;
+        if let Ok(request) = Message::parse(bytes)
+            && request.is_request()
+            && request.method() != Method::Ack
+            && crate::sip::validate::request(&request).is_ok()
+        {
+            self.transactions
+                .answer_stateless(&mut self.io, &request, from.hop, Reply::new(403));
+        }
+    }
+
+    /// Nothing more can be understood of this stream: say so where that is possible, and close it.
+    fn refuse_stream(&mut self, connection: ConnectionId, from: Arrival, fault: Fault, head: &[u8]) {
+        let counters = &mut self.io.counters;
+        *match fault {
+            Fault::NotSip => &mut counters.streams_not_sip,
+            Fault::TooLarge => &mut counters.streams_too_large,
+            Fault::LengthMissing | Fault::LengthBad => &mut counters.streams_no_length,
+        } += 1;
+        self.refuse_malformed(head, from, fault.status());
+        let (streams, mut out) = self.io.streams();
+        streams.close(&mut out, connection, false);
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     sip::{HeaderName, Message, Method, OptionTags, validate},
     time::Timestamp,
     token::Token,
-    transaction::{ClientEvent, Extra, Reply, ServerVerdict},
+    transaction::{ClientEvent, Extra, Reply, ServerVerdict, Side},
     transport::Hop,
     trunk::TrunkId,
 };
@@ -23,16 +23,11 @@ pub(crate) struct Arrival {
 impl Shard {
     /// `first`: straight from the network; hand-overs are dealt with here in any case, so that no
     /// message can circle between shards.
-    pub(super) fn receive(&mut self, now: Timestamp, hop: Hop, bytes: &[u8], first: bool) {
-        let Some(trunk) = self.snapshot.sources.lookup(hop.peer) else {
-            self.io.counters.sip_unknown_source += 1;
-            return;
-        };
+    pub(super) fn receive(&mut self, now: Timestamp, from: Arrival, bytes: &[u8], first: bool) {
         if bytes.iter().all(|&c| matches!(c, b'\r' | b'\n' | 0)) {
             self.io.counters.sip_keepalives += 1;
             return;
         }
-        let from = Arrival { hop, trunk };
         let message = match Message::parse(bytes) {
             Ok(message) => message,
             Err(error) => {
@@ -48,7 +43,7 @@ impl Shard {
                 .filter(|&shard| self.is_other_shard(shard))
         {
             self.io.counters.handed_over += 1;
-            let payload = Bytes::copy_from_slice(bytes);
+            let (hop, payload) = (from.hop, Bytes::copy_from_slice(bytes));
             self.io
                 .outputs
                 .push_back(Output::Handover { shard, hop, payload });
@@ -103,11 +98,13 @@ impl Shard {
             ClientEvent::Absorbed => {}
             ClientEvent::Provisional(owner) => {
                 if let Some((slot, side)) = owner {
+                    self.met(slot, side, from.hop);
                     self.provisional(now, slot, side, response);
                 }
             }
             ClientEvent::Success(owner, key) => {
                 let Some((slot, side)) = owner else { return };
+                self.met(slot, side, from.hop);
                 let Some(call) = self.call_mut(slot) else { return };
                 match call.leg(side).state {
                     LegState::Inviting(_) => self.answered(now, slot, response, key, token.nonce),
@@ -192,6 +189,7 @@ impl Shard {
         let Some((slot, side)) = leg else {
             return self.no_dialog(now, request, from);
         };
+        self.met(slot, side, from.hop);
         if counts_cseq(method) {
             let number = request.cseq().map_or(0, |cseq| cseq.number);
             let Some(call) = self.calls.get_mut(slot as usize) else {
@@ -220,6 +218,16 @@ impl Shard {
                 self.transactions
                     .answer(&mut self.io, now, request, from.hop, reply);
             }
+        }
+    }
+
+    /// The peer of a leg used this connection: that is the way back to it from now on.
+    fn met(&mut self, slot: u32, side: Side, from: Hop) {
+        if from.flow.is_some()
+            && let Some(call) = self.calls.get_mut(slot as usize)
+            && call.leg(side).hop.listener == from.listener
+        {
+            call.leg_mut(side).hop.flow = from.flow;
         }
     }
 
@@ -253,7 +261,7 @@ impl Shard {
     }
 
     /// A message that is broken but tells enough of itself gets its 400 (§18.3, §21.4.1).
-    fn refuse_malformed(&mut self, bytes: &[u8], from: Arrival, status: u16) {
+    pub(super) fn refuse_malformed(&mut self, bytes: &[u8], from: Arrival, status: u16) {
         let Some(message) = Message::parse_lenient(bytes) else {
             return;
         };

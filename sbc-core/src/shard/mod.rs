@@ -19,6 +19,7 @@ use crate::{
     b2bua::{Call, PortPool},
     counters::ShardCounters,
     snapshot::Snapshot,
+    stream::Connections,
     time::Timestamp,
     timer_wheel::TimerWheel,
     token::TokenKey,
@@ -106,6 +107,13 @@ impl Shard {
             transactions,
             ports: PortPool::default(),
             io: Io {
+                now: Timestamp::ZERO,
+                streams: Connections::new(
+                    id,
+                    snapshot.streams.clone(),
+                    &snapshot.listeners,
+                    seed.rotate_left(7),
+                ),
                 outputs: VecDeque::new(),
                 counters: ShardCounters::default(),
                 timers: TimerWheel::new(Timestamp::ZERO),
@@ -120,33 +128,50 @@ impl Shard {
 
     /// A SIP datagram arrived on `listener` from `peer`.
     pub fn handle_datagram(&mut self, now: Timestamp, listener: ListenerId, peer: SocketAddr, bytes: &[u8]) {
+        self.io.now = now;
         self.io.counters.sip_received += 1;
+        let Some(trunk) = self.snapshot.sources.lookup(peer) else {
+            self.io.counters.sip_unknown_source += 1;
+            return;
+        };
         let hop = Hop {
             listener,
             peer,
+            trunk,
             flow: None,
         };
-        self.receive(now, hop, bytes, true);
+        self.receive(now, Arrival { hop, trunk }, bytes, true);
+        self.tell_of_losses(now);
     }
 
-    /// A datagram that another shard received and that belongs here.
+    /// A message that another shard received and that belongs here.
     pub fn handle_handover(&mut self, now: Timestamp, hop: Hop, bytes: &[u8]) {
-        self.receive(now, hop, bytes, false);
+        self.io.now = now;
+        // By this shard's configuration: the other's may be newer.
+        let trunk = match hop.flow {
+            None => self.snapshot.sources.lookup(hop.peer),
+            // The peer of a connection that we opened need not be a source.
+            Some(_) => self.snapshot.sources.lookup_stream(hop.peer).or(Some(hop.trunk)),
+        };
+        let Some(trunk) = trunk.filter(|id| usize::from(id.0) < self.snapshot.trunks.len()) else {
+            self.io.counters.sip_unknown_source += 1;
+            return;
+        };
+        let hop = Hop { trunk, ..hop };
+        self.receive(now, Arrival { hop, trunk }, bytes, false);
+        self.tell_of_losses(now);
     }
 
     /// Sending to `peer` failed for good (ICMP unreachable, no route): requests that wait for its
     /// answer fail now instead of after 64·T1 (§8.1.3.1, §18.4).
     pub fn handle_unreachable(&mut self, now: Timestamp, listener: ListenerId, peer: SocketAddr) {
-        let hop = Hop {
-            listener,
-            peer,
-            flow: None,
-        };
-        for client in self.transactions.clients_towards(hop) {
+        self.io.now = now;
+        for client in self.transactions.clients_towards(listener, peer) {
             if let Some(ended) = self.transactions.give_up(&mut self.io, now, client) {
                 self.timed_out(now, ended, 500);
             }
         }
+        self.tell_of_losses(now);
     }
 
     /// The driver has bound one more pair of media ports (`port` even, `port + 1`).
@@ -162,9 +187,11 @@ impl Shard {
 
     /// Time has come: run every timer due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.io.now = now;
         while let Some((_, alarm)) = self.io.timers.pop_due(now) {
             self.alarm(now, alarm);
         }
+        self.tell_of_losses(now);
         self.transactions.sweep(now);
         self.ports.sweep(now);
     }
@@ -183,6 +210,10 @@ impl Shard {
             Alarm::NoAnswer(slot) => self.no_answer(now, slot),
             Alarm::ExchangeExpire(slot) => self.exchange_expired(now, slot),
             Alarm::MediaCheck(slot) => self.media_check(now, slot),
+            Alarm::Connection(slot) => {
+                let (streams, mut out) = self.io.streams();
+                streams.alarm(&mut out, slot);
+            }
         }
     }
 

@@ -49,9 +49,7 @@ impl Transactions {
                     Ack::Stored(bytes) => {
                         io.counters.retransmissions_sent += 1;
                         let hop = Dialog::from_success(response, text)
-                            .ok()
-                            .and_then(|d| d.next_hop())
-                            .map_or(from, |peer| Hop { peer, ..from });
+                            .map_or(from, |dialog| self.next_hop(&dialog, from));
                         io.transmit(hop, bytes);
                     }
                 }
@@ -101,7 +99,7 @@ impl Transactions {
             io.counters.sip_malformed += 1;
             return;
         };
-        let hop = dialog.next_hop().map_or(from, |peer| Hop { peer, ..from });
+        let hop = self.next_hop(&dialog, from);
         dialog
             .request(
                 &mut io.scratch,
@@ -136,7 +134,7 @@ impl Transactions {
         let Ok(mut dialog) = Dialog::from_success(response, *branch) else {
             return;
         };
-        let hop = dialog.next_hop().map_or(from, |peer| Hop { peer, ..from });
+        let hop = self.next_hop(&dialog, from);
         let cseq = dialog.next_cseq();
         let bye = self.next_branch(fork_nonce);
         dialog

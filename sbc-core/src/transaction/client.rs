@@ -5,13 +5,15 @@ use super::{
     tombstone::{Linger, Tombstone},
 };
 use crate::{
+    id::{ConnectionId, ListenerId},
     sip::{HeaderName, Message, Method, Writer},
     time::Timestamp,
     timer_wheel::TimerKey,
     token::{Token, TokenText},
+    transport::Flow,
 };
 use bytes::Bytes;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 /// §17.1.1.2 and §17.1.2.2. Completed, Accepted and Terminated are tombstones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,14 +118,18 @@ impl Transactions {
         owner: Owner,
     ) -> u32 {
         let request = io.composed();
-        io.transmit(hop, request.clone());
+        let way = io.transmit(hop, request.clone());
         let entry = self.clients.vacant_entry();
         let slot = entry.key() as u32;
         let (resend, expire) = match method {
             Method::Invite => (Timer::A, Timer::B),
             _ => (Timer::E, Timer::F),
         };
-        let resend_key = io.timers.insert(now + self.base.t1, Alarm::Client(slot, resend));
+        // §17: what a stream carries is not sent again.
+        let resend = (!io.is_reliable(hop)).then(|| {
+            let alarm = Alarm::Client(slot, resend);
+            (io.timers.insert(now + self.base.t1, alarm), resend)
+        });
         let expire_key = io
             .timers
             .insert(now + self.base.give_up(), Alarm::Client(slot, expire));
@@ -131,12 +137,12 @@ impl Transactions {
             nonce,
             method,
             state: ClientState::Calling,
-            hop,
+            hop: io.bound(hop, way, slot, nonce),
             request,
             owner,
             cancel: Cancel::No,
             interval: self.base.t1,
-            resend: Some((resend_key, resend)),
+            resend,
             expire: Some(expire_key),
         });
         slot
@@ -207,7 +213,8 @@ impl Transactions {
         w.empty_body();
         let request = io.composed();
         io.transmit(client.hop, request.clone());
-        let resend = Some(io.timers.insert(now + self.base.t1, Alarm::ClientCancel(slot)));
+        let resend = (!io.is_reliable(client.hop))
+            .then(|| io.timers.insert(now + self.base.t1, Alarm::ClientCancel(slot)));
         client.cancel = Cancel::Sent {
             request,
             interval: self.base.t1,
@@ -297,8 +304,12 @@ impl Transactions {
             nonce: client.nonce,
         });
         let key = self.keys.client(&branch);
+        let reliable = io.is_reliable(client.hop);
         if !client.is_invite() {
-            self.stones.insert(now, key, Linger::Short, Tombstone::Absorb);
+            // Timer K is zero on a stream.
+            if !reliable {
+                self.stones.insert(now, key, Linger::Short, Tombstone::Absorb);
+            }
             return ClientEvent::Final(client.owner, client.method, slot);
         }
         if status < 300 {
@@ -325,8 +336,11 @@ impl Transactions {
             Err(_) => (Box::default(), None),
         };
         self.send_ack_failure(io, response, client.hop, &uri, route.as_deref(), &branch);
-        self.stones
-            .insert(now, key, Linger::Long, Tombstone::AckFailure(uri, route));
+        // Timer D is zero on a stream.
+        if !reliable {
+            self.stones
+                .insert(now, key, Linger::Long, Tombstone::AckFailure(uri, route));
+        }
         ClientEvent::Final(client.owner, Method::Invite, slot)
     }
 
@@ -429,12 +443,54 @@ impl Transactions {
     }
 
     /// The slots of requests to `peer` that wait for a response.
-    pub(crate) fn clients_towards(&self, hop: Hop) -> Vec<u32> {
+    pub(crate) fn clients_towards(&self, listener: ListenerId, peer: SocketAddr) -> Vec<u32> {
         self.clients
             .iter()
-            .filter(|(_, c)| c.hop == hop && c.state == ClientState::Calling)
+            .filter(|(_, c)| {
+                c.hop.listener == listener && c.hop.peer == peer && c.state == ClientState::Calling
+            })
             .map(|(slot, _)| slot as u32)
             .collect()
+    }
+
+    /// A connection has gone. Requests on it without any response have failed (§17.1.4); what has a
+    /// response will get the next over a connection that the peer opens (§18.2.2). Responses of ours
+    /// that wait for their ACK are sent once more, over a new connection.
+    pub(crate) fn connection_lost(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        connection: ConnectionId,
+    ) -> Vec<TimedOut> {
+        let flow = Some(Flow {
+            shard: self.shard,
+            connection,
+        });
+        let mut unanswered = Vec::new();
+        for (slot, client) in &mut self.clients {
+            if client.hop.flow == flow {
+                client.hop.flow = None;
+                if client.state == ClientState::Calling {
+                    unanswered.push(slot as u32);
+                }
+            }
+        }
+        self.responses_lost(io, flow);
+        let failed = unanswered.into_iter();
+        failed.filter_map(|slot| self.give_up(io, now, slot)).collect()
+    }
+
+    /// The request in `slot` did not leave.
+    pub(crate) fn request_lost(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        slot: u32,
+        nonce: u64,
+    ) -> Vec<TimedOut> {
+        let current = self.clients.get(slot as usize).is_some_and(|c| c.nonce == nonce);
+        let ended = current.then(|| self.give_up(io, now, slot)).flatten();
+        ended.into_iter().collect()
     }
 }
 

@@ -19,7 +19,7 @@ mod tombstone;
 pub(crate) use client::{ClientEvent, TimedOut};
 pub(crate) use io::{Alarm, Io};
 pub(crate) use key::{Key, Keys};
-pub(crate) use reply::{ALLOW, Echo, Extra, Reply};
+pub(crate) use reply::{ALLOW, Echo, Extra, Reply, met_hop};
 pub(crate) use states::STATES;
 pub(crate) use table::{ServerVerdict, TableConfig, Transactions};
 pub use timer::{Base, Timer};

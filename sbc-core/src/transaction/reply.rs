@@ -1,7 +1,10 @@
 //! Responses that follow from the request alone (§8.2.6).
 
 use super::Hop;
-use crate::sip::{HeaderName, Message, Method, OptionTags, Writer, reason_phrase};
+use crate::{
+    sip::{HeaderName, Message, Method, OptionTags, Writer, reason_phrase},
+    transport::Transport,
+};
 use std::{io::Write as _, net::SocketAddr};
 
 /// Methods we serve, as the value of Allow.
@@ -235,11 +238,27 @@ pub(crate) fn finish_reply(mut w: Writer<'_>, request: &Message<'_>, reply: Repl
     w.empty_body();
 }
 
-/// Where responses to `request` go (§18.2.2, RFC 3581 §4): the source address; its port when
-/// `rport` was asked for, else the one in the Via.
-pub(crate) fn response_hop(request: &Message<'_>, received_on: Hop) -> Hop {
+/// Where a peer is met from whom `request` came, for requests to it: as for responses over streams, whose source
+/// port nobody listens on; the source of datagrams.
+pub(crate) fn met_hop(request: &Message<'_>, received_on: Hop, transport: Transport) -> Hop {
+    if transport.is_reliable() {
+        response_hop(request, received_on, transport)
+    } else {
+        received_on
+    }
+}
+
+/// Where responses to `request` go (§18.2.2, RFC 3581 §4). Datagrams: the source address; its port when
+/// `rport` was asked for, else the one in the Via. Streams: the connection that the request came by; should
+/// that have gone, a new one to the source address and the port in the Via.
+///
+/// `maddr` is not looked at: it would let any sender direct our responses at a third party, and multicast
+/// SIP, which it is for, is not served.
+pub(crate) fn response_hop(request: &Message<'_>, received_on: Hop, transport: Transport) -> Hop {
     let port = match request.top_via() {
-        Ok(via) if via.rport.is_none() => via.port.unwrap_or(5060),
+        Ok(via) if via.rport.is_none() || transport.is_reliable() => {
+            via.port.unwrap_or(transport.default_port())
+        }
         _ => received_on.peer.port(),
     };
     Hop {

@@ -11,6 +11,7 @@ use crate::{
     time::Timestamp,
     timer_wheel::TimerKey,
     token::{Token, TokenText},
+    transport::Flow,
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
@@ -38,6 +39,8 @@ pub(crate) struct Server {
     pub(crate) interval: Duration,
     pub(crate) resend: Option<TimerKey>,
     pub(crate) expire: Option<TimerKey>,
+    /// The final response was sent again, over a second connection.
+    pub(crate) again: bool,
 }
 
 impl Transactions {
@@ -100,9 +103,7 @@ impl Transactions {
                 ServerVerdict::Absorbed
             }
             (Method::Ack, ServerState::Completed) => {
-                let key = server.key;
-                self.remove_server(io, slot);
-                self.stones.insert(now, key, Linger::Short, Tombstone::Confirmed);
+                self.confirm(io, now, slot);
                 ServerVerdict::Absorbed
             }
             _ => ServerVerdict::New,
@@ -120,7 +121,8 @@ impl Transactions {
     ) {
         let key = self.keys.server(request, request.method());
         self.send_reply(io, request, from, key, reply);
-        if !self.is_full() {
+        // Timer J is zero on a stream.
+        if !self.is_full() && !io.is_reliable(from) {
             self.stones
                 .insert(now, key, Linger::Long, Tombstone::Answered(reply));
         }
@@ -141,7 +143,8 @@ impl Transactions {
             reply,
             &self.server_name,
         );
-        io.transmit_composed(response_hop(request, from));
+        let transport = io.streams.transport(from.listener);
+        io.transmit_composed(response_hop(request, from, transport));
     }
 
     /// The To tag of responses outside a dialog: the same for every repetition, and a token, so
@@ -164,7 +167,7 @@ impl Transactions {
         initial: bool,
     ) -> u32 {
         let key = self.keys.server(request, Method::Invite);
-        let hop = response_hop(request, from);
+        let hop = response_hop(request, from, io.streams.transport(from.listener));
         let echo = Echo::new(request, from.peer);
         let mut w = echo.response(&mut io.scratch, 100, b"");
         // §8.2.6.1.
@@ -189,25 +192,30 @@ impl Transactions {
             interval: self.base.t1,
             resend: None,
             expire: None,
+            again: false,
         }) as u32;
+        if let Some(flow) = hop.flow {
+            io.streams.bind(flow);
+        }
         self.active.insert(key, slot);
         slot
     }
 
     /// A request other than INVITE whose answer is not known yet: remember it and say nothing
     /// (§17.2.2 Trying). Ends with [`Self::finish`] or [`Self::abandon`].
-    pub(crate) fn accept_request(&mut self, request: &Message<'_>, from: Hop) -> u32 {
+    pub(crate) fn accept_request(&mut self, io: &Io, request: &Message<'_>, from: Hop) -> u32 {
         let key = self.keys.server(request, request.method());
         let slot = self.servers.insert(Server {
             key,
             state: ServerState::Proceeding,
-            hop: response_hop(request, from),
+            hop: response_hop(request, from, io.streams.transport(from.listener)),
             echo: Echo::new(request, from.peer),
             last: Bytes::new(),
             owner: None,
             interval: self.base.t1,
             resend: None,
             expire: None,
+            again: false,
         }) as u32;
         self.active.insert(key, slot);
         slot
@@ -230,7 +238,8 @@ impl Transactions {
         finish(server.echo.response(&mut io.scratch, status, tag));
         let response = io.composed();
         io.transmit(server.hop, response.clone());
-        if !self.is_full() {
+        // Timer J is zero on a stream.
+        if !self.is_full() && !io.is_reliable(server.hop) {
             self.stones.insert(
                 now,
                 server.key,
@@ -299,10 +308,11 @@ impl Transactions {
             server.state = ServerState::Completed;
             server.owner = None;
             server.echo = Echo::default();
-            server.resend = Some(
+            // §17.2.1: what a stream carries is not sent again.
+            server.resend = (!io.is_reliable(server.hop)).then(|| {
                 io.timers
-                    .insert(now + self.base.t1, Alarm::Server(slot, Timer::G)),
-            );
+                    .insert(now + self.base.t1, Alarm::Server(slot, Timer::G))
+            });
             server.expire = Some(
                 io.timers
                     .insert(now + self.base.give_up(), Alarm::Server(slot, Timer::H)),
@@ -377,9 +387,33 @@ impl Transactions {
             io.transmit(hop, last);
         } else {
             server.expire = None;
-            let key = server.key;
-            self.remove_server(io, slot);
-            self.stones.insert(now, key, Linger::Short, Tombstone::Confirmed);
+            self.confirm(io, now, slot);
+        }
+    }
+
+    /// The ACK has come, or never will (§17.2.1 Confirmed). Timer I is zero on a stream.
+    fn confirm(&mut self, io: &mut Io, now: Timestamp, slot: u32) {
+        if let Some(server) = self.remove_server(io, slot)
+            && !io.is_reliable(server.hop)
+        {
+            self.stones
+                .insert(now, server.key, Linger::Short, Tombstone::Confirmed);
+        }
+    }
+
+    /// The connection by which INVITEs came has gone: what is to be said goes by another, and what was
+    /// said last and may have been lost is said once more (§18.2.2).
+    pub(super) fn responses_lost(&mut self, io: &mut Io, lost: Option<Flow>) {
+        for (_, server) in &mut self.servers {
+            if server.hop.flow != lost {
+                continue;
+            }
+            server.hop.flow = None;
+            if server.state == ServerState::Completed && !server.again {
+                server.again = true;
+                io.counters.retransmissions_sent += 1;
+                io.transmit(server.hop, server.last.clone());
+            }
         }
     }
 }

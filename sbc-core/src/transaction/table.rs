@@ -3,7 +3,8 @@
 
 use super::{Base, Hop, Key, Keys, client::Client, server::Server, tombstone::Tombstones};
 use crate::{
-    id::ShardId,
+    dialog::{Dialog, NextHop},
+    id::{ListenerId, ShardId},
     time::Timestamp,
     token::TokenKey,
     transport::{Local, Transport},
@@ -89,6 +90,40 @@ impl Transactions {
 
     pub(crate) fn next_sweep(&self) -> Option<Timestamp> {
         self.stones.next_deadline()
+    }
+
+    /// Where requests inside `dialog` go. `known` is where the peer was met last: its connection is
+    /// preferred, for a peer behind a NAT cannot be reached in another way, and its address is taken when
+    /// the dialog names none.
+    pub(crate) fn next_hop(&self, dialog: &Dialog, known: Hop) -> Hop {
+        let Some(next) = dialog.next_hop() else {
+            return known;
+        };
+        let Some(listener) = self.listener_towards(next, known.listener) else {
+            return known;
+        };
+        let hop = Hop { listener, ..known };
+        Hop {
+            peer: next.address(self.local(hop).transport),
+            flow: known.flow.filter(|_| listener == known.listener),
+            ..hop
+        }
+    }
+
+    /// The listener that speaks what `next` asks for, or else what the peer speaks already, in the address
+    /// family of `next`; `known` if it does, else the first.
+    fn listener_towards(&self, next: NextHop, known: ListenerId) -> Option<ListenerId> {
+        let ours = self.locals.get(usize::from(known.0))?;
+        let find = |transport: Transport| {
+            let fits =
+                |local: &Local| local.transport == transport && local.address.is_ipv4() == next.ip.is_ipv4();
+            if fits(ours) {
+                return Some(known);
+            }
+            let at = self.locals.iter().position(fits)?;
+            u8::try_from(at).ok().map(ListenerId)
+        };
+        next.transport.and_then(find).or_else(|| find(ours.transport))
     }
 
     /// Our side of `hop`, as the peer is told of it.

@@ -1,9 +1,12 @@
 //! One shard, a caller and a callee made of text, and a clock that moves when told.
 
+use crate::lines::Lines;
 use sbc_core::{
     config,
+    id::ConnectionId,
     shard::{CallRecord, Command, Event, ListenerId, Output, Shard, ShardId},
     time::Timestamp,
+    transport::Hop,
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,11 +18,13 @@ pub(crate) const CALLEE: &str = "127.0.0.3:5060";
 pub(crate) struct Sent {
     pub(crate) to: SocketAddr,
     pub(crate) text: String,
+    /// The connection it went by; `None`: as a datagram.
+    pub(crate) over: Option<ConnectionId>,
 }
 
 impl Sent {
     pub(crate) fn to_caller(&self) -> bool {
-        self.to == CALLER.parse().unwrap()
+        self.to.ip() == CALLER.parse::<SocketAddr>().unwrap().ip()
     }
 
     /// The value of the first header field `name`.
@@ -78,6 +83,9 @@ pub(crate) struct Desk {
     pub(crate) records: Vec<CallRecord>,
     pub(crate) events: Vec<Event>,
     pub(crate) handovers: Vec<(ShardId, Vec<u8>)>,
+    /// Messages for connections of other shards.
+    pub(crate) sent_via: Vec<(Hop, Vec<u8>)>,
+    pub(crate) lines: Lines,
 }
 
 impl Desk {
@@ -101,6 +109,8 @@ impl Desk {
             records: Vec::new(),
             events: Vec::new(),
             handovers: Vec::new(),
+            sent_via: Vec::new(),
+            lines: Lines::default(),
         }
     }
 
@@ -112,15 +122,21 @@ impl Desk {
                     sent.push(Sent {
                         to: peer,
                         text: String::from_utf8_lossy(&payload).into_owned(),
+                        over: None,
                     });
                 }
                 Output::Handover { shard, payload, .. } => self.handovers.push((shard, payload.to_vec())),
                 Output::Record(record) => self.records.push(*record),
-                Output::Connect { .. }
-                | Output::Send { .. }
-                | Output::Close { .. }
-                | Output::SendVia { .. }
-                | Output::Resolve { .. } => panic!("a stream on a desk with UDP only"),
+                Output::Connect {
+                    connection,
+                    listener,
+                    peer,
+                    trunk,
+                } => self.connect(connection, listener, peer, trunk),
+                Output::Send { connection, payload } => sent.extend(self.carry(connection, &payload)),
+                Output::Close { connection, abort } => self.closed_by_us(connection, abort),
+                Output::SendVia { hop, payload } => self.sent_via.push((hop, payload.to_vec())),
+                Output::Resolve { .. } => panic!("a name on a desk without names"),
                 Output::Event(event) => self.events.push(event),
                 Output::Reply(..) => {}
             }

@@ -52,6 +52,7 @@ pub(crate) fn outcome(bytes: &[u8], expected: Outcome, name: &str) -> Sent {
     sent.last().cloned().unwrap_or_else(|| Sent {
         to: CALLER.parse().unwrap(),
         text: String::new(),
+        over: None,
     })
 }
 
