@@ -4,9 +4,10 @@ It is controlled through its module ctrl_tcp: commands and events are JSON in ne
 TCP connection. It speaks from a WAV file (module aufile) and what it hears is written to WAV
 files by the filter sndfile, one for each time that a stream starts. It answers every call.
 
-What 1.0.0 cannot do, so that a test must not expect it: it neither sends nor obeys Replaces
-(RFC 3891). An attended transfer begins by typing the URI with Replaces as its target, which
-baresip passes on; as the target itself it takes the new call for one more call.
+What 1.0.0 cannot do, so that a test must not expect it: it does not know Replaces (RFC 3891).
+An attended transfer begins by typing the URI with Replaces as its target, which baresip passes
+on. Transferred itself, it puts the headers of the URI, spoilt, into its Request-URI, which is to
+be refused; as the target it takes the new call for one more call.
 """
 
 import json
@@ -226,7 +227,8 @@ class Baresip(Phone):
         The peer of the other call knows it by the same Call-ID with the tags the other way.
         """
         peer, ours, theirs = self._dialog(other)
-        self.transfer(f"{peer}?Replaces={other}%3Bto-tag%3D{theirs}%3Bfrom-tag%3D{ours}")
+        # Without the brackets it would write a Refer-To that nobody can read.
+        self.transfer(f"<{peer}?Replaces={other}%3Bto-tag%3D{theirs}%3Bfrom-tag%3D{ours}>")
 
     def _dialog(self, number):
         """The peer's URI, our tag and its tag of a call that came in, from the SIP trace."""
@@ -236,9 +238,9 @@ class Baresip(Phone):
             if fields.get("Call-ID") != number or "INVITE" not in fields.get("CSeq", ""):
                 continue
             tags = [re.search(r"tag=([^;\s]+)", fields[side]) for side in ("To", "From")]
-            uri = re.search(r"<([^>?]+)", fields["From"])
+            uri = re.search(r"sips?:[^>;?\s]+", fields["From"])
             if all(tags) and uri:
-                return uri[1], tags[0][1], tags[1][1]
+                return uri[0], tags[0][1], tags[1][1]
         raise Failed(f"{self.name} (baresip) knows no call {number}")
 
 

@@ -55,10 +55,15 @@ class Phone:
     """A child process and its events. Kinds of phones fill in the commands.
 
     Events are `incoming`, `ringing`, `established`, `closed` (value: why), `dtmf` (value: the
-    digit), `transfer` (a REFER came), `transfer_failed` and `transferred`.
+    digit), `transfer` (a REFER came), `replaced` (an INVITE took the call's place), `transferred`
+    and `transfer_failed`.
     """
 
     kind = "phone"
+    # Whether it can send digits in INFO requests.
+    sends_info = False
+    # Whether it obeys Replaces, in a REFER and in an INVITE (RFC 3891).
+    knows_replaces = False
 
     def __init__(self, place, tone_hz, directory):
         self.place, self.tone_hz, self.directory = place, tone_hz, directory

@@ -16,6 +16,7 @@ class Pjsua(Phone):
 
     kind = "pjsua2"
     sends_info = True
+    knows_replaces = True
     # Interpreter that has the package; set by the driver.
     python = "python3"
     _rtp_port = 4000

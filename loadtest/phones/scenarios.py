@@ -1,7 +1,8 @@
-"""What the phones do: each scenario is a function of three phones and returns its figures.
+"""What the phones do: each scenario is a function of three phones and returns its figures, or
+None when the phones cannot do it.
 
-Alice calls Bob. Carol is the third one, for transfers: Alice always is the one who transfers,
-Bob the one who is transferred, and Carol where to. Calls go in a ring, from Alice to Bob, from
+Alice calls Bob. Carol is the third one, for transfers: Alice is the one who transfers, Bob the
+one who is transferred, and Carol where to. Calls go in a ring, from Alice to Bob, from
 Bob to Carol and from Carol to Alice, because that is how routes by trunk can send them.
 """
 
@@ -112,9 +113,7 @@ def dtmf(alice, bob, _carol):
 
 def info(alice, bob, _carol):
     """Digits in INFO requests, from the phones that can send them."""
-    senders = [
-        pair for pair in ((alice, bob), (bob, alice)) if getattr(pair[0], "sends_info", False)
-    ]
+    senders = [pair for pair in ((alice, bob), (bob, alice)) if pair[0].sends_info]
     if not senders:
         return None
     connect(alice, bob)
@@ -163,26 +162,35 @@ def blind(alice, bob, carol):
     return texts
 
 
-def attended(alice, bob, carol):
-    """Alice has calls with both and connects them: Bob's new call replaces hers with Carol
-    (RFC 3891, RFC 5589 §7)."""
-    first, _ = reversed(connect(carol, alice))
-    talk((carol, alice))
-    alice.hold(first)
+def attended(*phones):
+    """One has calls with both others and connects them: the new call replaces the one with the
+    third phone (RFC 3891, RFC 5589 §7). The roles turn in the ring until the one who is
+    transferred can do that; None when nobody can."""
+    for turn in range(2):
+        ours, peer, target = phones[turn:] + phones[:turn]
+        if peer.knows_replaces:
+            break
+    else:
+        return None
+    first, theirs = reversed(connect(target, ours))
+    talk((target, ours))
+    ours.hold(first)
     time.sleep(SETTLE_SECONDS)
-    second, _ = connect(alice, bob)
-    talk((alice, bob))
-    marks = alice.mark(), bob.mark(), carol.mark()
-    alice.transfer_to_call(second, first)
-    bob.wait("transfer", marks[1])
-    carol.wait("established", marks[2])
-    alice.wait("transferred", marks[0])
-    alice.hang_up_all()
-    bob.wait("closed", marks[1])
-    carol.wait("closed", marks[2])
+    second, _ = connect(ours, peer)
+    talk((ours, peer))
+    marks = ours.mark(), peer.mark(), target.mark()
+    ours.transfer_to_call(second, first)
+    peer.wait("transfer", marks[1])
+    target.wait("established", marks[2])
+    ours.wait("transferred", marks[0])
+    if target.knows_replaces:
+        target.wait("replaced", marks[2], theirs)
+    ours.hang_up_all()
+    peer.wait("closed", marks[1])
+    target.wait("closed", marks[2])
     time.sleep(SETTLE_SECONDS)
-    texts = [talk((bob, carol))]
-    end(bob, carol)
+    texts = [f"by {ours.name}", talk((peer, target))]
+    end(peer, target)
     return texts
 
 

@@ -329,10 +329,27 @@ fn config(bench: &Bench, round: &Transports, dir: &Path) -> String {
             text,
             "[[listener]]\nname = \"{name}\"\ntransport = \"{transport}\"\naddress = \"{NETWORK}.{n}.1:{port}\""
         );
+        let tls = dir.join("tls");
+        if transport == "tls" {
+            let (certificate, key) = (tls.join("sbcd.crt"), tls.join("sbcd.key"));
+            let _ = writeln!(
+                text,
+                "tls = {{ certificate = \"{}\", key = \"{}\" }}",
+                certificate.display(),
+                key.display()
+            );
+        }
         let _ = writeln!(
             text,
             "[[trunk]]\nname = \"{name}\"\nhosts = [\"{NETWORK}.{n}.2\"]\ntarget = \"{NETWORK}.{n}.2:{port}\"\nlistener = \"{name}\""
         );
+        if transport == "tls" {
+            let _ = writeln!(
+                text,
+                "tls = {{ ca = \"{}\" }}",
+                tls.join("authority.pem").display()
+            );
+        }
     }
     for (from, to) in names.iter().zip(names.iter().cycle().skip(1)) {
         let _ = writeln!(text, "[[route]]\nfrom = \"{from}\"\nto = \"{to}\"");
