@@ -4,7 +4,9 @@
 //! ([`Dial`], [`Lines::slow`]).
 
 use crate::desk::{Desk, Sent};
-use sbc_core::{config, id::ConnectionId, io::Closed, shard::ListenerId, trunk::TrunkId};
+use sbc_core::{
+    config, id::ConnectionId, io::Closed, shard::ListenerId, transport::Transport, trunk::TrunkId,
+};
 use std::net::SocketAddr;
 
 /// All connections that there were, in the order in which they began.
@@ -48,7 +50,7 @@ pub(crate) fn desk_on(caller: &str, callee: &str, more: &str) -> Desk {
         "{more}\n\
         [[listener]]\nname = \"udp\"\naddress = \"127.0.0.1:5060\"\n\
         [[listener]]\nname = \"tcp\"\ntransport = \"tcp\"\naddress = \"127.0.0.1:5060\"\n\
-        [[listener]]\nname = \"tls\"\ntransport = \"tls\"\naddress = \"127.0.0.1:5061\"\n\
+        [[listener]]\nname = \"tls\"\ntransport = \"tcp\"\naddress = \"127.0.0.1:5061\"\n\
         [[listener]]\nname = \"udp6\"\naddress = \"[::1]:5060\"\n\
         [[listener]]\nname = \"tcp6\"\ntransport = \"tcp\"\naddress = \"[::1]:5060\"\n\
         [media]\naddress = \"127.0.0.1\"\n\
@@ -56,7 +58,9 @@ pub(crate) fn desk_on(caller: &str, callee: &str, more: &str) -> Desk {
         [[trunk]]\nname = \"platform\"\nhosts = [\"127.0.0.3\"]\nlistener = \"{callee}\"\n\
         [[route]]\nfrom = \"carrier\"\nto = \"platform\"\n[[route]]\nfrom = \"platform\"\nto = \"carrier\"\n"
     );
-    let (snapshot, admission) = config::parse(&text, "test").unwrap().compile().unwrap();
+    let (mut snapshot, admission) = config::parse(&text, "test").unwrap().compile().unwrap();
+    // Certificates are the driver's; a shard sees plain streams.
+    snapshot.listeners[usize::from(TLS.0)].transport = Transport::Tls;
     Desk::of(snapshot, admission)
 }
 
