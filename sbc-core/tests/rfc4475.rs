@@ -231,6 +231,100 @@ fn insuf_is_answered_with_what_it_has() {
     );
 }
 
+/// What a stream makes of a message: the same as a datagram, unless its length is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnStream {
+    /// As in the table, and the connection goes on.
+    Same,
+    /// More bytes are waited for.
+    Waits,
+    /// Answered with 400; the end of the message cannot be known, so the connection is closed.
+    Closed,
+    /// A stream has no end of a datagram: what follows is the next request, and then noise.
+    Two,
+}
+
+const ON_STREAMS: &[(&str, OnStream)] = &[
+    ("clerr", OnStream::Waits),  // §3.1.2.2 speaks of UDP: here the rest may still come
+    ("baddn", OnStream::Waits),  // the archive's file lacks its last line
+    ("ncl", OnStream::Closed),   // §3.1.2.3: the connection should be closed
+    ("mcl01", OnStream::Closed), // §3.3.9: as before
+    ("inv2543", OnStream::Closed), // RFC 3261 §18.3: Content-Length is required
+    ("dblreq", OnStream::Two),   // §3.1.1.8 speaks of a datagram
+];
+
+fn probe() -> String {
+    lines::tcp(&request("OPTIONS", "sip:127.0.0.1", 1, "probe", "", ""))
+        .replace("caller-call-id", "probe")
+        .replace("callertag", "probe")
+}
+
+#[test]
+fn over_a_stream_each_message_gets_the_same_and_the_next_one_is_found() {
+    for &Row(name, _, _, expected, _) in ROWS {
+        let on_stream = ON_STREAMS.iter().find(|(n, _)| *n == name);
+        let on_stream = on_stream.map_or(OnStream::Same, |(_, what)| *what);
+        for piece in [usize::MAX, 1] {
+            let mut desk = lines::desk_on("tcp", "tcp", "");
+            let line = desk.accept("127.0.0.2:40000");
+            let mut sent = Vec::new();
+            for bytes in bytes(name).chunks(piece.min(bytes(name).len())) {
+                if desk.line(line).closed.is_none() {
+                    sent.extend(desk.write(line, bytes));
+                }
+            }
+            let finals: Vec<_> = sent.iter().filter(|s| s.kind() != "100").collect();
+            let got = kinds(&sent);
+            let answers = finals.iter().filter(|s| s.text.starts_with("SIP/2.0 "));
+            assert!(
+                on_stream == OnStream::Two || answers.clone().all(|reply| reply.over == Some(line)),
+                "{name}: §18.2.2: on the same connection"
+            );
+            match (on_stream, expected) {
+                (OnStream::Waits, _) => {
+                    assert!(finals.is_empty(), "{name}: {got:?}");
+                    desk.pass(seconds(60));
+                    assert!(desk.line(line).closed.is_some(), "{name}: not for ever");
+                    continue;
+                }
+                (OnStream::Closed, _) => {
+                    assert_eq!(
+                        finals.iter().map(|s| s.kind()).collect::<Vec<_>>(),
+                        ["400"],
+                        "{name}"
+                    );
+                    assert!(desk.line(line).closed.is_some(), "{name}");
+                    continue;
+                }
+                (OnStream::Two, _) => {
+                    // The INVITE's SDP is broken, and longer than it says: what is left is no message.
+                    let first: Vec<_> = finals.iter().map(|s| (s.kind(), s.over)).take(2).collect();
+                    assert_eq!(
+                        first,
+                        [("405", Some(line)), ("488", Some(line))],
+                        "{name}: {got:?}"
+                    );
+                    assert!(desk.line(line).closed.is_some(), "{name}");
+                    continue;
+                }
+                (_, Nothing) => assert!(finals.is_empty(), "{name}: {got:?}"),
+                (_, Call) => assert_eq!(finals[0].kind(), "INVITE", "{name}: {got:?}"),
+                (_, Status(status)) => {
+                    assert_eq!(finals.len(), 1, "{name}: {got:?}");
+                    assert_eq!(finals[0].kind(), status.to_string(), "{name}");
+                }
+            }
+            assert_eq!(desk.line(line).closed, None, "{name}");
+            let sent = desk.write(line, probe());
+            assert_eq!(
+                only(&sent, "200").over,
+                Some(line),
+                "{name}: the next message is read"
+            );
+        }
+    }
+}
+
 #[test]
 fn baddn_is_refused_for_its_display_name_too() {
     // The archive's file lacks the empty line at its end, so it never gets to the fault it was made for.

@@ -113,6 +113,20 @@ fn a_refused_reinvite_moves_nothing() {
 }
 
 #[test]
+fn a_refresh_that_stays_here_moves_the_target() {
+    // RFC 3264 §8: the same version is the same session, so the other side is not asked. §12.2: it still is a
+    // target refresh.
+    let mut desk = Desk::new();
+    let up = establish(&mut desk);
+    let moved = request("INVITE", &up.contact, 2, "re", &up.tag, OFFER)
+        .replace("alice@127.0.0.2:5060", "alice@127.0.0.2:5071");
+    assert_eq!(kinds(&desk.caller(&moved)), ["A<100", "A<200"]);
+    desk.caller(&request("ACK", &up.contact, 2, "ack2", &up.tag, ""));
+    let bye = bye_to_caller(&mut desk, &up.invite);
+    assert_eq!(bye.start(), "BYE sip:alice@127.0.0.2:5071 SIP/2.0");
+}
+
+#[test]
 fn requests_that_refresh_no_target_move_nothing() {
     // §12.2.2: neither INFO nor the ACK.
     let mut desk = Desk::new();
