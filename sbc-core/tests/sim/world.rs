@@ -374,7 +374,7 @@ impl World {
         }
         if self.watch_states {
             let states = &mut self.out.states;
-            let finished = self.out.events % 257 == 0;
+            let finished = self.out.events.is_multiple_of(257);
             self.shards[shard].visit_states(finished, &mut |state| {
                 states.insert(state);
             });
