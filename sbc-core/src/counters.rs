@@ -78,6 +78,10 @@ counters! {
     /// Provisional responses whose dialog is not followed, because the callee's side has forked
     /// more often than we keep account of.
     early_forks_max,
+    /// Reliable provisional responses ignored because one before them is missing.
+    provisional_gaps,
+    /// Early offers of a callee's fork left unacknowledged because the caller has another one.
+    early_offers_ignored,
     /// Answered calls ended because no media arrived for the configured time.
     media_timeouts,
     /// Calls ended because an invariant did not hold. Always 0, or a bug.

@@ -463,6 +463,68 @@ fn set_up_and_bye_by_the_caller() {
     stage.end();
 }
 
+/// A message with more header fields, in front of its Contact.
+fn with(bytes: Vec<u8>, fields: &str) -> Vec<u8> {
+    let text = String::from_utf8(bytes).unwrap();
+    text.replacen("\r\nContact:", &format!("\r\n{fields}Contact:"), 1)
+        .into_bytes()
+}
+
+#[test]
+fn reliable_responses_and_updates() {
+    let mut stage = Stage::new();
+    let m = [A, B].map(Side::marker);
+    let fields = format!("Supported: 100rel\r\nAllow: UPDATE, PRACK, X{}\r\n", m[0]);
+    let bytes = with(invite(&mut stage), &fields);
+    stage.say(A, &bytes);
+    let at_b = stage.last(B, "INVITE");
+    let fields = format!(
+        "Require: 100rel\r\nRSeq: 4711\r\nAllow: UPDATE, PRACK, X{0}\r\nRecv-Info: x{0}\r\n",
+        m[1]
+    );
+    let early = with(response(B, &at_b, 183, &sdp(B, 1, "sendrecv")), &fields);
+    stage.say(B, &early);
+    let prack_at_b = stage.last(B, "PRACK");
+    stage.say(B, &response(B, &prack_at_b, 200, ""));
+    let at_a = stage.last(A, "183");
+    let rseq = at_a.get("RSeq").expect("reliable").to_owned();
+    assert_ne!(rseq, "4711", "each leg counts for itself");
+    let talk = Talk {
+        a_to: at_a.get("To").unwrap().to_owned(),
+        a_target: uri(at_a.get("Contact").unwrap()).to_owned(),
+        b_from: Msg::parse(&early).unwrap().get("To").unwrap().to_owned(),
+        b_to: at_b.get("From").unwrap().to_owned(),
+        b_call_id: at_b.call_id().to_owned(),
+        b_target: uri(at_b.get("Contact").unwrap()).to_owned(),
+    };
+    let branch = stage.branch(A);
+    let prack = request(
+        A,
+        "PRACK",
+        &talk.a_target,
+        &branch,
+        &caller_from(),
+        &talk.a_to,
+        &A.call_id(),
+        2,
+        "",
+    );
+    stage.say(A, &with(prack, &format!("RAck: {rseq} 1 INVITE\r\n")));
+    stage.last(A, "200");
+    talk.say(&mut stage, A, "UPDATE", 3, &sdp(A, 2, "sendonly"));
+    let update = stage.last(B, "UPDATE");
+    stage.say(B, &response(B, &update, 200, &sdp(B, 2, "recvonly")));
+    // The Allow in the caller's UPDATE has none of that method any more.
+    talk.say(&mut stage, B, "UPDATE", 4, &sdp(B, 3, "sendrecv"));
+    stage.last(B, "488");
+    stage.say(B, &response(B, &at_b, 200, ""));
+    talk.say(&mut stage, A, "ACK", 1, "");
+    talk.say(&mut stage, A, "BYE", 5, "");
+    let bye = stage.last(B, "BYE");
+    stage.say(B, &response(B, &bye, 200, ""));
+    stage.end();
+}
+
 #[test]
 fn bye_by_the_callee() {
     let mut stage = Stage::new();

@@ -4,12 +4,13 @@
 //! the caller's INVITE until the callee answers or the call is over; the offer in it is the
 //! caller's, described anew for each attempt.
 
-use super::{LegState, Phase, write_contact};
+use super::{Caller, LegState, Phase, write_contact};
 use crate::{
     dialog::Dialog,
     sdp::Sdp,
     shard::Shard,
     sip::Method,
+    snapshot::Reliable,
     time::Timestamp,
     topology::Parties,
     transaction::{ALLOW, Hop, Side},
@@ -25,6 +26,10 @@ pub(crate) struct Plan {
     pub(crate) max_forwards: u8,
     /// Value of Privacy.
     pub(crate) privacy: Option<Vec<u8>>,
+    /// What the caller wants of provisional responses.
+    pub(crate) caller: Caller,
+    /// Our INVITE says that we take reliable provisional responses.
+    pub(crate) reliable: bool,
     /// Where to try next, best first.
     pub(crate) targets: SmallVec<[Hop; 2]>,
 }
@@ -67,7 +72,15 @@ impl Shard {
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return;
         };
-        let Some(plan) = &call.plan else { return };
+        let Some(plan) = &mut call.plan else { return };
+        call.early = None;
+        let policy = self
+            .snapshot
+            .trunks
+            .get(usize::from(call.b.trunk.0))
+            .map_or(Reliable::Off, |trunk| trunk.peer.reliable);
+        // An early offer can only go to a caller that takes it reliably (RFC 3262 §5).
+        plan.reliable = policy != Reliable::Off && (plan.offer.is_some() || plan.caller != Caller::Plain);
         let leg = &mut call.b;
         let hop = leg.hop;
         let ours = self.transactions.local(hop);
@@ -82,6 +95,12 @@ impl Shard {
         );
         write_contact(&mut w, &leg.dialog.local_tag, ours);
         w.header("Allow", ALLOW);
+        if plan.reliable {
+            w.header("Supported", b"100rel");
+            if policy == Reliable::Required {
+                w.header("Require", b"100rel");
+            }
+        }
         let name = &self.snapshot.sip.server_name;
         if !name.is_empty() {
             w.header("User-Agent", name.as_bytes());

@@ -62,7 +62,7 @@ impl Shard {
     ) -> Result<(), Reply> {
         let retry = self.retry_later();
         let call = self.calls.get_mut(slot as usize).ok_or(Reply::new(481))?;
-        if matches!(call.leg(side).state, LegState::Invited(_)) {
+        if call.phase != Phase::Over && matches!(call.a.state, LegState::Invited(_)) {
             return Err(retry); // §14.2: the first INVITE is not answered yet.
         }
         if call.phase != Phase::Answered
@@ -164,10 +164,11 @@ impl Shard {
         }
         let call = self.calls.get(slot as usize).ok_or(Reply::new(481))?;
         let other = call.leg(side.other());
-        if call.phase != Phase::Answered || other.state != LegState::Confirmed {
-            return Err(Reply::new(488));
-        }
-        if !other.can.update && (call.a.answer.is_some() || call.b.answer.is_some()) {
+        if call.phase != Phase::Answered {
+            early_offer_can_cross(call, side, request, retry)?;
+        } else if other.state != LegState::Confirmed {
+            return Err(Reply::new(481));
+        } else if !other.can.update && (call.a.answer.is_some() || call.b.answer.is_some()) {
             return Err(Reply::new(491)); // It has to cross as INVITE, and there is one.
         }
         let server = self.transactions.accept_request(&self.io, request, from.hop);
@@ -216,6 +217,11 @@ impl Shard {
             _ => Method::Invite,
         };
         let cseq = leg.dialog.next_cseq();
+        let fork = early_fork(call, other);
+        if let Some(fork) = fork {
+            call.swap_fork(fork);
+        }
+        let leg = call.leg_mut(other);
         let hop = leg.next_hop(&self.transactions);
         let ours = self.transactions.local(hop);
         let mut w = leg.dialog.request(
@@ -231,6 +237,9 @@ impl Shard {
         match offer {
             Some(_) => w.body("application/sdp", &self.sdp_scratch),
             None => w.empty_body(),
+        }
+        if let Some(fork) = fork {
+            call.swap_fork(fork);
         }
         let client = self
             .transactions
@@ -301,9 +310,7 @@ impl Shard {
             self.io.counters.internal_errors += 1;
             return;
         };
-        if let Some(call) = self.calls.get_mut(slot as usize) {
-            call.leg_mut(side).dialog.refresh_target(response);
-        }
+        self.refresh_target(slot, side, response);
         self.settle(now, slot, side, *exchange, response, None);
     }
 
@@ -455,15 +462,74 @@ impl Shard {
     }
 
     fn refresh_target(&mut self, slot: u32, side: Side, request: &Message<'_>) {
-        if let Some(call) = self.calls.get_mut(slot as usize) {
-            call.leg_mut(side).dialog.refresh_target(request);
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return;
+        };
+        // Of a request the peer's tag is in From, of a response in To.
+        let tag = if request.is_request() {
+            request.from()
+        } else {
+            request.to()
+        };
+        let tag = tag.ok().and_then(|address| address.tag()).unwrap_or_default();
+        let early = call.early.as_mut().filter(|_| side == Side::B);
+        match early.and_then(|early| early.fork_by_tag(tag)) {
+            Some(fork) => fork.dialog.refresh_target(request),
+            None => call.leg_mut(side).dialog.refresh_target(request),
         }
+    }
+
+    /// Another fork than the one it was put to has answered the call.
+    pub(crate) fn abort_early_exchange(&mut self, now: Timestamp, slot: u32) {
+        let exchange = self
+            .calls
+            .get(slot as usize)
+            .and_then(|call| call.exchange.as_ref());
+        let Some(exchange) = exchange else { return };
+        self.transactions
+            .orphan_client(&mut self.io, now, exchange.client);
+        self.refuse_exchange(now, slot, 491);
     }
 
     /// 500 for a request that came before the one ahead of it was answered (§14.2, RFC 3311 §5.2).
     fn retry_later(&mut self) -> Reply {
         Reply::retry_after(500, (self.random() % 11) as u16)
     }
+}
+
+/// The fork that a request on `side` belongs to, before the callee has answered.
+fn early_fork(call: &super::Call, side: Side) -> Option<usize> {
+    if side == Side::A || !matches!(call.b.state, LegState::Inviting(_)) {
+        return None;
+    }
+    call.early.as_ref()?.heard_and_settled()
+}
+
+/// Whether an offer from `side` can go to the other before the call is answered: as UPDATE, once
+/// both have offer and answer behind them, reliably (RFC 3311 §5.1); and only between the caller
+/// and the fork that it hears.
+fn early_offer_can_cross(
+    call: &super::Call,
+    side: Side,
+    request: &Message<'_>,
+    retry: Reply,
+) -> Result<(), Reply> {
+    let Some(early) = &call.early else {
+        return Err(retry);
+    };
+    if !early.caller.told || early.caller.awaits_prack_of_sdp() || early.offer.is_some() {
+        return Err(retry); // The first offer is not answered yet.
+    }
+    let tag = request
+        .from()
+        .ok()
+        .and_then(|from| from.tag())
+        .unwrap_or_default();
+    let crosses = matches!(call.b.state, LegState::Inviting(_))
+        && early.heard_and_settled().is_some()
+        && (side == Side::A || early.is_heard(tag))
+        && call.leg(side.other()).can.update;
+    if crosses { Ok(()) } else { Err(Reply::new(488)) }
 }
 
 /// Max-Forwards of the request that goes on in place of `request`.

@@ -6,7 +6,8 @@
 //! | 18x, 2xx, failure, time-out | the same, another attempt, or an ending | `setup`, `attempt` |
 //! | INFO, MESSAGE and their answers | the same | `pass` |
 //! | REFER, NOTIFY, SUBSCRIBE | the same, rewritten, or a refusal | `refer`, `replaces` |
-//! | 18x with SDP | remembered by fork | `early` |
+//! | 18x | the same; PRACK, a dialog for each fork | `early`, `reliable` |
+//! | PRACK | what waited for it | `reliable` |
 //! | re-INVITE, UPDATE and their answers | re-INVITE or UPDATE and their answers | `exchange` |
 //! | ACK, BYE, CANCEL | ACK, BYE, CANCEL | `teardown`, `setup` |
 //! | silence | both legs end | `media` |
@@ -20,6 +21,7 @@ mod exchange;
 mod media;
 mod pass;
 mod refer;
+mod reliable;
 mod replaces;
 mod setup;
 mod teardown;
@@ -32,6 +34,7 @@ pub(crate) use call::{
 pub(crate) use early::Early;
 pub(crate) use media::PortPool;
 pub(crate) use refer::Referral;
+pub(crate) use reliable::Caller;
 pub(crate) use setup::check_require;
 
 use crate::{

@@ -1,7 +1,8 @@
 //! From a new INVITE to an answer or a refusal.
 
 use super::{
-    Abilities, Answer, AttemptFailure, Call, LateOffer, Leg, LegState, Phase, Plan, Session, write_contact,
+    Abilities, Answer, AttemptFailure, Call, Caller, LateOffer, Leg, LegState, Phase, Plan, Session,
+    write_contact,
 };
 use crate::{
     admission::Refused,
@@ -9,7 +10,7 @@ use crate::{
     sdp::Sdp,
     shard::{Arrival, Shard},
     sip::{HeaderName, Message, Method, OptionTags},
-    snapshot::{Snapshot, Target, Trunk},
+    snapshot::{self, Snapshot, Target, Trunk},
     time::Timestamp,
     token::{Token, TokenText},
     topology::{self, Parties},
@@ -54,8 +55,12 @@ impl Shard {
         server: u32,
     ) -> Result<(), Reply> {
         let snapshot = Arc::clone(&self.snapshot);
+        let reliable = snapshot
+            .trunks
+            .get(usize::from(from.trunk.0))
+            .map_or(snapshot::Reliable::Off, |trunk| trunk.peer.reliable);
         let checked = self
-            .check_invite(request)
+            .check_invite(request, reliable)
             .inspect_err(|_| self.io.counters.refused_request += 1)?;
         let to = self.route(&snapshot, from.trunk)?;
         let slot = self.calls.vacant_key() as u32;
@@ -152,6 +157,8 @@ impl Shard {
                 parties: checked.parties,
                 max_forwards: checked.max_forwards,
                 privacy: topology::privacy(request),
+                caller: Caller::of(request, reliable),
+                reliable: false,
                 targets,
             })),
             started: now,
@@ -182,14 +189,22 @@ impl Shard {
     }
 
     /// What must hold before an INVITE costs anything (§8.2, §16.3).
-    fn check_invite<'m>(&self, request: &Message<'m>) -> Result<Checked<'m>, Reply> {
+    fn check_invite<'m>(
+        &self,
+        request: &Message<'m>,
+        reliable: snapshot::Reliable,
+    ) -> Result<Checked<'m>, Reply> {
         let max_forwards = match request.max_forwards() {
             Ok(Some(0)) => return Err(Reply::new(483)),
             Ok(Some(hops)) => hops - 1,
             Ok(None) => 70,
             Err(_) => return Err(Reply::new(400)),
         };
-        check_require(request, OptionTags::NONE)?;
+        let understood = match reliable {
+            snapshot::Reliable::Off => OptionTags::NONE,
+            _ => OptionTags::RELIABLE,
+        };
+        check_require(request, understood)?;
         check_accept(request)?;
         let parties = Parties::of(request).map_err(Reply::new)?;
         let offer = session_of(request)?;
@@ -248,45 +263,6 @@ impl Shard {
             })
     }
 
-    /// The callee rings, or sends early media.
-    pub(crate) fn provisional(&mut self, now: Timestamp, slot: u32, side: Side, response: &Message<'_>) {
-        let status = response.status();
-        // To a re-INVITE only 100 is usual; everything else there is told nobody.
-        let Some(call) = self.call_mut(slot) else { return };
-        let LegState::Invited(server) = call.a.state else {
-            return;
-        };
-        if side != Side::B || call.phase == Phase::Over || !(180..=183).contains(&status) {
-            return;
-        }
-        call.phase = Phase::Ringing;
-        call.b.found_early(response);
-        call.ringing.get_or_insert(now);
-        let answer = if call.offered {
-            session_of(response).ok().flatten()
-        } else {
-            None
-        };
-        if answer.is_some() {
-            self.note_early_answer(slot, response);
-        }
-        let has_sdp = answer.is_some_and(|sdp| self.describe_to(now, slot, Side::A, &sdp));
-        let Some(call) = self.calls.get(slot as usize) else {
-            return;
-        };
-        let (tag, hop) = (call.a.dialog.local_tag, call.a.hop);
-        let ours = self.local(hop);
-        let sdp = has_sdp.then_some(&self.sdp_scratch);
-        self.transactions
-            .respond(&mut self.io, now, server, status, &tag, |mut w| {
-                write_contact(&mut w, &tag, ours);
-                match sdp {
-                    Some(body) => w.body("application/sdp", body),
-                    None => w.empty_body(),
-                }
-            });
-    }
-
     /// The callee answered our first INVITE.
     pub(crate) fn answered(
         &mut self,
@@ -297,6 +273,7 @@ impl Shard {
         invite_nonce: u64,
     ) {
         let Some(call) = self.call_mut(slot) else { return };
+        let first_tag = call.b.dialog.remote_tag.clone();
         if let Err(error) = call.b.dialog.confirm(response) {
             // Without Contact or tag it can be neither acknowledged nor hung up on.
             self.io.counters.sip_malformed += 1;
@@ -307,31 +284,52 @@ impl Shard {
         }
         call.b.state = LegState::Confirmed;
         call.b.can.hear(response);
-        let early = call.early.take();
+        let fork = call
+            .early
+            .as_mut()
+            .and_then(|early| early.take_fork(&call.b.dialog.remote_tag));
+        if let Some(fork) = &fork {
+            call.b.dialog.remote_cseq = fork.dialog.remote_cseq;
+        } else if first_tag != call.b.dialog.remote_tag {
+            call.b.dialog.remote_cseq = None; // What another fork has counted.
+        }
         let to_tag = call.b.dialog.remote_tag.clone();
         let cseq = response.cseq().map_or(1, |c| c.number);
-        let server = match call.a.state {
-            LegState::Invited(server) if call.phase != Phase::Over => server,
-            _ => {
-                // It crossed our CANCEL (§9.1): acknowledge, then hang up.
-                self.transactions.acknowledged(key, &to_tag, Ack::Rebuild);
-                self.acknowledge(slot, Side::B, cseq, invite_nonce, None);
-                self.send_bye(now, slot, Side::B, None);
-                return;
-            }
-        };
+        if call.phase == Phase::Over || !matches!(call.a.state, LegState::Invited(_)) {
+            // It crossed our CANCEL (§9.1): acknowledge, then hang up.
+            self.transactions.acknowledged(key, &to_tag, Ack::Rebuild);
+            self.acknowledge(slot, Side::B, cseq, invite_nonce, None);
+            self.send_bye(now, slot, Side::B, None);
+            return;
+        }
         let offered = call.offered;
+        // What the caller was told reliably it is not told again (RFC 6337 §3.1.1).
+        let told = call.early.as_ref().is_some_and(|early| early.caller.told);
+        let waits = call
+            .early
+            .as_ref()
+            .is_some_and(|early| early.caller.awaits_prack_of_sdp());
+        if call.exchange.is_some() && !fork.as_ref().is_some_and(|fork| fork.settled) {
+            self.abort_early_exchange(now, slot); // It was with another fork.
+        }
         // Some gateways say it only once, in the 18x.
-        let said = early.as_deref().and_then(|early| early.answer_of(&to_tag));
+        let said = fork.as_ref().and_then(|fork| fork.answer.as_deref());
         let sdp = match session_of(response).unwrap_or_default() {
             None if offered => said.and_then(|said| Sdp::parse(said).ok()),
             sdp => sdp,
         };
+        let settled = fork.as_ref().is_some_and(|fork| fork.settled);
         let described = match &sdp {
+            Some(sdp) if told => {
+                if offered {
+                    self.apply_remote_to(now, slot, Side::B, sdp);
+                }
+                offered || settled
+            }
             Some(sdp) => self.describe_to(now, slot, Side::A, sdp),
             None => false,
         };
-        let late_offer = !offered && described;
+        let late_offer = !offered && described && !told;
         self.transactions
             .acknowledged(key, &to_tag, if late_offer { Ack::Awaited } else { Ack::Rebuild });
         if !late_offer {
@@ -344,13 +342,38 @@ impl Shard {
             self.end(now, slot, 502, "no_session");
             return;
         }
-        self.io.counters.calls_answered += 1;
         let late = late_offer.then_some(LateOffer {
             key,
             invite_nonce,
             cseq,
         });
+        if waits {
+            // RFC 3262 §5; the caller's PRACK lets it go.
+            if let Some(early) = self.calls.get_mut(slot as usize).and_then(|c| c.early.as_mut()) {
+                early.caller.answer_waits = true;
+            }
+            return;
+        }
+        self.answer_caller(now, slot, described && !told, late);
+    }
+
+    /// Answer the caller's INVITE, with the SDP of the scratch buffer when `described`.
+    pub(crate) fn answer_caller(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        described: bool,
+        late: Option<LateOffer>,
+    ) {
+        let Some(call) = self.calls.get(slot as usize) else {
+            return;
+        };
+        let LegState::Invited(server) = call.a.state else {
+            return;
+        };
+        self.io.counters.calls_answered += 1;
         self.answer_leg(now, slot, Side::A, server, described, late);
+        self.close_early(slot, false);
         let check_after = self.media_check_interval();
         let watch = check_after.map(|after| self.io.timers.insert(now + after, Alarm::MediaCheck(slot)));
         let Some(call) = self.calls.get_mut(slot as usize) else {

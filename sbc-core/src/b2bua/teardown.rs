@@ -275,7 +275,6 @@ impl Shard {
         call.outcome = Some((status, cause));
         call.ended = Some(now);
         call.plan = None;
-        call.early = None;
         if call.answered.is_none() {
             self.io.counters.calls_failed += 1;
         }
@@ -288,6 +287,7 @@ impl Shard {
         if let Some(media) = call.media {
             self.silence_media(media);
         }
+        self.close_early(slot, true);
         true
     }
 

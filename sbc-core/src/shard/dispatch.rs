@@ -168,7 +168,7 @@ impl Shard {
                 return;
             }
             // A NOTIFY only belongs to a subscription made by a REFER inside a dialog (RFC 6665 §4.1.3).
-            Method::Bye | Method::Update | Method::Notify => Reply::new(481),
+            Method::Bye | Method::Prack | Method::Update | Method::Notify => Reply::new(481),
             // A REFER outside a call would let its sender have calls made that nobody answers for:
             // there is no call to transfer, and no side that is charged for it.
             Method::Refer => Reply::new(403),
@@ -184,30 +184,23 @@ impl Shard {
         let leg = self.leg_of_tag(tag).filter(|&(slot, side)| {
             self.calls
                 .get(slot as usize)
-                .is_some_and(|call| call.leg(side).dialog.matches(request))
+                .is_some_and(|call| call.is_within(side, request))
         });
         let Some((slot, side)) = leg else {
             return self.no_dialog(now, request, from);
         };
         self.met(slot, side, from.hop);
-        if counts_cseq(method) {
-            let number = request.cseq().map_or(0, |cseq| cseq.number);
-            let Some(call) = self.calls.get_mut(slot as usize) else {
-                return;
-            };
-            let dialog = &mut call.leg_mut(side).dialog;
-            if dialog.remote_cseq.is_some_and(|last| number <= last) {
-                self.io.counters.refused_request += 1;
-                self.transactions
-                    .answer(&mut self.io, now, request, from.hop, Reply::new(500));
-                return;
-            }
-            dialog.remote_cseq = Some(number);
+        if counts_cseq(method) && !self.is_in_order(slot, side, request) {
+            self.io.counters.refused_request += 1;
+            self.transactions
+                .answer(&mut self.io, now, request, from.hop, Reply::new(500));
+            return;
         }
         match method {
             Method::Ack => self.acked(now, slot, side, request),
             Method::Bye => self.bye(now, slot, side, request, from),
             Method::Invite => self.reinvite(now, slot, side, request, from),
+            Method::Prack => self.prack(now, slot, side, request, from),
             Method::Update => self.update(now, slot, side, request, from),
             Method::Info | Method::Message => self.pass(now, slot, side, request, from),
             Method::Refer => self.refer(now, slot, side, request, from),

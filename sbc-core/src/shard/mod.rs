@@ -209,6 +209,8 @@ impl Shard {
             Alarm::AnswerExpire(slot, side) => self.answer_expired(now, slot, side),
             Alarm::NoAnswer(slot) => self.no_answer(now, slot),
             Alarm::ExchangeExpire(slot) => self.exchange_expired(now, slot),
+            Alarm::ReliableResend(slot) => self.reliable_resend(now, slot),
+            Alarm::ReliableExpire(slot) => self.reliable_expired(now, slot),
             Alarm::MediaCheck(slot) => self.media_check(now, slot),
             Alarm::Connection(slot) => {
                 let (streams, mut out) = self.io.streams();

@@ -12,6 +12,9 @@ use crate::{
     token::{Token, TokenText},
 };
 
+/// More requests than we send inside one early dialog.
+const SURPLUS_CSEQ_STEP: u32 = 1000;
+
 impl Transactions {
     /// A response to a request that is finished already.
     pub(super) fn receive_late(
@@ -135,6 +138,8 @@ impl Transactions {
             return;
         };
         let hop = self.next_hop(&dialog, from);
+        // PRACKs to this fork have used numbers behind that of the INVITE.
+        dialog.local_cseq += SURPLUS_CSEQ_STEP;
         let cseq = dialog.next_cseq();
         let bye = self.next_branch(fork_nonce);
         dialog

@@ -42,6 +42,10 @@ pub(crate) enum Alarm {
     NoAnswer(u32),
     /// A re-INVITE has been without a final response for too long.
     ExchangeExpire(u32),
+    /// A reliable provisional response is due again (RFC 3262 §3).
+    ReliableResend(u32),
+    /// A reliable provisional response was never acknowledged.
+    ReliableExpire(u32),
     /// Look whether media still flows.
     MediaCheck(u32),
     /// Something about the connection in this slot must have happened by now.

@@ -9,7 +9,7 @@ use std::{io::Write as _, net::SocketAddr};
 
 /// Methods we serve, as the value of Allow.
 pub(crate) const ALLOW: &[u8] =
-    b"INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, MESSAGE, REFER, NOTIFY, SUBSCRIBE";
+    b"INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK, UPDATE, MESSAGE, REFER, NOTIFY, SUBSCRIBE";
 
 /// A response without a body, small enough to be kept in a tombstone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

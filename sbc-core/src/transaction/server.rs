@@ -255,6 +255,12 @@ impl Transactions {
         self.remove_server(io, slot);
     }
 
+    /// The last response to an INVITE, and where it went.
+    pub(crate) fn last_response(&self, slot: u32) -> Option<(Hop, Bytes)> {
+        let server = self.servers.get(slot as usize)?;
+        Some((server.hop, server.last.clone()))
+    }
+
     /// Say which leg hears of a CANCEL for this INVITE.
     pub(crate) fn own_server(&mut self, slot: u32, owner: Owner) {
         if let Some(server) = self.servers.get_mut(slot as usize) {
