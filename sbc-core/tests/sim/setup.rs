@@ -18,7 +18,7 @@ use std::{
 
 pub const MEDIA_PORTS: u16 = 10_000;
 /// Seeds in a thousand in which a side speaks TCP.
-const STREAMS: u64 = 0;
+const STREAMS: u64 = 350;
 
 /// How the daemon of this seed is set up.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Setup {
     pub streams: [bool; 2],
     /// Connections break.
     pub breaks: bool,
+    /// Seconds after which a silent connection is closed.
+    pub idle: u64,
 }
 
 impl Setup {
@@ -59,6 +61,7 @@ impl Setup {
             hostile: rng.chance(300),
             streams: [rng.chance(STREAMS), rng.chance(STREAMS)],
             breaks: rng.chance(400),
+            idle: rng.range(3, 40),
         }
     }
 
@@ -131,7 +134,11 @@ impl Setup {
                 transactions_max: 100_000,
                 server_name: "sbcd".to_owned(),
             },
-            streams: Streams::default(),
+            streams: Streams {
+                idle_timeout: Duration::from_secs(self.idle),
+                keepalive: Duration::from_secs(self.idle / 3),
+                ..Streams::default()
+            },
             limits: LimitId(0),
             reject_code: 503,
         }

@@ -1,9 +1,9 @@
 //! TCP between peers and SBC: pipes that cut the stream anywhere, take their time, and break.
 //!
 //! A peer opens a connection when it has something to say and none is open; the SBC opens its own.
-//! Either end may find it broken at any moment, with whatever was under way lost. The peers go on
-//! repeating what is not answered, so a loss costs a message, not the call; calls that lost something
-//! the SBC had sent are excused from the oracles that demand a happy end.
+//! Either end may find it broken at any moment, with whatever was under way lost. The peers
+//! repeat only what §17 lets them; calls that were alive when a connection of their side broke are
+//! excused from the oracles that demand a happy end, and nothing may be left of them all the same.
 
 use super::{
     message::Msg,
@@ -31,6 +31,8 @@ enum State {
     Open,
     /// Open, and what comes by it is nonsense.
     Foul,
+    /// Closed by the SBC: what it had sent before still arrives.
+    Closing,
     Gone,
 }
 
@@ -186,9 +188,15 @@ impl World {
                 ..
             } => self.connect(shard, connection, listener, peer),
             Output::Send { connection, payload } => self.stream_transmit(shard, connection, payload),
-            Output::Close { connection, .. } => {
+            Output::Close { connection, abort } => {
                 if let Some(&pipe) = self.pipes.by_id.get(&(shard, connection)) {
-                    self.pipes.pipes[pipe].state = State::Gone;
+                    let p = &mut self.pipes.pipes[pipe];
+                    let honest = p.state == State::Open;
+                    p.state = if abort { State::Gone } else { State::Closing };
+                    // What the peer sent meanwhile meets a closed door.
+                    if honest && (p.to_sbc_at > self.now || abort && p.to_peer_at > self.now) {
+                        self.excuse(pipe);
+                    }
                 } else {
                     self.violation(
                         u32::MAX,
@@ -200,12 +208,10 @@ impl World {
                 let Some(flow) = hop.flow.filter(|f| usize::from(f.shard.0) != shard) else {
                     return self.violation(u32::MAX, format!("shard {shard} sends via itself: {hop:?}"));
                 };
-                let delay = 5_000 + self.rng.below(200_000);
-                let shard = usize::from(flow.shard.0);
-                self.push(
-                    self.now + delay,
-                    Event::Stream(StreamEvent::SendVia { shard, hop, payload }),
-                );
+                let to = usize::from(flow.shard.0);
+                let at = self.letter_arrives(shard, to);
+                let shard = to;
+                self.push(at, Event::Stream(StreamEvent::SendVia { shard, hop, payload }));
             }
             _ => {}
         }
@@ -241,9 +247,9 @@ impl World {
         }
         let side = p.side;
         p.unsent += payload.len();
-        self.last_datagram = self.now;
-        self.out.datagrams += 1;
         if payload.iter().any(|&c| !matches!(c, b'\r' | b'\n')) {
+            self.last_datagram = self.now;
+            self.out.datagrams += 1;
             self.check_leak(side, &payload);
             self.check_final(side, &payload);
             self.check_way_back(pipe, &payload);
@@ -298,7 +304,7 @@ impl World {
                 }
             }
             StreamEvent::ToPeer { pipe, bytes } => {
-                if self.pipes.pipes[pipe].is_open() {
+                if self.pipes.pipes[pipe].state != State::Gone {
                     self.pipes.pipes[pipe].partial.extend_from_slice(&bytes);
                     self.deliver(pipe);
                 }

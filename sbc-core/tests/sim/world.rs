@@ -31,8 +31,8 @@ use std::{
 };
 
 /// Messages one datagram may cause: a CANCEL's 200, the INVITE's 487, a CANCEL to the other side,
-/// and room for the answer to what it completes.
-const TRANSMITS_PER_DATAGRAM_MAX: usize = 5;
+/// room for the answer to what it completes, and a 481 for each request that waits for the other side.
+const TRANSMITS_PER_DATAGRAM_MAX: usize = 5 + 8;
 /// After so long without a message nothing may be left: a transaction may wait 64·T1 for an answer
 /// and then keep its tombstone as long.
 const QUIET: u64 = 2 * 64 * T1 + 8 * SECOND;
@@ -129,6 +129,8 @@ pub struct World {
     network: Network,
     pub(super) rng: Rng,
     plans: Rc<Vec<Rc<Plan>>>,
+    /// When the last message from one shard to another arrives.
+    letters: HashMap<(usize, usize), u64>,
     /// Port → shard and socket.
     ports: HashMap<u16, (usize, MediaSocket)>,
     /// Sockets the driver would have connected.
@@ -205,6 +207,7 @@ impl World {
             network,
             rng,
             plans,
+            letters: HashMap::new(),
             ports,
             connected: HashMap::new(),
             finished: HashMap::new(),
@@ -331,9 +334,9 @@ impl World {
                         continue;
                     }
                     self.hasher.write(&payload);
-                    let delay = 5_000 + self.rng.below(200_000);
+                    let at = self.letter_arrives(shard, to.0.into());
                     self.push(
-                        self.now + delay,
+                        at,
                         Event::Handover {
                             shard: to.0.into(),
                             hop,
@@ -811,6 +814,14 @@ impl World {
             self.violation(u32::MAX, format!("shard {n} did not answer Command::Stats"));
         }
         stats
+    }
+
+    /// When a message between shards arrives: a queue keeps their order.
+    pub(super) fn letter_arrives(&mut self, from: usize, to: usize) -> u64 {
+        let at = self.now + 5_000 + self.rng.below(200_000);
+        let last = self.letters.entry((from, to)).or_default();
+        *last = at.max(*last + 1);
+        *last
     }
 
     pub(super) fn push(&mut self, at: u64, event: Event) {

@@ -33,7 +33,10 @@ impl Ua {
         };
         let left = client.started + 64 * T1 - now;
         let (wait, bytes) = (client.interval.min(left), client.bytes.clone());
-        self.effects.push(Effect::Send(bytes));
+        // §17.1: nothing is repeated on a stream.
+        if !self.transport.is_reliable() {
+            self.effects.push(Effect::Send(bytes));
+        }
         self.after(wait, leg, What::Client(n));
     }
 
@@ -54,7 +57,10 @@ impl Ua {
             .filter(|f| !f.acked)
             .map(|f| Effect::Send(f.bytes.clone()))
             .collect();
-        self.effects.extend(again);
+        // §13.3.1.4: a 2xx is repeated on streams, too.
+        if !self.transport.is_reliable() || server.status < 300 {
+            self.effects.extend(again);
+        }
         self.after(wait, leg, What::Server(n));
     }
 
