@@ -329,6 +329,27 @@ mod tests {
     }
 
     #[test]
+    fn the_port_of_a_connection_does_not_matter() {
+        let t = table(&[
+            (0, "127.0.0.0/8"),
+            (1, "127.0.0.2:5060"),
+            (2, "127.0.0.2:5070"),
+            (3, "127.0.0.3:5060"),
+            (4, "127.0.0.3"),
+        ]);
+        let found = |peer: &str| t.lookup_stream(peer.parse().unwrap()).map(|t| t.0);
+        assert_eq!(
+            found("127.0.0.2:40000"),
+            Some(1),
+            "the first that lists the address"
+        );
+        assert_eq!(found("127.0.0.2:5070"), Some(2), "unless the port is listed");
+        assert_eq!(found("127.0.0.3:40000"), Some(4), "any port is for connections");
+        assert_eq!(found("127.0.0.4:40000"), Some(0));
+        assert_eq!(found("10.0.0.1:40000"), None);
+    }
+
+    #[test]
     fn mapped_addresses_are_ipv4() {
         let t = table(&[
             (1, "192.0.2.1"),

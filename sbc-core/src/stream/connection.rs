@@ -116,3 +116,14 @@ impl Connection {
         next
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten thousand silent connections are a few megabytes.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Connection>() <= 224, "{}", size_of::<Connection>());
+    }
+}

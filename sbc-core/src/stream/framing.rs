@@ -273,3 +273,174 @@ fn content_length_value(line: &[u8]) -> Option<usize> {
     let name = line.get(..colon)?.trim_ascii_end();
     (HeaderName::from_bytes(name) == HeaderName::ContentLength).then_some(colon + 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::Message;
+    use proptest::prelude::*;
+
+    const BYTES_MAX: usize = 4096;
+
+    /// What a frame is, without where its bytes lie.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    enum Seen {
+        Message(Vec<u8>),
+        Ping,
+        Fault(Fault),
+    }
+
+    /// All frames of a stream that arrives in pieces which end at `cuts`.
+    fn frames(stream: &[u8], cuts: &[usize]) -> Vec<Seen> {
+        let mut framer = Framer::default();
+        let mut seen = Vec::new();
+        let mut at = 0;
+        for &end in cuts.iter().chain([&stream.len()]) {
+            let end = end.clamp(at, stream.len());
+            let mut piece = &stream[at..end];
+            at = end;
+            while let Some(frame) = framer.next(&mut piece, BYTES_MAX) {
+                seen.push(match frame {
+                    Frame::Message(bytes) => Seen::Message(bytes.into_owned()),
+                    Frame::Ping => Seen::Ping,
+                    Frame::Fault(fault, _) => {
+                        seen.push(Seen::Fault(fault));
+                        return seen;
+                    }
+                });
+            }
+        }
+        seen
+    }
+
+    fn message(headers: &str, body: &str) -> Vec<u8> {
+        format!("OPTIONS sip:a@b SIP/2.0\r\n{headers}\r\n\r\n{body}").into_bytes()
+    }
+
+    #[test]
+    fn a_whole_message_is_not_copied() {
+        let stream = message("Content-Length: 3", "abcX");
+        let mut piece = &stream[..];
+        let mut framer = Framer::default();
+        let frame = framer.next(&mut piece, BYTES_MAX);
+        assert!(
+            matches!(&frame, Some(Frame::Message(Cow::Borrowed(bytes))) if bytes.ends_with(b"abc")),
+            "{frame:?}"
+        );
+        assert_eq!(piece, b"X");
+    }
+
+    #[test]
+    fn a_framer_at_rest_is_small() {
+        assert!(size_of::<Framer>() <= 16, "{}", size_of::<Framer>());
+        let stream = message("Content-Length: 0", "");
+        let mut framer = Framer::default();
+        let (mut head, mut tail) = stream.split_at(10);
+        assert_eq!(framer.next(&mut head, BYTES_MAX), None);
+        assert!(framer.is_partial());
+        assert!(framer.next(&mut tail, BYTES_MAX).is_some());
+        assert!(!framer.is_partial());
+    }
+
+    #[test]
+    fn content_length_in_every_spelling() {
+        for header in [
+            "Content-Length: 3",
+            "content-length:3",
+            "l: 3",
+            "L  :  003",
+            "CONTENT-LENGTH:\r\n 3",
+            "Subject: x\r\n l: 9\r\nl: 3",
+            "l: 3\r\n\t\r\nSubject: l: 4",
+        ] {
+            let stream = message(header, "abc");
+            assert_eq!(
+                frames(&stream, &[]),
+                [Seen::Message(stream.clone())],
+                "{header:?}"
+            );
+        }
+        let bare = b"OPTIONS sip:a@b SIP/2.0\nl: 3\n\nabc".to_vec();
+        assert_eq!(frames(&bare, &[]), [Seen::Message(bare.clone())]);
+    }
+
+    #[test]
+    fn faults() {
+        for (header, fault) in [
+            ("Subject: x", Fault::LengthMissing),
+            ("Subject: x\r\n l: 3", Fault::LengthMissing),
+            ("l: -1", Fault::LengthBad),
+            ("l:", Fault::LengthBad),
+            ("l: 1 2", Fault::LengthBad),
+            ("l: 1\r\n 2", Fault::LengthBad),
+            ("l: 0\r\nContent-Length: 0", Fault::LengthBad),
+            ("l: 4096", Fault::TooLarge),
+            ("l: 99999999999999999999999999", Fault::TooLarge),
+        ] {
+            let stream = message(header, "");
+            assert_eq!(frames(&stream, &[]), [Seen::Fault(fault)], "{header:?}");
+            let bytewise: Vec<usize> = (1..stream.len()).collect();
+            assert_eq!(frames(&stream, &bytewise), [Seen::Fault(fault)], "{header:?}");
+        }
+        assert_eq!(frames(b"\r\n\x16\x03\x01", &[]), [Seen::Fault(Fault::NotSip)]);
+        assert_eq!(frames(&[b'a'; BYTES_MAX], &[100]), [Seen::Fault(Fault::TooLarge)]);
+        assert_eq!(frames(&[b'a'; BYTES_MAX - 1], &[100]), []);
+    }
+
+    #[test]
+    fn line_breaks_between_messages() {
+        let one = message("l: 0", "");
+        let stream = [
+            b"\r\n",
+            &one[..],
+            b"\r\n\r\n\r\n\r\n\r\n",
+            &one[..],
+            b"\n\r\r\n\r\n",
+        ]
+        .concat();
+        let expected = [
+            Seen::Message(one.clone()),
+            Seen::Ping,
+            Seen::Ping,
+            Seen::Message(one),
+            Seen::Ping,
+        ];
+        assert_eq!(frames(&stream, &[]), expected);
+        let bytewise: Vec<usize> = (1..stream.len()).collect();
+        assert_eq!(frames(&stream, &bytewise), expected);
+    }
+
+    /// Streams of whole messages, pings and nonsense.
+    fn stream() -> impl Strategy<Value = Vec<u8>> {
+        let part = prop_oneof![
+            6 => (0..60usize, any::<bool>()).prop_map(|(n, folded)| {
+                let fold = if folded { "\r\n " } else { " " };
+                message(&format!("Subject: x{fold}y\r\nl:{fold}{n}"), &"\n".repeat(n))
+            }),
+            2 => Just(b"\r\n\r\n".to_vec()),
+            1 => Just(b"\r\n".to_vec()),
+            1 => "[\r\n :lSI0-9a]{0,40}".prop_map(String::into_bytes),
+        ];
+        prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_change_nothing(stream in stream(), cuts in prop::collection::vec(0..600usize, 0..30)) {
+            let mut cuts = cuts;
+            cuts.sort_unstable();
+            prop_assert_eq!(frames(&stream, &cuts), frames(&stream, &[]));
+        }
+
+        #[test]
+        fn what_is_one_message_here_is_one_for_the_parser(stream in stream()) {
+            for frame in frames(&stream, &[]) {
+                let Seen::Message(bytes) = frame else { continue };
+                if let Ok(message) = Message::parse(&bytes) {
+                    let end = bytes.as_ptr_range().end;
+                    prop_assert_eq!(message.body().as_ptr_range().end, end);
+                }
+            }
+        }
+    }
+}

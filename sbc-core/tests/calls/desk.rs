@@ -1,6 +1,7 @@
 //! One shard, a caller and a callee made of text, and a clock that moves when told.
 
 use crate::lines::Lines;
+use bytes::Bytes;
 use sbc_core::{
     config,
     id::ConnectionId,
@@ -83,8 +84,10 @@ pub(crate) struct Desk {
     pub(crate) records: Vec<CallRecord>,
     pub(crate) events: Vec<Event>,
     pub(crate) handovers: Vec<(ShardId, Vec<u8>)>,
+    /// The same, with the way they came.
+    pub(crate) handed_over: Vec<(Hop, Bytes)>,
     /// Messages for connections of other shards.
-    pub(crate) sent_via: Vec<(Hop, Vec<u8>)>,
+    pub(crate) sent_via: Vec<(Hop, Bytes)>,
     pub(crate) lines: Lines,
 }
 
@@ -99,7 +102,17 @@ impl Desk {
         snapshot: sbc_core::snapshot::Snapshot,
         admission: sbc_core::admission::Admission,
     ) -> Self {
-        let mut shard = Shard::new(ShardId(0), 1, Arc::new(snapshot), Arc::new(admission), 1, 2);
+        Self::of_shard(ShardId(0), 1, Arc::new(snapshot), Arc::new(admission))
+    }
+
+    /// One shard of several.
+    pub(crate) fn of_shard(
+        id: ShardId,
+        shards: u8,
+        snapshot: Arc<sbc_core::snapshot::Snapshot>,
+        admission: Arc<sbc_core::admission::Admission>,
+    ) -> Self {
+        let mut shard = Shard::new(id, shards, snapshot, admission, 1, 2);
         for pair in 0..16 {
             shard.add_media_pair(sbc_media::relay::PairIndex(pair), 20_000 + 2 * pair as u16);
         }
@@ -109,6 +122,7 @@ impl Desk {
             records: Vec::new(),
             events: Vec::new(),
             handovers: Vec::new(),
+            handed_over: Vec::new(),
             sent_via: Vec::new(),
             lines: Lines::default(),
         }
@@ -125,7 +139,10 @@ impl Desk {
                         over: None,
                     });
                 }
-                Output::Handover { shard, payload, .. } => self.handovers.push((shard, payload.to_vec())),
+                Output::Handover { shard, hop, payload } => {
+                    self.handovers.push((shard, payload.to_vec()));
+                    self.handed_over.push((hop, payload));
+                }
                 Output::Record(record) => self.records.push(*record),
                 Output::Connect {
                     connection,
@@ -135,7 +152,7 @@ impl Desk {
                 } => self.connect(connection, listener, peer, trunk),
                 Output::Send { connection, payload } => sent.extend(self.carry(connection, &payload)),
                 Output::Close { connection, abort } => self.closed_by_us(connection, abort),
-                Output::SendVia { hop, payload } => self.sent_via.push((hop, payload.to_vec())),
+                Output::SendVia { hop, payload } => self.sent_via.push((hop, payload)),
                 Output::Resolve { .. } => panic!("a name on a desk without names"),
                 Output::Event(event) => self.events.push(event),
                 Output::Reply(..) => {}

@@ -5,9 +5,17 @@
 
 use crate::desk::{Desk, Sent};
 use sbc_core::{
-    config, id::ConnectionId, io::Closed, shard::ListenerId, transport::Transport, trunk::TrunkId,
+    admission::Admission,
+    config,
+    id::ConnectionId,
+    io::{Closed, PeerIdentity},
+    shard::ListenerId,
+    shard::ShardId,
+    snapshot::Snapshot,
+    transport::Transport,
+    trunk::TrunkId,
 };
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 /// All connections that there were, in the order in which they began.
 #[derive(Debug, Default)]
@@ -46,6 +54,18 @@ pub(crate) struct Line {
 /// Listeners 0 to 2: UDP, TCP and TLS on 127.0.0.1; carrier and platform as on [`Desk::new`], on `listener`.
 /// `more` comes before the sections.
 pub(crate) fn desk_on(caller: &str, callee: &str, more: &str) -> Desk {
+    let (snapshot, admission) = compiled(caller, callee, more);
+    Desk::of(snapshot, admission)
+}
+
+/// The two shards of such a desk.
+pub(crate) fn two_desks(caller: &str, callee: &str) -> [Desk; 2] {
+    let (snapshot, admission) = compiled(caller, callee, "");
+    let (snapshot, admission) = (Arc::new(snapshot), Arc::new(admission));
+    [0, 1].map(|id| Desk::of_shard(ShardId(id), 2, Arc::clone(&snapshot), Arc::clone(&admission)))
+}
+
+pub(crate) fn compiled(caller: &str, callee: &str, more: &str) -> (Snapshot, Admission) {
     let text = format!(
         "{more}\n\
         [[listener]]\nname = \"udp\"\naddress = \"127.0.0.1:5060\"\n\
@@ -61,7 +81,7 @@ pub(crate) fn desk_on(caller: &str, callee: &str, more: &str) -> Desk {
     let (mut snapshot, admission) = config::parse(&text, "test").unwrap().compile().unwrap();
     // Certificates are the driver's; a shard sees plain streams.
     snapshot.listeners[usize::from(TLS.0)].transport = Transport::Tls;
-    Desk::of(snapshot, admission)
+    (snapshot, admission)
 }
 
 pub(crate) const TCP: ListenerId = ListenerId(1);
@@ -96,6 +116,14 @@ impl Desk {
     /// An attempt of the shard's to connect succeeds.
     pub(crate) fn open(&mut self, id: ConnectionId) -> Vec<Sent> {
         self.shard.handle_connected(self.now, id, None);
+        self.drain()
+    }
+
+    /// The TLS handshake of a connection ends well: the peer has proved these names.
+    pub(crate) fn prove(&mut self, id: ConnectionId, names: &[&str]) -> Vec<Sent> {
+        let names = names.iter().map(|&name| name.into()).collect();
+        let identity = Some(PeerIdentity { names });
+        self.shard.handle_connected(self.now, id, identity);
         self.drain()
     }
 
