@@ -212,5 +212,6 @@ pub struct Gauges {
     /// Armed timers.
     pub timers: u64,
     /// TCP and TLS connections, those being opened included.
+    #[serde(default)]
     pub connections: u64,
 }
