@@ -128,6 +128,8 @@ counters! {
     streams_no_length,
     /// Connections closed because their trunk is no longer configured.
     streams_trunk_removed,
+    /// Large requests that went as datagrams because no connection opened for them.
+    streams_fallbacks,
     /// Messages that waited for a connection that did not open.
     streams_messages_lost,
     /// Keepalives answered.

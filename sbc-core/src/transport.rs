@@ -1,4 +1,7 @@
 //! How SIP messages travel (RFC 3261 §18): the transports, and where a message comes from or goes to.
+//!
+//! Our Contact over TLS is `sip:` with `transport=tls`, not `sips:`: that would promise TLS on every hop to the
+//! far end (§26.2.2), which the other side of a B2BUA may not give, and many peers refuse it.
 
 use crate::{
     id::{ConnectionId, ListenerId, ShardId},

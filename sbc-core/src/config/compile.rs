@@ -74,6 +74,7 @@ impl Config {
                 outbound: limit("outbound", &trunk.limits.outbound),
                 both: limit("both", &trunk.limits.both),
                 peer: trunk.tls.compile(snapshot::Peer {
+                    large_over_tcp: trunk.large_over_tcp,
                     refer: trunk.refer,
                     ..snapshot::Peer::default()
                 }),

@@ -228,13 +228,13 @@ sections! {
         connect_timeout_s: u32 = default(5) in 1..=120;
         /// Seconds within which a message must be whole once its first byte has come.
         message_timeout_s: u32 = default(10) in 1..=600;
-        /// Seconds without a message after which a connection is closed.
+        /// Seconds without a message or a keepalive of the peer after which a connection is closed.
         idle_timeout_s: u32 = default(600) in 1..=86_400;
         /// Seconds of silence after which a keepalive (RFC 5626) is sent on a connection that we
         /// opened. 0: never.
         keepalive_s: u32 = default(60) in 0..=3_600;
         /// Largest message in bytes.
-        message_bytes_max: u32 = default(65_535) in 1_500..=1_048_576;
+        message_bytes_max: u32 = default(65_535) in 1_500..=65_535;
         /// Most bytes that may wait to be written to one connection; a peer that reads so slowly
         /// is cut off.
         send_bytes_max: u32 = default(1_048_576) in 65_536..=67_108_864;
@@ -262,7 +262,8 @@ sections! {
         /// Where its requests come from: an address (any port), a network as `10.1.0.0/16`, or
         /// `address:port` (the source port must match, too). When several trunks list a source,
         /// the most specific wins: address and port, then address, then the longest prefix.
-        /// Datagrams from any other source are dropped and counted.
+        /// Datagrams from any other source are dropped and counted, connections refused. The port of
+        /// a connection does not count.
         hosts: Vec<HostMatch> = required;
         /// Address and port that its requests are sent to.
         target: Option<SocketAddr> = described("the first of `hosts` that is not a network, port 5060 unless given");
@@ -273,6 +274,9 @@ sections! {
         /// What happens to its requests to transfer a call (REFER): `"pass"`, they go to the other
         /// side, which then calls us; `"refuse"`, 603.
         refer: Refer = default(Refer::Pass);
+        /// Send requests of more than 1300 bytes over TCP, where there is a TCP listener (RFC 3261
+        /// §18.1.1). When no connection opens they go over UDP, for five minutes at once.
+        large_over_tcp: bool = default(true);
         /// Limits on its calls.
         limits: TrunkLimits = section;
         /// Certificates for connections to and from it.

@@ -11,6 +11,7 @@ impl Shard {
         let reply = match command {
             Command::Configure(snapshot) => {
                 self.configure_streams(now, &snapshot);
+                self.transactions.configure(&snapshot);
                 self.snapshot = Arc::clone(&snapshot);
                 Reply::Done
             }

@@ -77,7 +77,7 @@ impl Shard {
             t2: snapshot.sip.t2,
             t4: snapshot.sip.t4,
         };
-        let transactions = Transactions::new(TableConfig {
+        let mut transactions = Transactions::new(TableConfig {
             shard: id,
             tokens: tokens.clone(),
             base,
@@ -93,6 +93,7 @@ impl Shard {
                 .collect(),
             seed: random.next_u64(),
         });
+        transactions.configure(&snapshot);
         let pairs = u32::from(snapshot.media.ports.1.saturating_sub(snapshot.media.ports.0)) / 2 + 1;
         Self {
             relay: Relay::new(pairs),

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use std::{
     collections::{HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 /// What the table writes to, and the time.
@@ -63,6 +64,12 @@ pub(crate) struct Reading {
     was_partial: bool,
 }
 
+/// How long no connection is tried for what can go as a datagram, after one did not open.
+const AVOIDED_FOR: Duration = Duration::from_secs(300);
+
+/// Most addresses that are avoided at a time.
+const AVOIDED_MAX: usize = 1024;
+
 /// All connections of one shard.
 #[derive(Debug)]
 pub(crate) struct Connections {
@@ -76,6 +83,8 @@ pub(crate) struct Connections {
     towards: HashMap<Towards, u32, RandomState>,
     /// How many connections an address has opened to us.
     by_source: HashMap<IpAddr, usize, RandomState>,
+    /// Where no connection opened, and until when none is tried for what can go otherwise.
+    avoided: HashMap<(ListenerId, SocketAddr), Timestamp, RandomState>,
     /// Drained by the shard.
     pub(crate) lost: Vec<Lost>,
 }
@@ -99,6 +108,7 @@ impl Connections {
             slots: Vec::new(),
             free: Vec::new(),
             towards: HashMap::with_hasher(hasher.clone()),
+            avoided: HashMap::with_hasher(hasher.clone()),
             by_source: HashMap::with_hasher(hasher),
             lost: Vec::new(),
         }
@@ -311,6 +321,9 @@ impl Connections {
         if let Some((timer, _)) = connection.timer {
             out.timers.cancel(timer);
         }
+        if !connection.inbound && !connection.open {
+            self.avoid(out.now, (connection.listener, connection.peer));
+        }
         out.counters.streams_messages_lost += connection.waiting.len() as u64;
         if connection.bound {
             self.lost.push(Lost::Connection(id));
@@ -347,6 +360,22 @@ impl Connections {
             Silence::Idle => out.counters.streams_idle += 1,
         }
         self.close(out, id, silence != Silence::Idle);
+    }
+
+    /// Whether a connection to there did not open not long ago.
+    pub(crate) fn is_avoided(&self, hop: Hop, now: Timestamp) -> bool {
+        let until = self.avoided.get(&(hop.listener, hop.peer));
+        until.is_some_and(|&until| now < until)
+    }
+
+    fn avoid(&mut self, now: Timestamp, towards: (ListenerId, SocketAddr)) {
+        if self.avoided.len() >= AVOIDED_MAX {
+            self.avoided.retain(|_, until| now < *until);
+        }
+        // Too many: those beyond are tried again each time.
+        if self.avoided.len() < AVOIDED_MAX {
+            self.avoided.insert(towards, now + AVOIDED_FOR);
+        }
     }
 
     /// Whether a connection lives.

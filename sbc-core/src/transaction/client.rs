@@ -33,6 +33,8 @@ pub(crate) struct Client {
     pub(crate) hop: Hop,
     /// The request as sent: repeated in Calling, and the model for ACK and CANCEL.
     pub(crate) request: Bytes,
+    /// The request as it goes when no connection opens for it (§18.1.1), and where to.
+    pub(crate) datagram: Option<Box<(Hop, Bytes)>>,
     pub(crate) owner: Owner,
     pub(crate) cancel: Cancel,
     pub(crate) interval: Duration,
@@ -117,7 +119,10 @@ impl Transactions {
         method: Method,
         owner: Owner,
     ) -> u32 {
-        let request = io.composed();
+        let (hop, request, datagram) = match self.enlarge(io, hop) {
+            Some((stream, request)) => (stream, request, Some(Box::new((hop, io.composed())))),
+            None => (hop, io.composed(), None),
+        };
         let way = io.transmit(hop, request.clone());
         let entry = self.clients.vacant_entry();
         let slot = entry.key() as u32;
@@ -139,6 +144,7 @@ impl Transactions {
             state: ClientState::Calling,
             hop: io.bound(hop, way, slot, nonce),
             request,
+            datagram,
             owner,
             cancel: Cancel::No,
             interval: self.base.t1,
@@ -477,7 +483,7 @@ impl Transactions {
         }
         self.responses_lost(io, flow);
         let failed = unanswered.into_iter();
-        failed.filter_map(|slot| self.give_up(io, now, slot)).collect()
+        failed.filter_map(|slot| self.unsent(io, now, slot)).collect()
     }
 
     /// The request in `slot` did not leave.
@@ -489,8 +495,23 @@ impl Transactions {
         nonce: u64,
     ) -> Vec<TimedOut> {
         let current = self.clients.get(slot as usize).is_some_and(|c| c.nonce == nonce);
-        let ended = current.then(|| self.give_up(io, now, slot)).flatten();
+        let ended = current.then(|| self.unsent(io, now, slot)).flatten();
         ended.into_iter().collect()
+    }
+
+    /// The request in `slot` has no connection: it goes as a datagram if it may, else it has failed.
+    fn unsent(&mut self, io: &mut Io, now: Timestamp, slot: u32) -> Option<TimedOut> {
+        let client = self.clients.get_mut(slot as usize)?;
+        let Some(datagram) = client.datagram.take() else {
+            return self.give_up(io, now, slot);
+        };
+        (client.hop, client.request) = *datagram;
+        io.counters.streams_fallbacks += 1;
+        io.transmit(client.hop, client.request.clone());
+        let timer = if client.is_invite() { Timer::A } else { Timer::E };
+        let key = io.timers.insert(now + self.base.t1, Alarm::Client(slot, timer));
+        client.resend = Some((key, timer));
+        None
     }
 }
 

@@ -9,6 +9,7 @@ mod ack;
 mod client;
 mod io;
 mod key;
+mod large;
 mod reply;
 mod server;
 mod states;

@@ -39,6 +39,8 @@ pub(crate) struct Transactions {
     pub(super) server_name: Arc<str>,
     /// Our side by listener, for Via and Contact.
     pub(super) locals: Vec<Local>,
+    /// By trunk: large requests go over TCP (§18.1.1).
+    pub(super) large_over_tcp: Vec<bool>,
 }
 
 /// Fixed properties of a [`Transactions`] table.
@@ -66,6 +68,7 @@ impl Transactions {
             max: config.max,
             server_name: config.server_name.into(),
             locals: config.locals,
+            large_over_tcp: Vec::new(),
         }
     }
 

@@ -33,6 +33,7 @@ mod stream_bounds;
 mod stream_calls;
 mod stream_failures;
 mod stream_identity;
+mod stream_large;
 mod stream_mixed;
 mod stream_shards;
 mod teardown;
