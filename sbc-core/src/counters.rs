@@ -82,6 +82,10 @@ counters! {
     provisional_gaps,
     /// Early offers of a callee's fork left unacknowledged because the caller has another one.
     early_offers_ignored,
+    /// Session refreshes sent.
+    session_refreshes,
+    /// Calls ended because a session was not refreshed in time.
+    sessions_expired,
     /// Answered calls ended because no media arrived for the configured time.
     media_timeouts,
     /// Calls ended because an invariant did not hold. Always 0, or a bug.

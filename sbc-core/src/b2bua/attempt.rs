@@ -4,6 +4,7 @@
 //! the caller's INVITE until the callee answers or the call is over; the offer in it is the
 //! caller's, described anew for each attempt.
 
+use super::session_timer::{min_of, write_session_timer};
 use super::{Caller, LegState, Phase, write_contact};
 use crate::{
     dialog::Dialog,
@@ -30,9 +31,16 @@ pub(crate) struct Plan {
     pub(crate) caller: Caller,
     /// Our INVITE says that we take reliable provisional responses.
     pub(crate) reliable: bool,
+    /// What a 422 has said is the shortest session; 0: none has.
+    pub(crate) min_se_s: u32,
+    /// How many 422 there were.
+    pub(crate) longer: u8,
     /// Where to try next, best first.
     pub(crate) targets: SmallVec<[Hop; 2]>,
 }
+
+/// Most attempts of one call because of 422.
+const LONGER_MAX: u8 = 3;
 
 /// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,11 +82,13 @@ impl Shard {
         };
         let Some(plan) = &mut call.plan else { return };
         call.early = None;
-        let policy = self
+        let peer = self
             .snapshot
             .trunks
             .get(usize::from(call.b.trunk.0))
-            .map_or(Reliable::Off, |trunk| trunk.peer.reliable);
+            .map(|trunk| &trunk.peer);
+        let policy = peer.map_or(Reliable::Off, |peer| peer.reliable);
+        let timer = peer.map(|peer| peer.session_timer).unwrap_or_default();
         // An early offer can only go to a caller that takes it reliably (RFC 3262 §5).
         plan.reliable = policy != Reliable::Off && (plan.offer.is_some() || plan.caller != Caller::Plain);
         let leg = &mut call.b;
@@ -95,8 +105,17 @@ impl Shard {
         );
         write_contact(&mut w, &leg.dialog.local_tag, ours);
         w.header("Allow", ALLOW);
+        let min_s = min_of(timer).max(plan.min_se_s);
+        write_session_timer(&mut w, timer.expires.as_secs().min(86_400) as u32, min_s, None);
+        w.header(
+            "Supported",
+            if plan.reliable {
+                &b"100rel, timer"[..]
+            } else {
+                b"timer"
+            },
+        );
         if plan.reliable {
-            w.header("Supported", b"100rel");
             if policy == Reliable::Required {
                 w.header("Require", b"100rel");
             }
@@ -121,6 +140,32 @@ impl Shard {
             Some((slot, Side::B)),
         );
         leg.state = LegState::Inviting(client);
+    }
+
+    /// The callee wants sessions of at least `min_s`: ask once more, in the same Call-ID (RFC 4028
+    /// §7.3). `false`: that was asked for already.
+    pub(crate) fn try_longer(&mut self, now: Timestamp, slot: u32, min_s: u32) -> bool {
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return false;
+        };
+        let Some(plan) = call.plan.as_mut().filter(|_| call.phase == Phase::Proceeding) else {
+            return false;
+        };
+        if min_s <= plan.min_se_s || plan.longer == LONGER_MAX {
+            return false;
+        }
+        plan.min_se_s = min_s;
+        plan.longer += 1;
+        let offer = plan.offer.clone();
+        let described = match offer.as_deref().map(Sdp::parse) {
+            Some(Ok(sdp)) => self.describe_for(now, slot, Side::B, &sdp),
+            Some(Err(_)) => false,
+            None => true,
+        };
+        if described {
+            self.launch(now, slot);
+        }
+        described
     }
 
     /// An attempt failed: begin the next, if there is one and the callee did not ring yet. `false`:

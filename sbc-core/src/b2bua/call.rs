@@ -1,5 +1,6 @@
 //! A call and its two legs: the state, and who owns what of it.
 
+use super::session_timer::{Ask, SessionTimer};
 use crate::{
     admission::Permit,
     dialog::Dialog,
@@ -84,6 +85,9 @@ pub(crate) struct Leg {
     pub(crate) hop: Hop,
     pub(crate) session: Session,
     pub(crate) can: Abilities,
+    pub(crate) timer: Option<SessionTimer>,
+    /// What its last INVITE or UPDATE asked of session timers, until our 2xx.
+    pub(crate) ask: Option<Ask>,
     /// CSeq of the peer's last INVITE that we took.
     pub(crate) invited: u32,
     /// A 2xx we sent on this leg that is not acknowledged yet.
@@ -215,8 +219,10 @@ pub(crate) struct Exchange {
 pub(crate) enum Asker {
     /// A re-INVITE.
     Invite(u32),
-    /// An UPDATE.
+    /// An UPDATE, or a PRACK with an offer.
     Request(u32),
+    /// We do: the session on the far side is refreshed.
+    Us,
 }
 
 /// A request inside the dialog, other than INVITE, that waits for the other side's answer.

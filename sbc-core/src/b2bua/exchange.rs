@@ -9,6 +9,7 @@
 
 use super::{
     Asker, Exchange, LateOffer, LegState, Phase,
+    session_timer::{Ask, min_of, write_agreed, write_session_timer},
     setup::{check_require, session_of},
     write_contact,
 };
@@ -60,6 +61,7 @@ impl Shard {
         request: &Message<'_>,
         server: u32,
     ) -> Result<(), Reply> {
+        let policy = self.session_policy(slot, side);
         let retry = self.retry_later();
         let call = self.calls.get_mut(slot as usize).ok_or(Reply::new(481))?;
         if call.phase != Phase::Over && matches!(call.a.state, LegState::Invited(_)) {
@@ -78,12 +80,14 @@ impl Shard {
             None if call.a.answer.is_some() || call.b.answer.is_some() => return Err(Reply::new(491)),
             None => {}
         }
-        check_require(request, OptionTags::NONE)?;
+        check_require(request, OptionTags::TIMER)?;
+        let ask = Ask::of(request, policy)?;
         let max_forwards = max_forwards_of(request)?;
         let offer = session_of(request)?;
         let leg = call.leg_mut(side);
         leg.invited = request.cseq().map_or(1, |cseq| cseq.number);
         leg.can.hear(request);
+        leg.ask = Some(ask);
         if offer.is_some() && self.is_known(slot, side, request.body()) {
             self.refresh_target(slot, side, request);
             self.describe_again(slot, side);
@@ -131,7 +135,8 @@ impl Shard {
         request: &Message<'_>,
         from: Arrival,
     ) -> Result<(), Reply> {
-        check_require(request, OptionTags::NONE)?;
+        check_require(request, OptionTags::TIMER)?;
+        let ask = Ask::of(request, self.session_policy(slot, side))?;
         let max_forwards = max_forwards_of(request)?;
         let offer = session_of(request)?;
         let retry = self.retry_later();
@@ -144,7 +149,8 @@ impl Shard {
             Some(exchange) if exchange.from == side => match exchange.asker {
                 Asker::Request(_) => return Err(retry),
                 Asker::Invite(_) if offer.is_some() => return Err(retry),
-                Asker::Invite(_) => {}
+                Asker::Us if offer.is_some() => return Err(retry),
+                Asker::Invite(_) | Asker::Us => {}
             },
             Some(_) if offer.is_some() => return Err(Reply::new(491)),
             _ => {}
@@ -153,7 +159,9 @@ impl Shard {
         if offer.is_some() && (awaits_answer(&call.a) || awaits_answer(&call.b)) {
             return Err(Reply::new(491));
         }
-        call.leg_mut(side).can.hear(request);
+        let leg = call.leg_mut(side);
+        leg.can.hear(request);
+        leg.ask = (request.method() == Method::Update).then_some(ask);
         let known = offer.is_some() && self.is_known(slot, side, request.body());
         if offer.is_none() || known {
             self.refresh_target(slot, side, request);
@@ -202,12 +210,14 @@ impl Shard {
     ) -> Result<(), Reply> {
         let other = side.other();
         let call = self.calls.get(slot as usize).ok_or(Reply::new(481))?;
+        let timer = call.session_of_leg(other);
         let before = offer.is_some().then(|| call.leg(other).session.clone());
         if let Some(sdp) = &offer
             && (sdp.first_audio().is_none() || !self.describe_for(now, slot, other, sdp))
         {
             return Err(Reply::new(488));
         }
+        let min_s = min_of(self.session_policy(slot, other));
         let nonce = self.random();
         let branch = self.transactions.next_branch(nonce);
         let call = self.calls.get_mut(slot as usize).ok_or(Reply::new(481))?;
@@ -234,6 +244,10 @@ impl Shard {
         );
         write_contact(&mut w, &leg.dialog.local_tag, ours);
         w.header("Allow", ALLOW);
+        if let Some((expires_s, ours)) = timer {
+            w.header("Supported", b"timer");
+            write_session_timer(&mut w, expires_s, min_s, Some(ours));
+        }
         match offer {
             Some(_) => w.body("application/sdp", &self.sdp_scratch),
             None => w.empty_body(),
@@ -250,7 +264,7 @@ impl Shard {
                 self.snapshot.sip.no_answer
             }
             // Before the asker gives up by itself, 64·T1 after it sent the UPDATE (§17.1.2.2).
-            Asker::Request(_) => self.base.give_up() * 7 / 8,
+            Asker::Request(_) | Asker::Us => self.base.give_up() * 7 / 8,
         };
         let ceiling =
             (!patience.is_zero()).then(|| self.io.timers.insert(now + patience, Alarm::ExchangeExpire(slot)));
@@ -329,6 +343,16 @@ impl Shard {
             return;
         };
         call.leg_mut(side).can.hear(response);
+        self.agree_as_uac(now, slot, side, response);
+        if exchange.asker == Asker::Us {
+            if let Some(sdp) = session_of(response).ok().flatten() {
+                self.apply_remote_to(now, slot, side, &sdp);
+            }
+            return;
+        }
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return;
+        };
         if let Some(target) = exchange.target {
             call.leg_mut(from).dialog.remote_target = target;
         }
@@ -342,6 +366,7 @@ impl Shard {
             Asker::Invite(server) => self.answer_leg(now, slot, from, server, described, late),
             Asker::Request(server) if failed => self.refuse_update(now, slot, from, server, 500),
             Asker::Request(server) => self.accept_update(now, slot, from, server, described),
+            Asker::Us => {}
         }
         if failed {
             self.warn(slot, || "2xx to an offer has no usable SDP answer".into());
@@ -351,6 +376,16 @@ impl Shard {
 
     /// The far side refused: the session stays as it was, unless the dialog is gone (RFC 6141 §3.4).
     pub(crate) fn exchange_refused(&mut self, now: Timestamp, slot: u32, status: u16) {
+        let ours = self
+            .calls
+            .get(slot as usize)
+            .and_then(|call| call.exchange.as_ref())
+            .filter(|exchange| exchange.asker == Asker::Us)
+            .map(|exchange| exchange.from.other());
+        if let Some(side) = ours {
+            self.refuse_exchange(now, slot, status);
+            return self.refresh_answered(now, slot, side, status, None);
+        }
         self.refuse_exchange(now, slot, topology::failure_status(status));
         if matches!(status, 408 | 481) {
             self.end(now, slot, 200, "reinvite_failed");
@@ -409,7 +444,52 @@ impl Shard {
                     .respond(&mut self.io, now, server, status, &tag, |mut w| w.empty_body());
             }
             Asker::Request(server) => self.refuse_update(now, slot, from, server, status),
+            Asker::Us => {}
         }
+    }
+
+    /// Send a re-INVITE with our last SDP, which is in the scratch buffer: a refresh.
+    pub(crate) fn reinvite_of_ours(&mut self, now: Timestamp, slot: u32, side: Side) -> bool {
+        let min_s = min_of(self.session_policy(slot, side));
+        let nonce = self.random();
+        let branch = self.transactions.next_branch(nonce);
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return false;
+        };
+        let timer = call.session_of_leg(side);
+        let leg = call.leg_mut(side);
+        let cseq = leg.dialog.next_cseq();
+        let hop = leg.next_hop(&self.transactions);
+        let ours = self.transactions.local(hop);
+        let mut w = leg
+            .dialog
+            .request(&mut self.io.scratch, "INVITE", cseq, &branch, ours, 70);
+        write_contact(&mut w, &leg.dialog.local_tag, ours);
+        w.header("Allow", ALLOW);
+        w.header("Supported", b"timer");
+        if let Some((expires_s, ours)) = timer {
+            write_session_timer(&mut w, expires_s, min_s, Some(ours));
+        }
+        w.body("application/sdp", &self.sdp_scratch);
+        let client =
+            self.transactions
+                .send(&mut self.io, now, nonce, hop, Method::Invite, Some((slot, side)));
+        let ceiling = self
+            .io
+            .timers
+            .insert(now + self.base.give_up(), Alarm::ExchangeExpire(slot));
+        call.exchange = Some(Box::new(Exchange {
+            from: side.other(),
+            asker: Asker::Us,
+            client,
+            cseq,
+            offer: Some(self.sdp_scratch.as_slice().into()),
+            before: None,
+            target: None,
+            ceiling: Some(ceiling),
+        }));
+        self.io.counters.session_refreshes += 1;
+        true
     }
 
     /// The call ends while a change is on its way: its sender gets a final response, the far
@@ -422,7 +502,7 @@ impl Shard {
         let Some(exchange) = exchange else { return };
         let status = match exchange.asker {
             Asker::Invite(_) => 487,
-            Asker::Request(_) => 481,
+            Asker::Request(_) | Asker::Us => 481,
         };
         self.transactions
             .orphan_client(&mut self.io, now, exchange.client);
@@ -436,11 +516,13 @@ impl Shard {
         };
         let leg = call.leg(side);
         let (tag, ours) = (leg.dialog.local_tag, self.transactions.local(leg.hop));
+        let agreed = self.agree_as_uas(now, slot, side);
         let sdp = &self.sdp_scratch;
         self.transactions
             .finish(&mut self.io, now, server, 200, &tag, |mut w| {
                 write_contact(&mut w, &tag, ours);
                 w.header("Allow", ALLOW);
+                write_agreed(&mut w, agreed);
                 match described {
                     true => w.body("application/sdp", sdp),
                     false => w.empty_body(),

@@ -9,6 +9,7 @@
 //! | 18x | the same; PRACK, a dialog for each fork | `early`, `reliable` |
 //! | PRACK | what waited for it | `reliable` |
 //! | re-INVITE, UPDATE and their answers | re-INVITE or UPDATE and their answers | `exchange` |
+//! | Session-Expires, time | nothing, or both legs end | `session_timer` |
 //! | ACK, BYE, CANCEL | ACK, BYE, CANCEL | `teardown`, `setup` |
 //! | silence | both legs end | `media` |
 //!
@@ -23,6 +24,7 @@ mod pass;
 mod refer;
 mod reliable;
 mod replaces;
+mod session_timer;
 mod setup;
 mod teardown;
 mod view;

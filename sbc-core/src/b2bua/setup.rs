@@ -1,5 +1,6 @@
 //! From a new INVITE to an answer or a refusal.
 
+use super::session_timer::{Ask, demanded_min, write_agreed};
 use super::{
     Abilities, Answer, AttemptFailure, Call, Caller, LateOffer, Leg, LegState, Phase, Plan, Session,
     write_contact,
@@ -55,12 +56,14 @@ impl Shard {
         server: u32,
     ) -> Result<(), Reply> {
         let snapshot = Arc::clone(&self.snapshot);
-        let reliable = snapshot
+        let peer = snapshot
             .trunks
             .get(usize::from(from.trunk.0))
-            .map_or(snapshot::Reliable::Off, |trunk| trunk.peer.reliable);
+            .map(|trunk| &trunk.peer);
+        let reliable = peer.map_or(snapshot::Reliable::Off, |peer| peer.reliable);
+        let timer = peer.map(|peer| peer.session_timer).unwrap_or_default();
         let checked = self
-            .check_invite(request, reliable)
+            .check_invite(request, reliable, timer)
             .inspect_err(|_| self.io.counters.refused_request += 1)?;
         let to = self.route(&snapshot, from.trunk)?;
         let slot = self.calls.vacant_key() as u32;
@@ -128,6 +131,8 @@ impl Shard {
                 hop: met_hop(request, from.hop, ours_a),
                 session: session_a,
                 can,
+                timer: None,
+                ask: Some(checked.ask),
                 invited: request.cseq().map_or(1, |cseq| cseq.number),
                 answer: None,
             },
@@ -139,6 +144,8 @@ impl Shard {
                 hop: hop_b,
                 session: session_b,
                 can: Abilities::default(),
+                timer: None,
+                ask: None,
                 invited: 0,
                 answer: None,
             },
@@ -159,6 +166,8 @@ impl Shard {
                 privacy: topology::privacy(request),
                 caller: Caller::of(request, reliable),
                 reliable: false,
+                min_se_s: 0,
+                longer: 0,
                 targets,
             })),
             started: now,
@@ -193,6 +202,7 @@ impl Shard {
         &self,
         request: &Message<'m>,
         reliable: snapshot::Reliable,
+        timer: snapshot::SessionTimer,
     ) -> Result<Checked<'m>, Reply> {
         let max_forwards = match request.max_forwards() {
             Ok(Some(0)) => return Err(Reply::new(483)),
@@ -201,17 +211,19 @@ impl Shard {
             Err(_) => return Err(Reply::new(400)),
         };
         let understood = match reliable {
-            snapshot::Reliable::Off => OptionTags::NONE,
-            _ => OptionTags::RELIABLE,
+            snapshot::Reliable::Off => OptionTags::TIMER,
+            _ => OptionTags::ALL,
         };
         check_require(request, understood)?;
         check_accept(request)?;
+        let ask = Ask::of(request, timer)?;
         let parties = Parties::of(request).map_err(Reply::new)?;
         let offer = session_of(request)?;
         if offer.as_ref().is_some_and(|sdp| sdp.first_audio().is_none()) {
             return Err(Reply::new(488));
         }
         Ok(Checked {
+            ask,
             max_forwards,
             parties,
             offer,
@@ -303,6 +315,10 @@ impl Shard {
             return;
         }
         let offered = call.offered;
+        self.agree_as_uac(now, slot, Side::B, response);
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return;
+        };
         // What the caller was told reliably it is not told again (RFC 6337 §3.1.1).
         let told = call.early.as_ref().is_some_and(|early| early.caller.told);
         let waits = call
@@ -404,6 +420,7 @@ impl Shard {
         let leg = call.leg(side);
         let (tag, ours) = (leg.dialog.local_tag, self.transactions.local(leg.hop));
         let cseq = leg.invited;
+        let agreed = self.agree_as_uas(now, slot, side);
         let name = &self.snapshot.sip.server_name;
         let sdp = &self.sdp_scratch;
         let sent = self
@@ -411,6 +428,7 @@ impl Shard {
             .succeed(&mut self.io, now, server, &tag, |mut w| {
                 write_contact(&mut w, &tag, ours);
                 w.header("Allow", ALLOW);
+                write_agreed(&mut w, agreed);
                 if !name.is_empty() {
                     w.header("Server", name.as_bytes());
                 }
@@ -448,6 +466,11 @@ impl Shard {
 
     /// The callee refused our first INVITE; the transaction has acknowledged that.
     pub(crate) fn refused(&mut self, now: Timestamp, slot: u32, response: &Message<'_>) {
+        if let Some(min_s) = demanded_min(response)
+            && self.try_longer(now, slot, min_s)
+        {
+            return;
+        }
         if self.try_next(now, slot, AttemptFailure::Status(response.status())) {
             return;
         }
@@ -485,6 +508,7 @@ impl Shard {
 }
 
 struct Checked<'m> {
+    ask: Ask,
     max_forwards: u8,
     parties: Parties,
     offer: Option<Sdp<'m>>,

@@ -165,6 +165,9 @@ impl Shard {
         match timed_out.method {
             Method::Invite => {}
             Method::Bye => return self.lost_leg(now, slot, side),
+            Method::Update if self.take_refresh(slot, side, timed_out.client) => {
+                return self.refresh_answered(now, slot, side, 408, None);
+            }
             Method::Update => return self.exchange_timed_out(now, slot, false),
             method => return self.passed_timed_out(now, slot, method, timed_out.client),
         }
@@ -288,6 +291,7 @@ impl Shard {
             self.silence_media(media);
         }
         self.close_early(slot, true);
+        self.stop_session_timers(now, slot);
         true
     }
 

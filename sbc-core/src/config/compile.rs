@@ -76,6 +76,10 @@ impl Config {
                 peer: trunk.tls.compile(snapshot::Peer {
                     large_over_tcp: trunk.large_over_tcp,
                     refer: trunk.refer,
+                    session_timer: snapshot::SessionTimer {
+                        expires: s(trunk.session_timer.expires_s),
+                        min: s(trunk.session_timer.min_s),
+                    },
                     ..snapshot::Peer::default()
                 }),
             });

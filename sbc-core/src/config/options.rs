@@ -277,6 +277,8 @@ sections! {
         /// Send requests of more than 1300 bytes over TCP, where there is a TCP listener (RFC 3261
         /// §18.1.1). When no connection opens they go over UDP, for five minutes at once.
         large_over_tcp: bool = default(true);
+        /// Session timers (RFC 4028) of its calls.
+        session_timer: SessionTimer = section;
         /// Limits on its calls.
         limits: TrunkLimits = section;
         /// Certificates for connections to and from it.
@@ -297,6 +299,15 @@ sections! {
         /// Names, one of which the trunk's certificate must have when it connects to us. Needs
         /// `client_auth` on its listener.
         client_names: Vec<String> = default(Vec::new());
+    }
+
+    /// Session timers (RFC 4028): a call whose other end is gone without a BYE is ended.
+    pub struct SessionTimer {
+        /// Seconds without a refresh after which a session ends, as we ask for it. 0: session
+        /// timers only when the trunk asks for them.
+        expires_s: u32 = default(1_800) in 0..=86_400;
+        /// Shortest session in seconds that we agree to.
+        min_s: u32 = default(90) in 90..=86_400;
     }
 
     /// Limits on the calls of one trunk. All that apply must admit a call.

@@ -117,6 +117,9 @@ impl Shard {
                 match (method, call.leg(side).state) {
                     (Method::Invite, LegState::Inviting(_)) => self.refused(now, slot, response),
                     (Method::Invite, _) => self.exchange_refused(now, slot, response.status()),
+                    (Method::Update, _) if self.take_refresh(slot, side, client) => {
+                        self.refresh_answered(now, slot, side, response.status(), Some(response));
+                    }
                     (Method::Update, _) => self.update_answered(now, slot, side, response),
                     (Method::Bye, _) => self.bye_answered(now, slot, side),
                     _ => self.passed_answered(now, slot, side, client, response),

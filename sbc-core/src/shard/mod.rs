@@ -212,6 +212,7 @@ impl Shard {
             Alarm::ExchangeExpire(slot) => self.exchange_expired(now, slot),
             Alarm::ReliableResend(slot) => self.reliable_resend(now, slot),
             Alarm::ReliableExpire(slot) => self.reliable_expired(now, slot),
+            Alarm::SessionTimer(slot, side) => self.session_timer(now, slot, side),
             Alarm::MediaCheck(slot) => self.media_check(now, slot),
             Alarm::Connection(slot) => {
                 let (streams, mut out) = self.io.streams();

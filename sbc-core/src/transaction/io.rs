@@ -46,6 +46,8 @@ pub(crate) enum Alarm {
     ReliableResend(u32),
     /// A reliable provisional response was never acknowledged.
     ReliableExpire(u32),
+    /// A leg's session is to be refreshed, or has expired (RFC 4028).
+    SessionTimer(u32, Side),
     /// Look whether media still flows.
     MediaCheck(u32),
     /// Something about the connection in this slot must have happened by now.

@@ -30,6 +30,8 @@ pub(crate) enum Extra {
     Accept,
     /// Allow-Events: refer (489).
     AllowEvents,
+    /// Min-SE in seconds (422).
+    MinSe(u32),
     /// Retry-After in seconds.
     RetryAfter(u16),
 }
@@ -220,6 +222,9 @@ pub(crate) fn finish_reply(mut w: Writer<'_>, request: &Message<'_>, reply: Repl
         }
         Extra::AllowEvents => {
             w.header("Allow-Events", b"refer");
+        }
+        Extra::MinSe(s) => {
+            w.header_fmt("Min-SE", format_args!("{s}"));
         }
         Extra::RetryAfter(s) => {
             w.header_fmt("Retry-After", format_args!("{s}"));

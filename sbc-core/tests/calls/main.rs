@@ -29,6 +29,7 @@ mod response_routing;
 mod rfc2543;
 mod route_set;
 mod sequence_numbers;
+mod session_timer;
 mod stream_bounds;
 mod stream_calls;
 mod stream_failures;
