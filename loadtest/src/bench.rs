@@ -2,8 +2,11 @@
 
 use crate::{
     Error, Result,
+    calls::Over,
+    flows::wire::Transport,
     sbcd::{self, Daemon, Setup},
     sipp,
+    tls::Certificates,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
@@ -161,6 +164,28 @@ impl Bench {
         self.at(3, self.options.base_port)
     }
 
+    /// The address of host `host` for `transport`: TLS has the port after the others'.
+    pub(crate) fn party(&self, host: u8, transport: Transport) -> SocketAddr {
+        self.at(
+            host,
+            self.options.base_port + u16::from(transport == Transport::Tls),
+        )
+    }
+
+    /// The configuration most scenarios use, with other transports.
+    pub(crate) fn setup_over(&self, over: Over) -> Result<Setup> {
+        let mut setup = self.setup();
+        setup.sip = self.party(1, over.caller);
+        setup.carrier = self.party(2, over.caller);
+        setup.platform = self.party(3, over.callee);
+        setup.over = over;
+        if over.caller == Transport::Tls || over.callee == Transport::Tls {
+            let peers = [2, 3].map(|host| IpAddr::V4(self.host(host)));
+            setup.certificates = Some(Certificates::make(&self.dir, IpAddr::V4(self.host(1)), &peers)?);
+        }
+        Ok(setup)
+    }
+
     /// The configuration most scenarios use.
     pub(crate) fn setup(&self) -> Setup {
         Setup {
@@ -176,6 +201,9 @@ impl Bench {
             limits: (0, 0, 0),
             t1_ms: self.options.t1_ms.unwrap_or(500),
             quarantine_ms: self.options.quarantine_ms,
+            over: Over::UDP,
+            certificates: None,
+            more: String::new(),
         }
     }
 

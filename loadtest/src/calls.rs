@@ -3,14 +3,17 @@
 use crate::{
     Result,
     bench::Bench,
+    flows::wire::Transport,
     measure::{CpuTimes, Drops, Memory},
     report::{Report, micros, round},
     sbcd::Daemon,
     sipp::{self, Offer, Sipp, Spec, Special, Statistics},
+    tls::{Bridge, Certificates, Span},
 };
 use hdrhistogram::Histogram;
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -27,7 +30,112 @@ pub(crate) struct CallLoad {
     pub(crate) scenarios: (&'static str, &'static str),
     /// Log every message: exact set-up times, some load on SIPp.
     pub(crate) message_log: bool,
+    /// What caller and callee speak.
+    pub(crate) over: Over,
 }
+
+/// What the two sides of a load of calls speak.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Over {
+    /// The caller.
+    pub(crate) caller: Transport,
+    /// The callee.
+    pub(crate) callee: Transport,
+    /// Whether the caller opens a connection for each call.
+    pub(crate) connection_per_call: bool,
+}
+
+impl Over {
+    /// Datagrams on both sides.
+    pub(crate) const UDP: Self = Self::both(Transport::Udp);
+
+    /// The same on both sides, and one connection.
+    pub(crate) const fn both(transport: Transport) -> Self {
+        Self {
+            caller: transport,
+            callee: transport,
+            connection_per_call: false,
+        }
+    }
+
+    /// The built-in scenario `name` as a party at `own` must play it that speaks `transport` with
+    /// the SBC at `sbc`. Behind a TLS bridge SIPp itself knows neither.
+    fn script(name: &str, transport: Transport, own: SocketAddr, sbc: SocketAddr) -> Option<String> {
+        let param = match transport {
+            Transport::Udp => return None,
+            other => format!(";transport={}", other.name()),
+        };
+        let text = sipp::built_in(name)
+            .replace("[transport]", transport.via())
+            .replace("[remote_ip]:[remote_port]", &sbc.to_string())
+            .replace("[local_ip]:[local_port]", &own.to_string());
+        let own_uri = format!("{own}>");
+        let lines = text
+            .lines()
+            .map(|line| match line.trim_start().starts_with("Contact:") {
+                true => line.replace(&own_uri, &format!("{own}{param}>")),
+                false => line.to_owned(),
+            });
+        Some(lines.collect::<Vec<_>>().join("\n"))
+    }
+
+    /// SIPp's mode and script for the caller.
+    fn caller(self, bench: &Bench, name: &str) -> Special {
+        let mode = match (self.caller, self.connection_per_call) {
+            (Transport::Udp, _) => None,
+            (_, false) => Some("t1"),
+            (_, true) => Some("tn"),
+        };
+        let own = bench.party(2, self.caller);
+        Special {
+            transport: mode,
+            script: Self::script(name, self.caller, own, bench.party(1, self.caller)),
+            ..Special::default()
+        }
+    }
+
+    /// SIPp's mode and script for the callee.
+    fn callee(self, bench: &Bench, name: &str) -> Special {
+        let own = bench.party(3, self.callee);
+        Special {
+            transport: self.callee.sipp(),
+            script: Self::script(name, self.callee, own, bench.party(1, self.callee)),
+            ..Special::default()
+        }
+    }
+
+    /// The bridges that do TLS for SIPp.
+    pub(crate) fn bridges(self, bench: &Bench, certificates: Option<&Certificates>) -> Result<Vec<Bridge>> {
+        let mut bridges = Vec::new();
+        let Some(certificates) = certificates else {
+            return Ok(bridges);
+        };
+        for (host, transport) in [(2, self.caller), (3, self.callee)] {
+            if transport == Transport::Tls {
+                let span = Span {
+                    way_out: bench.at(host, bench.options.base_port + WAY_OUT),
+                    sbc: bench.party(1, Transport::Tls),
+                    way_in: bench.party(host, Transport::Tls),
+                    sipp: bench.at(host, bench.options.base_port),
+                };
+                bridges.push(Bridge::start(certificates, span)?);
+            }
+        }
+        Ok(bridges)
+    }
+
+    /// Where the caller's SIPp sends its calls.
+    fn next_hop(self, bench: &Bench, daemon: &Daemon) -> SocketAddr {
+        match self.caller {
+            Transport::Udp => daemon.sip,
+            Transport::Tcp => bench.party(1, Transport::Tcp),
+            Transport::Tls => bench.at(2, bench.options.base_port + WAY_OUT),
+        }
+    }
+}
+
+/// Distance of the port where SIPp's calls are put under TLS.
+const WAY_OUT: u16 = 2;
 
 /// What came of it.
 #[derive(Debug)]
@@ -73,24 +181,18 @@ pub(crate) fn time_for(load: &CallLoad) -> Duration {
 }
 
 /// Start the answering side.
-pub(crate) fn start_uas(
-    bench: &Bench,
-    scenario: &'static str,
-    label: &str,
-    message_log: bool,
-    timeout: Duration,
-) -> Result<Sipp> {
+pub(crate) fn start_uas(bench: &Bench, load: &CallLoad, label: &str, timeout: Duration) -> Result<Sipp> {
     let spec = Spec {
-        scenario,
+        scenario: load.scenarios.1,
         label: label.to_owned(),
         local: bench.platform(),
         offer: None,
         inject: Vec::new(),
-        message_log,
+        message_log: load.message_log,
         cpus: bench.cpus_load.clone(),
         timeout: timeout + Duration::from_secs(30),
         side_port: side_port(bench),
-        special: Special::default(),
+        special: load.over.callee(bench, load.scenarios.1),
     };
     Sipp::start(&spec, bench.dir())
 }
@@ -110,7 +212,7 @@ pub(crate) fn run(
     mut tick: impl FnMut(Duration) -> Result<()>,
 ) -> Result<CallOutcome> {
     let timeout = time_for(&load);
-    let mut uas = start_uas(bench, load.scenarios.1, label, load.message_log, timeout)?;
+    let mut uas = start_uas(bench, &load, label, timeout)?;
     let drops = Drops::read(bench.options.net);
     let cpu = daemon.cpu()?;
     let mut memory_most = daemon.memory()?;
@@ -120,7 +222,7 @@ pub(crate) fn run(
         label: label.to_owned(),
         local: bench.carrier(),
         offer: Some(Offer {
-            to: daemon.sip,
+            to: load.over.next_hop(bench, daemon),
             cps: load.cps,
             calls: load.calls,
             hold_ms: load.hold_ms,
@@ -130,7 +232,7 @@ pub(crate) fn run(
         cpus: bench.cpus_load.clone(),
         timeout,
         side_port: side_port(bench),
-        special: Special::default(),
+        special: load.over.caller(bench, load.scenarios.0),
     };
     let mut uac = Sipp::start(&spec, bench.dir())?;
     let progress = bench.progress("calls", u64::from(load.calls));

@@ -23,6 +23,7 @@ mod rtpengine;
 mod sbcd;
 mod scenarios;
 mod sipp;
+mod tls;
 
 use bench::{Bench, Options};
 use clap::{Parser, Subcommand};
@@ -91,6 +92,10 @@ enum Scenario {
     Flows(scenarios::flows::Flows),
     /// Real phones on both sides, and what they hear.
     Phones(scenarios::phones::Phones),
+    /// Calls over UDP, TCP and TLS, and what each costs.
+    Tls(scenarios::tls::Tls),
+    /// Good calls over TLS and TCP while hostile connections do their worst.
+    HostileStreams(scenarios::hostile_streams::HostileStreams),
     /// Half a minute of everything, over two shards, judged on correctness alone.
     Smoke(scenarios::smoke::Smoke),
     /// The yardstick itself, as a process (used by `media --against bare`).
@@ -136,6 +141,8 @@ fn run(cli: &Cli) -> Result<bool> {
         Scenario::Hostile(scenario) => scenario.run(&bench),
         Scenario::Flows(scenario) => scenario.run(&bench),
         Scenario::Phones(scenario) => scenario.run(&bench),
+        Scenario::Tls(scenario) => scenario.run(&bench),
+        Scenario::HostileStreams(scenario) => scenario.run(&bench),
         Scenario::Smoke(scenario) => scenario.run(&bench),
         Scenario::BareRelay(_) => Ok(Report::new("bare-relay")),
     };

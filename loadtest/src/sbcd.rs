@@ -3,8 +3,11 @@
 use crate::{
     Error, Result,
     admin::{Admin, Stats},
+    calls::Over,
+    flows::wire::Transport,
     measure,
     measure::{CpuTimes, Memory},
+    tls::Certificates,
 };
 use std::{
     fmt::Write as _,
@@ -47,6 +50,12 @@ pub(crate) struct Setup {
     pub(crate) t1_ms: u32,
     /// How long media ports rest after a call; `None`: the daemon's default.
     pub(crate) quarantine_ms: Option<u32>,
+    /// What carrier and platform speak.
+    pub(crate) over: Over,
+    /// For TLS.
+    pub(crate) certificates: Option<Certificates>,
+    /// More sections.
+    pub(crate) more: String,
 }
 
 impl Setup {
@@ -66,7 +75,22 @@ impl Setup {
         if let Some(coalesce) = self.coalesce_us {
             let _ = writeln!(text, "coalesce_us = {coalesce}");
         }
-        let _ = writeln!(text, "[[listener]]\nname = \"main\"\naddress = \"{}\"", self.sip);
+        let mut transports = vec![self.over.caller];
+        if self.over.callee != self.over.caller {
+            transports.push(self.over.callee);
+        }
+        for transport in transports {
+            let port = self.sip.port() - u16::from(self.over.caller == Transport::Tls);
+            let at = SocketAddr::new(self.sip.ip(), port + u16::from(transport == Transport::Tls));
+            let _ = writeln!(
+                text,
+                "[[listener]]\nname = \"{0}\"\ntransport = \"{0}\"\naddress = \"{at}\"",
+                transport.name()
+            );
+            if let (Transport::Tls, Some(certificates)) = (transport, &self.certificates) {
+                text.push_str(&certificates.listener_toml());
+            }
+        }
         // No time-out: calls without media and idle windows are part of the tests.
         let _ = writeln!(
             text,
@@ -90,11 +114,23 @@ impl Setup {
         if burst != 0 {
             let _ = writeln!(text, "burst = {burst}");
         }
-        for (name, at) in [("carrier", self.carrier), ("platform", self.platform)] {
+        for (name, at, transport) in [
+            ("carrier", self.carrier, self.over.caller),
+            ("platform", self.platform, self.over.callee),
+        ] {
+            // The port that a connection comes from is any.
+            let host = match transport {
+                Transport::Udp => at.to_string(),
+                Transport::Tcp | Transport::Tls => at.ip().to_string(),
+            };
             let _ = writeln!(
                 text,
-                "[[trunk]]\nname = \"{name}\"\nhosts = [\"{at}\"]\ntarget = \"{at}\""
+                "[[trunk]]\nname = \"{name}\"\nhosts = [\"{host}\"]\ntarget = \"{at}\"\nlistener = \"{}\"",
+                transport.name()
             );
+            if let (Transport::Tls, Some(certificates)) = (transport, &self.certificates) {
+                text.push_str(&certificates.trunk_toml());
+            }
         }
         let mut routes = vec![("carrier", "platform"), ("platform", "carrier")];
         if let Some((from, to)) = &self.hostile {
@@ -116,8 +152,9 @@ impl Setup {
         }
         let _ = writeln!(
             text,
-            "[admin]\nsocket = \"{}\"\n[log]\nlevel = \"warn\"",
-            socket.display()
+            "[admin]\nsocket = \"{}\"\n[log]\nlevel = \"warn\"\n{}",
+            socket.display(),
+            self.more
         );
         text
     }

@@ -120,11 +120,19 @@ pub(crate) struct LoggedMessage<'a> {
     pub(crate) start: &'a str,
 }
 
+/// The text of a built-in scenario.
+pub(crate) fn built_in(name: &str) -> &'static str {
+    let found = SCENARIOS.iter().find(|(known, _)| *known == name);
+    found.map_or("", |(_, xml)| xml)
+}
+
 impl Special {
     fn arguments(&self, command: &mut Command, messages: &Path) {
         if let Some(transport) = self.transport {
             // A peer that closes a connection must not make SIPp open it again by itself.
             command.args(["-t", transport, "-max_reconnect", "0"]);
+            // SIPp refuses to start where fewer files may be open than it might want.
+            command.args(["-max_socket", "4000"]);
         }
         if let Some(calls) = self.takes {
             command.args(["-m", &calls.to_string()]);
@@ -150,16 +158,8 @@ impl Sipp {
                 source,
             })
         };
-        let built_in = || {
-            SCENARIOS
-                .iter()
-                .find(|(name, _)| *name == spec.scenario)
-                .map_or("", |(_, xml)| *xml)
-        };
-        write(
-            &file(".xml"),
-            spec.special.script.as_deref().unwrap_or_else(built_in),
-        )?;
+        let script = spec.special.script.as_deref();
+        write(&file(".xml"), script.unwrap_or_else(|| built_in(spec.scenario)))?;
         let mut command = Command::new("sipp");
         end_with_us(&mut command);
         command.current_dir(dir).env("TERM", "xterm");

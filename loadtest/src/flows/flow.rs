@@ -140,6 +140,9 @@ macro_rules! flows {
 
 // Slow ones first: they run beside the others.
 flows! {
+    "session-timer-caller" caller callee,
+    "session-timer-expiry" caller callee,
+    "session-timer-sbc" caller callee,
     "no-ack" caller callee,
     "no-response" caller callee,
     "basic" caller callee,
@@ -181,6 +184,8 @@ flows! {
     "record-route-caller" caller callee,
     "record-route-loose" caller callee,
     "record-route-strict" caller callee,
+    "refer-pass" caller callee,
+    "refer-refused" caller callee,
     "reinvite-481-ends" caller callee,
     "reinvite-glare-491" caller callee,
     "reinvite-overlapping-500" caller callee,
@@ -189,7 +194,11 @@ flows! {
     "repeated-200" caller callee,
     "require-unknown-420" caller,
     "service-unavailable-503" caller callee,
+    "session-timer-422" caller callee,
+    "session-timer-422-callee" caller callee,
+    "session-timer-none" caller callee,
     "target-refresh" caller callee,
+    "update-as-reinvite" caller callee,
     "update-confirmed" caller callee,
     "update-early" caller callee,
     "update-refused-488" caller callee,

@@ -3,13 +3,14 @@
 use super::{
     flow::Flow,
     script::expand,
-    wire::{Addresses, Daemonic, Party, Wire},
+    wire::{Addresses, Daemonic, Party, Transport, Wire},
 };
 use crate::{
     Error, Result,
     admin::Stats,
     sbcd::{self, Daemon},
     sipp::{Offer, Sipp, Spec, Special},
+    tls::Bridge,
 };
 use std::{
     fmt::Write as _,
@@ -44,7 +45,19 @@ impl Run<'_> {
             source,
         })?;
         let socket = self.dir.join(sbcd::SOCKET);
-        let text = self.addresses.configuration(self.flow, &socket, &self.daemonic);
+        let certificates = match [self.wire.caller(), self.wire.callee()].contains(&Transport::Tls) {
+            true => Some(self.addresses.certificates(&self.dir)?),
+            false => None,
+        };
+        let text = self
+            .addresses
+            .configuration(self.flow, &socket, &self.daemonic, certificates.as_ref());
+        let mut bridges = Vec::new();
+        for party in Party::ALL {
+            if let (Some(certificates), Transport::Tls) = (&certificates, self.addresses.transport(party)) {
+                bridges.push(Bridge::start(certificates, self.addresses.span(party))?);
+            }
+        }
         let sip = self.addresses.sbc(self.wire.caller());
         let daemon = Daemon::start_with(self.binary, &text, sip, &[], &self.dir)?;
         let before = daemon.admin.stats()?;

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `invite`, `ack`, `ack-failure`, `cancel` | `sdp`, `uri`, `cseq`, `branch`, `lost`, `retrans`, `txn`, `max-forwards`, `out-of-dialog="yes"` |
 //! | `request method="…"` | the same |
-//! | `reply code="…" text="…"` | `for` (method), `sdp`, `tag`, `contact="no"`, `lost`, `retrans` |
+//! | `reply code="…" text="…"` | `for` (method), `sdp`, `tag`, `contact="no"`, `allow="no"`, `lost`, `retrans` |
 //! | `recv` | SIPp's, and `sdp` (`yes`, `no`, or a direction), `new="yes"`, `contact="yes"` or `"no"`, `own-route="yes"` |
 //!
 //! The text inside a message is more headers and, after an empty line, a body. `sdp="…"` of a
@@ -18,6 +18,9 @@
 
 use super::xml::{Element, Piece, pieces};
 use std::{collections::BTreeSet, fmt::Write as _};
+
+/// What every party can do.
+const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE\n";
 
 /// Which side of the SBC a script plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -324,6 +327,9 @@ impl Script<'_> {
         };
         if with_contact {
             message.push_str(&self.contact());
+        }
+        if method == "INVITE" && (101..300).contains(&code) && element.attribute("allow") != Some("no") {
+            message.push_str(ALLOW);
         }
         if code >= 200 {
             let _ = writeln!(message, "Server: {} server", self.place.mark);

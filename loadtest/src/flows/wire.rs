@@ -4,9 +4,14 @@ use super::{
     flow::Flow,
     script::{Place, Role, literal, shown},
 };
+use crate::{
+    Result,
+    tls::{Certificates, Span},
+};
 use std::{
     fmt::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
 };
 
 /// What one side speaks.
@@ -49,7 +54,7 @@ impl Transport {
 }
 
 /// A row of the matrix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
     /// UDP over IPv4.
     Udp,
@@ -234,6 +239,22 @@ impl Addresses {
         )
     }
 
+    /// Both sides of the bridge that does TLS for `party`'s SIPp.
+    pub(crate) fn span(&self, party: Party) -> Span {
+        Span {
+            way_out: self.way_out(party),
+            sbc: self.sbc(Transport::Tls),
+            way_in: self.party(party),
+            sipp: self.sipp(party),
+        }
+    }
+
+    /// Certificates for everybody, with files in `dir`.
+    pub(crate) fn certificates(&self, dir: &Path) -> Result<Certificates> {
+        let peers = Party::ALL.map(|party| self.host(party.host()));
+        Certificates::make(dir, self.host(1), &peers)
+    }
+
     /// A port that `party`'s SIPp opens for itself, and three after it.
     pub(crate) fn side_port(&self, party: Party) -> u16 {
         self.port_of(party.host(), Transport::Tcp) + 5
@@ -294,7 +315,13 @@ impl Addresses {
     }
 
     /// The daemon's configuration for `flow`.
-    pub(crate) fn configuration(&self, flow: &Flow, socket: &std::path::Path, bench: &Daemonic) -> String {
+    pub(crate) fn configuration(
+        &self,
+        flow: &Flow,
+        socket: &Path,
+        bench: &Daemonic,
+        certificates: Option<&Certificates>,
+    ) -> String {
         let mut text = String::new();
         let plan = &flow.plan;
         // Writing to a String cannot fail.
@@ -316,8 +343,8 @@ impl Addresses {
                 transport.name(),
                 self.sbc(transport)
             );
-            if transport == Transport::Tls {
-                text.push_str(&bench.tls);
+            if let (Transport::Tls, Some(certificates)) = (transport, certificates) {
+                text.push_str(&certificates.listener_toml());
             }
         }
         let _ = writeln!(
@@ -359,6 +386,9 @@ impl Addresses {
                 let _ = writeln!(text, "target = \"{at}\"");
             }
             let _ = writeln!(text, "{extra}");
+            if let (Transport::Tls, Some(certificates)) = (self.transport(party), certificates) {
+                text.push_str(&certificates.trunk_toml());
+            }
         }
         let _ = writeln!(text, "[[route]]\nfrom = \"caller\"\nto = \"callee\"");
         let _ = writeln!(text, "[admin]\nsocket = \"{}\"", socket.display());
@@ -383,6 +413,4 @@ pub(crate) struct Daemonic {
     pub(crate) backend: String,
     /// T1.
     pub(crate) t1_ms: u32,
-    /// Lines of the TLS listener.
-    pub(crate) tls: String,
 }

@@ -40,6 +40,7 @@ impl Calls {
             hold_ms: self.hold_ms,
             scenarios: ("uac", "uas"),
             message_log: !self.coarse,
+            over: calls::Over::UDP,
         };
         let outcome = calls::run(bench, daemon, load, "", |_| Ok(()))?;
         calls::report(&mut report, &load, &outcome);

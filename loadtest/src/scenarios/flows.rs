@@ -24,9 +24,10 @@ pub(crate) struct Flows {
     /// Only these flows (may be repeated; the beginning of a name is enough).
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
-    /// Only over these transports [default: all; every flow over UDP, basic ones over the others].
-    #[arg(long, value_enum)]
-    pub(crate) transport: Vec<Wire>,
+    /// Only over these transports: udp, ipv6, tcp, tls, udp-tls, tls-udp, or all of them for every
+    /// flow [default: every flow over UDP, basic ones over the others, too].
+    #[arg(long, value_parser = wires, num_args = 1)]
+    pub(crate) transport: Vec<Vec<Wire>>,
     /// Only the flows of the short run.
     #[arg(long)]
     pub(crate) short: bool,
@@ -39,6 +40,16 @@ pub(crate) struct Flows {
     /// Say which flows there are, and run none.
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+fn wires(text: &str) -> std::result::Result<Vec<Wire>, String> {
+    if text == "all" {
+        return Ok(Wire::ALL.to_vec());
+    }
+    let found = Wire::ALL.into_iter().find(|wire| wire.name() == text);
+    found
+        .map(|wire| vec![wire])
+        .ok_or_else(|| "expected udp, ipv6, tcp, tls, udp-tls, tls-udp or all".to_owned())
 }
 
 impl Flows {
@@ -82,7 +93,6 @@ impl Flows {
                                 shards: bench.options.shards,
                                 backend: bench.options.backend.clone(),
                                 t1_ms: bench.options.t1_ms.unwrap_or(100),
-                                tls: String::new(),
                             },
                             dir: bench.dir().join(format!("{}-{}", flow.name, wire.name())),
                         };
@@ -131,7 +141,7 @@ impl Flows {
         let wired = if self.transport.is_empty() {
             wire.usual_for(flow)
         } else {
-            self.transport.contains(&wire)
+            self.transport.iter().flatten().any(|wanted| *wanted == wire)
         };
         named && wired && (!self.short || flow.plan.short) && (wire == Wire::Udp || !flow.plan.udp_only)
     }

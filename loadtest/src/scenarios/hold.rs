@@ -48,6 +48,7 @@ impl Hold {
                 ("uac_no_sdp", "uas_no_sdp")
             },
             message_log: false,
+            over: calls::Over::UDP,
         };
         let before = daemon.memory()?;
         // The last moment at which every call is still up, with a second of margin.

@@ -56,6 +56,7 @@ impl Hostile {
             hold_ms: 500,
             scenarios: ("uac", "uas"),
             message_log: true,
+            over: calls::Over::UDP,
         };
         let stop = AtomicBool::new(false);
         let sent: [AtomicU64; CASES.len()] = Default::default();

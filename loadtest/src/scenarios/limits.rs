@@ -80,6 +80,7 @@ impl Limits {
             hold_ms: 100,
             scenarios: ("uac_limits", "uas"),
             message_log: true,
+            over: calls::Over::UDP,
         };
         let half = Duration::from_secs(u64::from(self.seconds) / 2);
         let mut changed_ns = None;
@@ -218,6 +219,7 @@ impl Limits {
             hold_ms: offering.as_millis() as u64 + 3000,
             scenarios: ("uac_limits", "uas"),
             message_log: true,
+            over: calls::Over::UDP,
         };
         let raised = self.channels + self.channels / 2;
         let (mut at_change, mut peak) = (None, 0);

@@ -48,6 +48,7 @@ impl Max {
                 hold_ms: self.hold_ms,
                 scenarios: ("uac", "uas"),
                 message_log: false,
+                over: calls::Over::UDP,
             };
             let outcome = calls::run(bench, &daemon, load, &format!("-{cps}"), |_| Ok(()))?;
             let calls = u64::from(load.calls);

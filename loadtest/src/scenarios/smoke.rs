@@ -1,7 +1,7 @@
 //! A short round of everything, for continuous integration: judged on correctness, never on
 //! time.
 
-use super::{calls::Calls, hostile::Hostile, limits::Limits, media::Media};
+use super::{calls::Calls, hostile::Hostile, limits::Limits, media::Media, tls::Tls};
 use crate::{Result, bench::Bench, report::Report};
 
 /// Options of `smoke`.
@@ -49,6 +49,13 @@ impl Smoke {
             seed: 1,
         };
         report.absorb(hostile.run(bench)?);
+        let tls = Tls {
+            cps: 20,
+            calls: 20,
+            hold_ms: 100,
+            brief: true,
+        };
+        report.absorb(tls.run(bench)?);
         Ok(report)
     }
 }

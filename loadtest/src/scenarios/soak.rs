@@ -37,6 +37,7 @@ impl Soak {
             hold_ms: self.hold_ms,
             scenarios: ("uac", "uas"),
             message_log: false,
+            over: calls::Over::UDP,
         };
         let mut samples: Vec<(f64, f64)> = Vec::new();
         let end = f64::from(self.minutes) * 60.0;
