@@ -99,6 +99,8 @@ pub struct Party {
     /// How long it thinks about a re-INVITE, and what it says.
     /// Knows UPDATE, and uses it instead of re-INVITE.
     pub updates: bool,
+    /// Knows session timers, and asks for so many seconds (RFC 4028).
+    pub timer: Option<u64>,
     /// Knows 100rel: as a callee rings reliably, as a caller offers it.
     pub reliable: bool,
     pub reinvite_after: u64,
@@ -152,7 +154,7 @@ impl Plan {
             no_ack: rng.chance(20),
             late_offer: late_offers && rng.chance(50),
             provisionals: Vec::new(),
-            fork_early: rng.chance(80),
+            fork_early: rng.chance(150),
             outcome,
             outcome_after: draw_delay(rng),
         };
@@ -217,6 +219,7 @@ fn party(rng: &mut Rng) -> Party {
         terse: rng.chance(200),
         updates: rng.chance(400),
         reliable: rng.chance(400),
+        timer: rng.chance(200).then(|| rng.range(2, 15)),
         reinvite_after: if rng.chance(500) { 0 } else { rng.below(3_000) },
         reinvite_status: if rng.chance(150) {
             rng.pick(&[488, 491, 500, 603])

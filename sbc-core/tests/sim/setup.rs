@@ -7,7 +7,7 @@ use super::{
 use sbc_core::{
     admission::{Admission, LimitId, LimitSpec},
     shard::ListenerId,
-    snapshot::{Listener, Media, Sip, Snapshot, Streams, Trunk},
+    snapshot::{Listener, Media, Peer, Reliable, SessionTimer, Sip, Snapshot, Streams, Trunk},
     transport::Transport,
     trunk::{SourceTable, TrunkId},
 };
@@ -35,6 +35,10 @@ pub struct Setup {
     pub hostile: bool,
     /// Which sides speak TCP.
     pub streams: [bool; 2],
+    /// Which trunks may use 100rel.
+    pub reliable: [bool; 2],
+    /// Session-Expires of each trunk in seconds; 0: only when the peer asks.
+    pub expires: [u64; 2],
     /// Connections break.
     pub breaks: bool,
     /// Seconds after which a silent connection is closed.
@@ -60,6 +64,8 @@ impl Setup {
             },
             hostile: rng.chance(300),
             streams: [rng.chance(STREAMS), rng.chance(STREAMS)],
+            reliable: [rng.chance(800), rng.chance(800)],
+            expires: [0, 1].map(|_| if rng.chance(500) { rng.range(3, 20) } else { 0 }),
             breaks: rng.chance(400),
             idle: rng.range(3, 40),
         }
@@ -91,6 +97,18 @@ impl Setup {
             inbound: LimitId(1 + route as u32),
             outbound: LimitId(1 + route as u32),
             both: LimitId(3),
+            peer: Peer {
+                reliable: if self.reliable[side as usize] {
+                    Reliable::Supported
+                } else {
+                    Reliable::Off
+                },
+                session_timer: SessionTimer {
+                    expires: Duration::from_secs(self.expires[side as usize]),
+                    min: Duration::from_secs(2),
+                },
+                ..Peer::default()
+            },
             ..Trunk::new(&format!("{side:?}"), side.sip(), self.listener(side))
         };
         let listeners = |side: Side| {

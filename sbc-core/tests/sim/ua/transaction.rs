@@ -101,6 +101,11 @@ impl Ua {
             if l.party().reliable {
                 extra.push_str("Supported: 100rel\r\n");
             }
+            if let Some(expires) = l.party().timer {
+                extra.push_str(&format!(
+                    "Supported: timer\r\nSession-Expires: {expires}\r\nMin-SE: 2\r\n"
+                ));
+            }
         }
         let bytes = Request {
             side: self.side,
