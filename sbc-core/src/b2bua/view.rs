@@ -9,13 +9,19 @@ use crate::{
 };
 
 /// Every state of a call and of its legs, as [`Shard::visit_states`] names it.
-const STATES: [&str; 14] = [
+const STATES: [&str; 20] = [
     "call proceeding",
     "call ringing",
     "call answered",
     "call ending",
     "call with an exchange under way",
     "call with a request on its way through",
+    "call with early dialogs",
+    "call with a provisional response that waits for its PRACK",
+    "call whose answer waits for a PRACK",
+    "leg A with a session timer",
+    "leg B with a session timer",
+    "connection",
     "leg A invited",
     "leg A confirmed",
     "leg A awaiting ACK",
@@ -49,6 +55,21 @@ impl Shard {
             if !call.passing.is_empty() {
                 visit("call with a request on its way through");
             }
+            if let Some(early) = &call.early {
+                visit("call with early dialogs");
+                if early.caller.unacked.is_some() {
+                    visit("call with a provisional response that waits for its PRACK");
+                }
+                if early.caller.answer_waits {
+                    visit("call whose answer waits for a PRACK");
+                }
+            }
+            if call.a.timer.is_some() {
+                visit("leg A with a session timer");
+            }
+            if call.b.timer.is_some() {
+                visit("leg B with a session timer");
+            }
             for (leg, a) in [(&call.a, true), (&call.b, false)] {
                 let name = match (leg.state, a) {
                     (LegState::Invited(_), _) => "leg A invited",
@@ -63,6 +84,9 @@ impl Shard {
                 };
                 visit(name);
             }
+        }
+        if self.io.streams.len() > 0 {
+            visit("connection");
         }
         self.transactions.visit_states(finished, visit);
     }

@@ -240,7 +240,15 @@ impl Ua {
             "UPDATE" => self.updated(now, leg, server),
             "BYE" => self.bye(now, leg, dialog, server),
             "INVITE" => self.reinvited(now, leg, server),
-            "OPTIONS" | "INFO" | "MESSAGE" | "NOTIFY" => self.reply(now, leg, server, 200),
+            "OPTIONS" | "INFO" | "MESSAGE" | "NOTIFY" => {
+                if cseq % 3 == 0 {
+                    // A peer may say that it is trying (§17.2.2).
+                    let request = self.legs[leg].servers[server].request.clone();
+                    let bytes = response(self.side, self.transport, &request, 100, "", None, "");
+                    self.effects.push(Effect::Send(bytes));
+                }
+                self.reply(now, leg, server, 200)
+            }
             "REFER" => self.reply(now, leg, server, 603),
             _ => self.reply(now, leg, server, 405),
         }
