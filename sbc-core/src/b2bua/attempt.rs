@@ -115,10 +115,8 @@ impl Shard {
                 b"timer"
             },
         );
-        if plan.reliable {
-            if policy == Reliable::Required {
-                w.header("Require", b"100rel");
-            }
+        if plan.reliable && policy == Reliable::Required {
+            w.header("Require", b"100rel");
         }
         let name = &self.snapshot.sip.server_name;
         if !name.is_empty() {

@@ -76,6 +76,7 @@ impl Config {
                 peer: trunk.tls.compile(snapshot::Peer {
                     large_over_tcp: trunk.large_over_tcp,
                     refer: trunk.refer,
+                    reliable: trunk.reliable,
                     session_timer: snapshot::SessionTimer {
                         expires: s(trunk.session_timer.expires_s),
                         min: s(trunk.session_timer.min_s),

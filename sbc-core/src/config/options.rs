@@ -6,7 +6,7 @@ use super::{
     value::{Backend, FileMode, FilePath, LogLevel, PortRange, ShardCount},
 };
 use crate::{
-    snapshot::{ClientAuth, Refer},
+    snapshot::{ClientAuth, Refer, Reliable},
     transport::Transport,
     trunk::HostMatch,
 };
@@ -277,6 +277,10 @@ sections! {
         /// Send requests of more than 1300 bytes over TCP, where there is a TCP listener (RFC 3261
         /// §18.1.1). When no connection opens they go over UDP, for five minutes at once.
         large_over_tcp: bool = default(true);
+        /// Reliable provisional responses (RFC 3262): `"supported"`, offered to it and used with it
+        /// when it offers them; `"required"`, demanded in our INVITEs; `"off"`, its calls that
+        /// require them are refused with 420.
+        reliable: Reliable = default(Reliable::Supported);
         /// Session timers (RFC 4028) of its calls.
         session_timer: SessionTimer = section;
         /// Limits on its calls.

@@ -2,7 +2,7 @@
 
 use super::read::{Reader, Section, Shape, Value, printable};
 use crate::{
-    snapshot::{ClientAuth, Refer},
+    snapshot::{ClientAuth, Refer, Reliable},
     transport::Transport,
     trunk::{HostMatch, ParseHostError},
 };
@@ -356,6 +356,14 @@ word_value!(
     "\"pass\" or \"refuse\"",
     "pass" => Refer::Pass,
     "refuse" => Refer::Refuse
+);
+
+word_value!(
+    Reliable,
+    "\"off\", \"supported\" or \"required\"",
+    "off" => Reliable::Off,
+    "supported" => Reliable::Supported,
+    "required" => Reliable::Required
 );
 
 word_value!(
