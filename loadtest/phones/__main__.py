@@ -58,13 +58,13 @@ def prepare(options):
     python = options.venv / "bin" / "python"
     if not has_pjsua2(python):
         subprocess.run([sys.executable, "-m", "venv", options.venv], check=True, timeout=60)
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PJSUA2],
-            check=True,
-            timeout=120,
-        )
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        try:
+            subprocess.run([*pip, "--only-binary=:all:", PJSUA2], check=True, timeout=120)
+        except subprocess.SubprocessError as error:
+            raise Failed(f"pjsua2 cannot be installed: {error}") from error
         if not has_pjsua2(python):
-            raise Failed("pjsua2 is installed but cannot be imported")
+            raise Failed("pjsua2 is installed, but cannot be imported")
     addresses = {name: [f"{options.network}.{n}.2"] for n, name in enumerate(NAMES, 1)}
     addresses["sbcd"] = [f"{options.network}.{n}.1" for n in range(1, len(NAMES) + 1)]
     Certificates(options.directory / "tls").make(addresses)
