@@ -86,6 +86,30 @@ counters! {
     session_refreshes,
     /// Calls ended because a session was not refreshed in time.
     sessions_expired,
+    /// Calls refused because their Request-URI names a trunk that the caller's may not use.
+    refused_domain,
+    /// INVITEs sent to another address or contact because an attempt failed.
+    attempts_repeated,
+    /// Calls that the callee's side redirected (3xx).
+    redirections,
+    /// Contacts of redirections not followed: they lead away from the trunk.
+    redirections_refused,
+    /// Calls refused because their trunk does not answer OPTIONS.
+    refused_trunk_down,
+    /// OPTIONS sent to see whether trunks answer.
+    probes_sent,
+    /// OPTIONS of ours without an answer that counts.
+    probes_failed,
+    /// Calls refused because no address of the trunk's name is known.
+    refused_unresolved,
+    /// Names that DNS was asked for.
+    names_asked,
+    /// Names that DNS has no usable address for.
+    names_absent,
+    /// Questions that the DNS servers did not answer, or not with sense.
+    names_failed,
+    /// Names of peers forgotten early because there are too many.
+    names_evicted,
     /// Answered calls ended because no media arrived for the configured time.
     media_timeouts,
     /// Calls ended because an invariant did not hold. Always 0, or a bug.

@@ -89,6 +89,13 @@ impl Dialog {
         }
     }
 
+    /// Send the first request by `proxy`, which leaves its Request-URI alone (§8.1.1.1, `lr`). The
+    /// answer brings the route set that holds from then on.
+    pub(crate) fn preload_route(&mut self, proxy: &str) {
+        let route = format!("<sip:{proxy};lr>").into_bytes();
+        self.routes = Box::new([route.into()]);
+    }
+
     /// The callee's 2xx confirms the dialog: take its tag, Contact and route set (§12.1.2).
     pub(crate) fn confirm(&mut self, response: &Message<'_>) -> Result<(), DialogError> {
         let to = response.to().map_err(|_| DialogError::Malformed)?;
@@ -179,14 +186,17 @@ impl Dialog {
         w
     }
 
-    /// Where requests inside the dialog go: the first Route, else the remote target. `None` when that
-    /// names no address; the caller then uses the way that the peer is known by.
-    pub(crate) fn next_hop(&self) -> Option<NextHop> {
-        let uri = self
-            .routes
+    /// Where requests inside the dialog go: the first Route, else the remote target.
+    pub(crate) fn next_hop_uri(&self) -> &[u8] {
+        self.routes
             .first()
-            .map_or(&*self.remote_target, |first| route_uri(first));
-        NextHop::of(uri)
+            .map_or(&*self.remote_target, |first| route_uri(first))
+    }
+
+    /// The address in [`Self::next_hop_uri`]. `None` when that names no address; the caller then uses
+    /// the way that the peer is known by.
+    pub(crate) fn next_hop(&self) -> Option<NextHop> {
+        NextHop::of(self.next_hop_uri())
     }
 
     fn bounded(self) -> Result<Self, DialogError> {

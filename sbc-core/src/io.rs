@@ -1,10 +1,10 @@
 //! What goes into a shard besides bytes, and everything that comes out of it.
 
 use crate::{
-    admin::protocol::{CallDetail, CallSummary},
+    admin::protocol::{CallDetail, CallSummary, TrunkAddress},
     counters::ShardCounters,
     id::{ConnectionId, ListenerId, QueryId, ShardId},
-    resolve::Query,
+    resolve::{Query, ResolveError, Resolved},
     snapshot::Snapshot,
     transport::Hop,
     trunk::TrunkId,
@@ -177,6 +177,10 @@ pub enum Command {
     Drain(bool),
     /// End every call now: BYE or CANCEL and a final response to both sides.
     HangupAll,
+    /// The addresses of all trunks.
+    Addresses,
+    /// The answer to an [`Output::Resolve`].
+    Resolved(QueryId, Result<Resolved, ResolveError>),
     /// Counters and gauges.
     Stats,
 }
@@ -192,6 +196,8 @@ pub enum Reply {
     Calls(Vec<CallSummary>),
     /// Answer to [`Command::CallShow`].
     Call(CallDetail),
+    /// Answer to [`Command::Addresses`], in the order of the trunks.
+    Addresses(Vec<Vec<TrunkAddress>>),
     /// Answer to [`Command::Stats`].
     Stats(Box<ShardCounters>, Gauges),
 }

@@ -16,6 +16,7 @@ pub mod dialog;
 #[cfg(feature = "driver")]
 #[allow(unsafe_code)]
 pub mod driver;
+pub mod health;
 pub mod id;
 pub mod io;
 pub mod resolve;

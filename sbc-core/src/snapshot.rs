@@ -2,15 +2,18 @@
 
 use crate::{
     admission::LimitId,
+    health::HealthTable,
     id::ListenerId,
     resolve::Query,
     transport::Transport,
     trunk::{SourceTable, TrunkId},
 };
 use std::{
+    collections::HashMap,
     fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,6 +26,8 @@ pub struct Snapshot {
     pub trunks: Vec<Trunk>,
     /// Which trunk a source address belongs to.
     pub sources: SourceTable,
+    /// Which trunk a host in the Request-URI means, in lower case (S12).
+    pub domains: HashMap<Box<str>, TrunkId>,
     /// Media addresses and timing.
     pub media: Media,
     /// SIP timers and bounds.
@@ -31,8 +36,30 @@ pub struct Snapshot {
     pub streams: Streams,
     /// Global call limits.
     pub limits: LimitId,
+    /// Which trunks answer: the one part that changes, and stays when the rest is replaced.
+    pub health: Arc<HealthTable>,
     /// Status for calls over a limit (`503` by default).
     pub reject_code: u16,
+}
+
+impl Snapshot {
+    /// The listener that reaches `peer` by `transport`: `preferred` if it can, else the first that
+    /// can.
+    pub fn listener_for(
+        &self,
+        transport: Transport,
+        peer: SocketAddr,
+        preferred: ListenerId,
+    ) -> Option<ListenerId> {
+        let reaches = |listener: &Listener| {
+            listener.transport == transport && listener.bind.is_ipv4() == peer.is_ipv4()
+        };
+        if self.listeners.get(usize::from(preferred.0)).is_some_and(reaches) {
+            return Some(preferred);
+        }
+        let index = self.listeners.iter().position(reaches)?;
+        u8::try_from(index).ok().map(ListenerId)
+    }
 }
 
 /// A SIP socket.
@@ -123,6 +150,11 @@ impl Trunk {
             both: LimitId(0),
             peer: Peer::default(),
         }
+    }
+
+    /// Where requests to it are sent: its outbound proxy, or its target.
+    pub fn next_hop(&self) -> &Target {
+        self.peer.outbound_proxy.as_ref().unwrap_or(&self.target)
     }
 }
 
@@ -316,6 +348,8 @@ pub struct Sip {
     pub t2: Duration,
     /// RFC 3261 T4.
     pub t4: Duration,
+    /// How long a call waits for any response before it tries the next address.
+    pub failover: Duration,
     /// How long a call may ring before it is cancelled (stands for timer C).
     pub no_answer: Duration,
     /// Most calls per shard.

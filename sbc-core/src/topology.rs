@@ -53,15 +53,15 @@ impl Parties {
         })
     }
 
-    /// Request-URI towards `target`.
-    pub(crate) fn request_uri(&self, target: SocketAddr) -> Vec<u8> {
-        uri(&self.callee, target, self.phone)
+    /// Request-URI towards `host`.
+    pub(crate) fn request_uri(&self, host: Host<'_>) -> Vec<u8> {
+        uri(&self.callee, host, self.phone)
     }
 
-    /// Value of To towards `target`, without a tag.
-    pub(crate) fn called_value(&self, target: SocketAddr) -> Vec<u8> {
+    /// Value of To towards `host`, without a tag.
+    pub(crate) fn called_value(&self, host: Host<'_>) -> Vec<u8> {
         let mut value = vec![b'<'];
-        value.extend_from_slice(&uri(&self.to, target, self.phone));
+        value.extend_from_slice(&uri(&self.to, host, self.phone));
         value.push(b'>');
         value
     }
@@ -81,7 +81,7 @@ impl Parties {
             };
             let _ = write!(value, "sip:{user}@anonymous.invalid");
         } else {
-            value.extend_from_slice(&uri(&self.caller, ours, false));
+            value.extend_from_slice(&uri(&self.caller, Host::Address(ours), false));
         }
         value.extend_from_slice(b">;tag=");
         value.extend_from_slice(tag);
@@ -89,16 +89,28 @@ impl Parties {
     }
 }
 
-fn uri(user: &str, host: SocketAddr, phone: bool) -> Vec<u8> {
+/// What a URI that we write has behind the @.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Host<'h> {
+    /// An address; its port is left out when it is 5060.
+    Address(SocketAddr),
+    /// A name or address as it is to be written, with a port or without.
+    Domain(&'h str),
+}
+
+/// A SIP URI. `user` holds only what may stand there.
+pub(crate) fn uri(user: &str, host: Host<'_>, phone: bool) -> Vec<u8> {
     let mut uri = Vec::with_capacity(64);
     let at = if user.is_empty() { "" } else { "@" };
-    let _ = if host.port() == 5060 {
-        match host {
-            SocketAddr::V4(v4) => write!(uri, "sip:{user}{at}{}", v4.ip()),
-            SocketAddr::V6(v6) => write!(uri, "sip:{user}{at}[{}]", v6.ip()),
+    let _ = match host {
+        Host::Address(SocketAddr::V4(v4)) if v4.port() == 5060 => {
+            write!(uri, "sip:{user}{at}{}", v4.ip())
         }
-    } else {
-        write!(uri, "sip:{user}{at}{host}")
+        Host::Address(SocketAddr::V6(v6)) if v6.port() == 5060 => {
+            write!(uri, "sip:{user}{at}[{}]", v6.ip())
+        }
+        Host::Address(address) => write!(uri, "sip:{user}{at}{address}"),
+        Host::Domain(domain) => write!(uri, "sip:{user}{at}{domain}"),
     };
     if phone {
         uri.extend_from_slice(b";user=phone");

@@ -312,6 +312,56 @@ const CASES: &[(&str, &str, &str)] = &[
         "sbc.toml:8:9: trunk.hosts: there are 0; allowed are 1 to 1000",
     ),
     (
+        "name = \"carrier\"",
+        "name = \"carrier\"\ntarget = \"sip.example.com:0\"",
+        "sbc.toml:8:10: trunk.target: expected address:port, [IPv6]:port, a host name or name:port, found \"sip.example.com:0\": \"0\" is no port",
+    ),
+    (
+        "name = \"carrier\"",
+        "name = \"carrier\"\ntarget = \"192.0.2.1\"",
+        "sbc.toml:8:10: trunk.target: expected address:port, [IPv6]:port, a host name or name:port, found \"192.0.2.1\": the port is missing: write 192.0.2.1:5060",
+    ),
+    (
+        "name = \"carrier\"",
+        "name = \"carrier\"\noutbound_proxy = \"a..b\"",
+        "sbc.toml:8:18: trunk.outbound_proxy: expected address:port, [IPv6]:port, a host name or name:port, found \"a..b\": it is neither an address nor a host name",
+    ),
+    (
+        "name = \"carrier\"",
+        "name = \"carrier\"\ntransport = \"sctp\"",
+        "sbc.toml:8:13: trunk.transport: expected \"udp\", \"tcp\", \"tls\" or \"auto\", found \"sctp\"",
+    ),
+    (
+        "name = \"carrier\"",
+        "name = \"carrier\"\ntarget = \"sip.example.com\"\ntransport = \"tcp\"",
+        "sbc.toml:9:13: trunk.transport: no listener is tcp: add a [[listener]] for it",
+    ),
+    (
+        "name = \"carrier\"",
+        "name = \"carrier\"\nlistener = \"main\"\ntransport = \"tls\"",
+        "sbc.toml:9:13: trunk.transport: listener \"main\" is udp, not tls",
+    ),
+    (
+        "name = \"carrier\"",
+        "name = \"carrier\"\ndomains = [\"a.test\"]",
+        "sbc.toml:8:11: trunk.domains: has no effect without domains_from: set domains_from, too, or remove it",
+    ),
+    (
+        "name = \"carrier\"",
+        "name = \"carrier\"\ndomains_from = [\"platfrom\"]\ndomains = [\"a.test\", \"A.test\", \"b.test:5060\"]",
+        "sbc.toml:8:17: trunk.domains_from: no trunk is named \"platfrom\"; did you mean \"platform\"?\nsbc.toml:9:22: trunk.domains: a.test is listed twice\nsbc.toml:9:32: trunk.domains: b.test:5060 has a port, which is not looked at: remove it",
+    ),
+    (
+        "name = \"carrier\"",
+        "name = \"carrier\"\ndomain = \"a b\"",
+        "sbc.toml:8:10: trunk.domain: expected a host name or an IP address, with or without a port, found \"a b\"",
+    ),
+    (
+        "name = \"carrier\"",
+        "name = \"carrier\"\noptions_interval_s = 9999",
+        "sbc.toml:8:22: trunk.options_interval_s: 9999 is out of range; allowed is 0 to 3600",
+    ),
+    (
         "hosts = [\"127.0.0.2\"]",
         "hosts = [\"sip.carrier.example\"]",
         "sbc.toml:8:10: trunk.hosts: expected an address, address:port, [IPv6]:port or network/prefix, found \"sip.carrier.example\": host names are not looked up: write the IP address",

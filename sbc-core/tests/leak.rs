@@ -18,7 +18,7 @@ use sbc_core::{
     trunk::{SourceTable, TrunkId},
 };
 use sbc_media::relay::PairIndex;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
@@ -96,6 +96,8 @@ impl Stage {
             listeners: vec![listener(A), listener(B)],
             trunks: vec![side(A, 1), side(B, 0)],
             sources: SourceTable::build(&hosts).unwrap(),
+            domains: HashMap::new(),
+            health: Arc::default(),
             media: Media {
                 bind: [203, 0, 113, 9].into(),
                 advertised: [203, 0, 113, 9].into(),
@@ -108,6 +110,7 @@ impl Stage {
                 t1: Duration::from_millis(500),
                 t2: Duration::from_secs(4),
                 t4: Duration::from_secs(5),
+                failover: Duration::from_secs(4),
                 no_answer: Duration::from_secs(60),
                 calls_max: 10,
                 transactions_max: 1000,

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use sbc_core::admin::{named::Named, protocol::*};
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::SocketAddr};
 
 pub(crate) fn status(s: &Status) -> String {
     let mut t = Plain::pairs();
@@ -132,6 +132,7 @@ pub(crate) fn trunks(trunks: &[TrunkStatus]) -> String {
         "TRUNK",
         "HOSTS",
         "TARGET",
+        "STATE",
         "LISTENER",
         "ROUTE",
         "IN>",
@@ -161,7 +162,8 @@ pub(crate) fn trunks(trunks: &[TrunkStatus]) -> String {
         t.row([
             trunk.name.as_str(),
             &trunk.hosts.join(", "),
-            &trunk.target,
+            &target_of(trunk),
+            &state_of(trunk),
             &trunk.listener,
             trunk.route.as_deref().unwrap_or("none: calls refused"),
             &trunk.calls_in.to_string(),
@@ -176,6 +178,36 @@ pub(crate) fn trunks(trunks: &[TrunkStatus]) -> String {
         ]);
     }
     t.finish()
+}
+
+/// Where requests go; of a name, the addresses, in the order in which they are tried.
+fn target_of(trunk: &TrunkStatus) -> String {
+    match trunk.addresses.as_slice() {
+        [] if trunk.target.parse::<SocketAddr>().is_err() => format!("{} (no address)", trunk.target),
+        [] => trunk.target.clone(),
+        [only] if only.address == trunk.target => trunk.target.clone(),
+        addresses => {
+            let (failed, good): (Vec<_>, Vec<_>) = addresses.iter().partition(|a| a.failed);
+            let shown = |a: &&TrunkAddress| {
+                let failed = if a.failed { " failed" } else { "" };
+                format!("{}/{}{failed}", a.address, a.transport)
+            };
+            let all: Vec<String> = good.iter().chain(&failed).map(shown).collect();
+            format!("{} ({})", trunk.target, all.join(", "))
+        }
+    }
+}
+
+/// Whether the trunk answers OPTIONS, for how long, and how fast.
+fn state_of(trunk: &TrunkStatus) -> String {
+    let Some(health) = &trunk.health else {
+        return "not watched".to_owned();
+    };
+    let since = trunk.health_ms.filter(|_| health != "untested");
+    let since = since.map_or(String::new(), |ms| format!(" {}", duration(ms)));
+    let took = trunk.round_trip_ms.filter(|_| health == "up");
+    let took = took.map_or(String::new(), |ms| format!(", {ms:.1} ms"));
+    format!("{health}{since}{took}")
 }
 
 fn limit_in_short(l: &LimitStatus) -> Option<String> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// Version of this protocol. A change of `major` breaks clients; `minor` counts additions.
 pub const PROTOCOL: ProtocolVersion = ProtocolVersion { major: 1, minor: 1 };
 
-/// Version of the admin protocol, written `"1.0"`.
+/// Version of the admin protocol, written `"1.1"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtocolVersion {
     /// Clients and daemons of different `major` do not understand each other.
@@ -275,6 +275,34 @@ pub struct TrunkStatus {
     pub calls_out: u64,
     /// Its limits with their counters: `inbound`, `outbound`, `both`.
     pub limits: Vec<LimitStatus>,
+    /// The addresses that its calls are sent to, in order of priority; none: its name is not
+    /// resolved.
+    #[serde(default)]
+    pub addresses: Vec<TrunkAddress>,
+    /// Whether it answers OPTIONS: `up`, `down` or `untested`; `None`: it is not watched.
+    #[serde(default)]
+    pub health: Option<String>,
+    /// Milliseconds since that changed.
+    #[serde(default)]
+    pub health_ms: Option<u64>,
+    /// Round-trip time of the last OPTIONS in milliseconds.
+    #[serde(default)]
+    pub round_trip_ms: Option<f64>,
+}
+
+/// One address behind a trunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrunkAddress {
+    /// `udp`, `tcp` or `tls`.
+    pub transport: String,
+    /// Address and port.
+    pub address: String,
+    /// Lower ones are tried first.
+    pub priority: u32,
+    /// Share among those of the same priority.
+    pub weight: u16,
+    /// It failed lately: it is tried after the others.
+    pub failed: bool,
 }
 
 /// Which calls of a trunk a limit counts.

@@ -9,14 +9,18 @@ use super::{Caller, LegState, Phase, write_contact};
 use crate::{
     dialog::Dialog,
     sdp::Sdp,
-    shard::Shard,
+    shard::{Level, Shard},
     sip::Method,
-    snapshot::Reliable,
+    snapshot::{Reliable, Snapshot, Target, Trunk},
     time::Timestamp,
-    topology::Parties,
-    transaction::{ALLOW, Hop, Side},
+    topology::{Host, Parties},
+    transaction::{ALLOW, Hop, Reply, Side},
+    trunk::TrunkId,
 };
 use smallvec::SmallVec;
+use std::{sync::Arc, time::Duration};
+
+use super::setup::RETRY_AFTER_S;
 
 /// What is needed to invite the callee, again if need be.
 #[derive(Debug)]
@@ -36,40 +40,90 @@ pub(crate) struct Plan {
     /// How many 422 there were.
     pub(crate) longer: u8,
     /// Where to try next, best first.
-    pub(crate) targets: SmallVec<[Hop; 2]>,
+    pub(crate) targets: SmallVec<[AttemptTarget; 2]>,
+    /// Attempts made.
+    pub(crate) attempts: u8,
+    /// Request-URIs of redirections that were followed or are among the targets.
+    pub(crate) redirected: Vec<Box<[u8]>>,
 }
 
 /// Most attempts of one call because of 422.
 const LONGER_MAX: u8 = 3;
+
+/// Where an attempt goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AttemptTarget {
+    pub(crate) hop: Hop,
+    /// Request-URI of a redirection; `None`: the called number at the trunk.
+    pub(crate) uri: Option<Box<[u8]>>,
+}
+
+/// Most attempts of one call.
+const ATTEMPTS_MAX: u8 = 8;
 
 /// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AttemptFailure {
     /// A final response of this status.
     Status(u16),
-    /// No answer at all in 64·T1, or the transport failed.
+    /// No answer at all in time, or the transport failed.
     Unreachable,
+    /// A redirection, whose contacts are the targets now.
+    Redirected,
 }
 
 impl Shard {
-    /// Our dialog towards `hop` for a new attempt: Call-ID and tag of its own.
+    /// Where a call to `trunk` can be sent, best first; at least one.
+    pub(crate) fn targets_of(
+        &mut self,
+        now: Timestamp,
+        snapshot: &Snapshot,
+        id: TrunkId,
+    ) -> Result<SmallVec<[AttemptTarget; 2]>, Reply> {
+        if snapshot.health.is_down(id) {
+            self.io.counters.refused_trunk_down += 1;
+            return Err(Reply::retry_after(500, RETRY_AFTER_S));
+        }
+        let hops = self.hops_to(now, snapshot, id);
+        if hops.is_empty() {
+            self.io.counters.refused_unresolved += 1;
+            // Not 503: that would keep the caller from sending us calls to other trunks (§21.5.4).
+            return Err(Reply::retry_after(500, RETRY_AFTER_S));
+        }
+        let targets = hops.into_iter().take(ATTEMPTS_MAX.into());
+        Ok(targets.map(|hop| AttemptTarget { hop, uri: None }).collect())
+    }
+
+    /// Our dialog for a new attempt at `target`: Call-ID and tag of its own.
     pub(crate) fn dialog_towards(
         &mut self,
         slot: u32,
-        hop: Hop,
+        target: &AttemptTarget,
         parties: &Parties,
-        pass_display_name: bool,
+        trunk: &Trunk,
     ) -> Dialog {
         let tag = self.mint_tag(slot, Side::B);
         let call_id = self.mint(u32::MAX);
-        let ours = self.local(hop).address;
-        Dialog::uac(
+        let ours = self.local(target.hop).address;
+        let host = match &trunk.peer.domain {
+            Some(domain) => Host::Domain(domain),
+            None => Host::Address(target.hop.peer),
+        };
+        let uri = match &target.uri {
+            Some(uri) => uri.to_vec(),
+            None => parties.request_uri(host),
+        };
+        let mut dialog = Dialog::uac(
             &call_id,
             tag,
-            &parties.calling_value(ours, &tag, pass_display_name),
-            &parties.called_value(hop.peer),
-            &parties.request_uri(hop.peer),
-        )
+            &parties.calling_value(ours, &tag, trunk.pass_display_name),
+            &parties.called_value(host),
+            &uri,
+        );
+        if let Some(proxy) = &trunk.peer.outbound_proxy {
+            dialog.preload_route(&proxy.to_string());
+        }
+        dialog
     }
 
     /// Send the INVITE of a call's plan on leg B as it is now. The offer for it, if the plan has
@@ -138,6 +192,14 @@ impl Shard {
             Some((slot, Side::B)),
         );
         leg.state = LegState::Inviting(client);
+        if let Some(plan) = &mut call.plan {
+            plan.attempts += 1;
+            // With another address to go to, this one need not be waited for until timer B.
+            if !plan.targets.is_empty() {
+                let at = now + self.snapshot.sip.failover;
+                self.transactions.give_up_at(&mut self.io, now, client, at);
+            }
+        }
     }
 
     /// The callee wants sessions of at least `min_s`: ask once more, in the same Call-ID (RFC 4028
@@ -169,29 +231,32 @@ impl Shard {
     /// An attempt failed: begin the next, if there is one and the callee did not ring yet. `false`:
     /// the call has failed.
     pub(crate) fn try_next(&mut self, now: Timestamp, slot: u32, failure: AttemptFailure) -> bool {
-        if !matches!(failure, AttemptFailure::Unreachable | AttemptFailure::Status(503)) {
-            return false;
-        }
+        let snapshot = Arc::clone(&self.snapshot);
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return false;
         };
-        if call.phase != Phase::Proceeding {
-            return false;
-        }
-        let Some(mut plan) = call.plan.take() else {
+        let Some(trunk) = snapshot.trunks.get(usize::from(call.b.trunk.0)) else {
             return false;
         };
-        if plan.targets.is_empty() {
+        let hop = call.b.hop;
+        if call.phase != Phase::Proceeding || !matches!(call.a.state, LegState::Invited(_)) {
             return false;
         }
-        let hop = plan.targets.remove(0);
-        let trunk = usize::from(call.b.trunk.0);
-        let pass_display_name = self
-            .snapshot
-            .trunks
-            .get(trunk)
-            .is_some_and(|trunk| trunk.pass_display_name);
-        let dialog = self.dialog_towards(slot, hop, &plan.parties, pass_display_name);
+        let Some(plan) = &mut call.plan else { return false };
+        let again = match failure {
+            AttemptFailure::Unreachable | AttemptFailure::Redirected | AttemptFailure::Status(503) => true,
+            // §8.1.3.4: of several contacts, the next one is tried after any failure that is not
+            // global.
+            AttemptFailure::Status(status) => !plan.redirected.is_empty() && (400..600).contains(&status),
+        };
+        if !again || plan.targets.is_empty() || plan.attempts >= ATTEMPTS_MAX {
+            return false;
+        }
+        let target = plan.targets.remove(0);
+        let Some(plan) = call.plan.take() else {
+            return false;
+        };
+        let dialog = self.dialog_towards(slot, &target, &plan.parties, trunk);
         let described = match plan.offer.as_deref().map(Sdp::parse) {
             Some(Ok(sdp)) => self.describe_for(now, slot, Side::B, &sdp),
             Some(Err(_)) => false,
@@ -201,9 +266,58 @@ impl Shard {
             return false;
         };
         call.b.dialog = dialog;
-        call.b.hop = hop;
+        call.b.hop = target.hop;
         call.plan = Some(plan);
+        self.io.counters.attempts_repeated += 1;
+        self.event(slot, Level::Debug, || {
+            format!(
+                "no success at {} ({failure}): trying {}",
+                hop.peer, target.hop.peer
+            )
+        });
         self.launch(now, slot);
         true
+    }
+
+    /// The attempt of a call had no answer, or a 503: its address is tried after others for a while.
+    pub(crate) fn set_back(&mut self, now: Timestamp, slot: u32, retry_after: Option<Duration>) {
+        if let Some(call) = self.calls.get(slot as usize) {
+            let (trunk, hop) = (call.b.trunk, call.b.hop);
+            self.set_hop_back(now, trunk, hop, retry_after);
+        }
+    }
+
+    /// An address of `trunk` did not serve. Of a trunk with one address, nothing follows.
+    pub(crate) fn set_hop_back(
+        &mut self,
+        now: Timestamp,
+        trunk: TrunkId,
+        hop: Hop,
+        retry_after: Option<Duration>,
+    ) {
+        let named = |trunk: &Trunk| matches!(trunk.next_hop(), Target::Name(_));
+        let listener = self.snapshot.listeners.get(usize::from(hop.listener.0));
+        if self.snapshot.trunks.get(usize::from(trunk.0)).is_some_and(named)
+            && let Some(listener) = listener
+        {
+            self.setbacks.mark(now, listener.transport, hop.peer, retry_after);
+        }
+    }
+
+    /// An address has answered a request: earlier failures of it are forgotten.
+    pub(crate) fn served(&mut self, hop: Hop) {
+        if let Some(listener) = self.snapshot.listeners.get(usize::from(hop.listener.0)) {
+            self.setbacks.clear(listener.transport, hop.peer);
+        }
+    }
+}
+
+impl std::fmt::Display for AttemptFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Status(status) => status.fmt(f),
+            Self::Unreachable => f.write_str("no answer"),
+            Self::Redirected => f.write_str("redirected"),
+        }
     }
 }

@@ -4,8 +4,10 @@ use super::session_timer::{Ask, SessionTimer};
 use crate::{
     admission::Permit,
     dialog::Dialog,
+    resolve::{Names, Query},
     sdp::Line,
-    sip::{HeaderName, Message, Method, OptionTags},
+    sip::{HeaderName, Message, Method, OptionTags, Uri},
+    snapshot::Snapshot,
     time::Timestamp,
     timer_wheel::TimerKey,
     transaction::{Hop, Side, Transactions},
@@ -268,8 +270,38 @@ impl Call {
 }
 
 impl Leg {
-    /// Where requests inside the dialog go.
-    pub(crate) fn next_hop(&self, transactions: &Transactions) -> Hop {
-        transactions.next_hop(&self.dialog, self.hop)
+    /// Where requests inside the dialog go: where its route set or the peer's Contact says, by
+    /// address or by a name that is known; else to where the peer sends from.
+    pub(crate) fn next_hop(&self, transactions: &Transactions, names: &Names, snapshot: &Snapshot) -> Hop {
+        let named = match self.dialog.next_hop() {
+            Some(_) => None,
+            None => self.named_hop(names, snapshot),
+        };
+        named.unwrap_or_else(|| transactions.next_hop(&self.dialog, self.hop))
+    }
+
+    fn named_hop(&self, names: &Names, snapshot: &Snapshot) -> Option<Hop> {
+        let query = self.next_hop_query(snapshot)?;
+        names.known(&query).iter().find_map(|candidate| {
+            let listener =
+                snapshot.listener_for(candidate.transport, candidate.address, self.hop.listener)?;
+            Some(Hop {
+                listener,
+                peer: candidate.address,
+                flow: None,
+                ..self.hop
+            })
+        })
+    }
+
+    /// What to ask DNS for the next hop; `None`: it is an address.
+    pub(crate) fn next_hop_query(&self, snapshot: &Snapshot) -> Option<Query> {
+        let mut query = Query::of_uri(&Uri::parse(self.dialog.next_hop_uri()).ok()?)?;
+        if query.transport.is_none() && !query.secure {
+            // The peer has chosen already: what it was reached by will do.
+            let listener = snapshot.listeners.get(usize::from(self.hop.listener.0));
+            query.transport = listener.map(|listener| listener.transport);
+        }
+        Some(query)
     }
 }

@@ -291,7 +291,7 @@ impl Shard {
         };
         let cseq = call.b.dialog.next_cseq();
         call.swap_fork(provisional.fork);
-        let hop = call.b.next_hop(&self.transactions);
+        let hop = call.b.next_hop(&self.transactions, &self.names, &self.snapshot);
         let mut w = call.b.dialog.request(
             &mut self.io.scratch,
             "PRACK",

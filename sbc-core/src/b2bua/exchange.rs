@@ -89,7 +89,7 @@ impl Shard {
         leg.can.hear(request);
         leg.ask = Some(ask);
         if offer.is_some() && self.is_known(slot, side, request.body()) {
-            self.refresh_target(slot, side, request);
+            self.refresh_target(now, slot, side, request);
             self.describe_again(slot, side);
             self.answer_leg(now, slot, side, server, true, None);
             return Ok(());
@@ -164,7 +164,7 @@ impl Shard {
         leg.ask = (request.method() == Method::Update).then_some(ask);
         let known = offer.is_some() && self.is_known(slot, side, request.body());
         if offer.is_none() || known {
-            self.refresh_target(slot, side, request);
+            self.refresh_target(now, slot, side, request);
             let server = self.transactions.accept_request(&self.io, request, from.hop);
             let described = known && self.describe_again(slot, side);
             self.accept_update(now, slot, side, server, described);
@@ -232,7 +232,7 @@ impl Shard {
             call.swap_fork(fork);
         }
         let leg = call.leg_mut(other);
-        let hop = leg.next_hop(&self.transactions);
+        let hop = leg.next_hop(&self.transactions, &self.names, &self.snapshot);
         let ours = self.transactions.local(hop);
         let mut w = leg.dialog.request(
             &mut self.io.scratch,
@@ -324,7 +324,7 @@ impl Shard {
             self.io.counters.internal_errors += 1;
             return;
         };
-        self.refresh_target(slot, side, response);
+        self.refresh_target(now, slot, side, response);
         self.settle(now, slot, side, *exchange, response, None);
     }
 
@@ -356,6 +356,7 @@ impl Shard {
         if let Some(target) = exchange.target {
             call.leg_mut(from).dialog.remote_target = target;
         }
+        self.learn_peers(now, slot);
         if let Some(offer) = exchange.offer.as_deref().and_then(|body| Sdp::parse(body).ok()) {
             self.apply_remote_to(now, slot, from, &offer);
         }
@@ -459,7 +460,7 @@ impl Shard {
         let timer = call.session_of_leg(side);
         let leg = call.leg_mut(side);
         let cseq = leg.dialog.next_cseq();
-        let hop = leg.next_hop(&self.transactions);
+        let hop = leg.next_hop(&self.transactions, &self.names, &self.snapshot);
         let ours = self.transactions.local(hop);
         let mut w = leg
             .dialog
@@ -543,7 +544,7 @@ impl Shard {
             .finish(&mut self.io, now, server, status, &tag, |mut w| w.empty_body());
     }
 
-    fn refresh_target(&mut self, slot: u32, side: Side, request: &Message<'_>) {
+    fn refresh_target(&mut self, now: Timestamp, slot: u32, side: Side, request: &Message<'_>) {
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return;
         };
@@ -559,6 +560,7 @@ impl Shard {
             Some(fork) => fork.dialog.refresh_target(request),
             None => call.leg_mut(side).dialog.refresh_target(request),
         }
+        self.learn_peers(now, slot);
     }
 
     /// Another fork than the one it was put to has answered the call.

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | new INVITE | routed, admitted, INVITE | `setup`, `attempt` |
 //! | 18x, 2xx, failure, time-out | the same, another attempt, or an ending | `setup`, `attempt` |
+//! | 3xx | attempts at its contacts | `redirect` |
 //! | INFO, MESSAGE and their answers | the same | `pass` |
 //! | REFER, NOTIFY, SUBSCRIBE | the same, rewritten, or a refusal | `refer`, `replaces` |
 //! | 18x | the same; PRACK, a dialog for each fork | `early`, `reliable` |
@@ -21,6 +22,7 @@ mod early;
 mod exchange;
 mod media;
 mod pass;
+mod redirect;
 mod refer;
 mod reliable;
 mod replaces;
@@ -29,7 +31,7 @@ mod setup;
 mod teardown;
 mod view;
 
-pub(crate) use attempt::{AttemptFailure, Plan};
+pub(crate) use attempt::{AttemptFailure, AttemptTarget, Plan};
 pub(crate) use call::{
     Abilities, Answer, Asker, Call, Exchange, LateOffer, Leg, LegState, Media, Passing, Phase, Session,
 };

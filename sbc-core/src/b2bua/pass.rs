@@ -95,7 +95,7 @@ impl Shard {
         let call = self.calls.get_mut(slot as usize).ok_or(Reply::new(481))?;
         let leg = call.leg_mut(other);
         let cseq = leg.dialog.next_cseq();
-        let hop = leg.next_hop(&self.transactions);
+        let hop = leg.next_hop(&self.transactions, &self.names, &self.snapshot);
         let ours = self.transactions.local(hop);
         let method = request.method();
         let mut w = leg.dialog.request(

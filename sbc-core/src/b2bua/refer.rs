@@ -116,7 +116,11 @@ impl Shard {
         destination: &Destination,
     ) -> Result<(), Reply> {
         let call = self.calls.get(slot as usize).ok_or(Reply::new(481))?;
-        let ours = self.local(call.leg(side.other()).next_hop(&self.transactions));
+        let ours = self.local(call.leg(side.other()).next_hop(
+            &self.transactions,
+            &self.names,
+            &self.snapshot,
+        ));
         let mut refer_to = format!("<sip:{}@{ours}", destination.user).into_bytes();
         if let Some(replaces) = &destination.replaces {
             // A dialog that is not with us cannot be named to the transferee.

@@ -292,7 +292,7 @@ impl Shard {
         };
         let leg = call.leg_mut(side);
         let cseq = leg.dialog.next_cseq();
-        let hop = leg.next_hop(&self.transactions);
+        let hop = leg.next_hop(&self.transactions, &self.names, &self.snapshot);
         let ours = self.transactions.local(hop);
         let mut w = leg
             .dialog

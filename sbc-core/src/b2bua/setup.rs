@@ -10,19 +10,19 @@ use crate::{
     dialog::{Dialog, DialogError},
     sdp::Sdp,
     shard::{Arrival, Shard},
-    sip::{HeaderName, Message, Method, OptionTags},
-    snapshot::{self, Snapshot, Target, Trunk},
+    sip::{HeaderName, Message, Method, OptionTags, Uri},
+    snapshot::{self, Snapshot},
     time::Timestamp,
     token::{Token, TokenText},
     topology::{self, Parties},
-    transaction::{ALLOW, Ack, Alarm, Extra, Hop, Key, Reply, Side, met_hop},
+    transaction::{ALLOW, Ack, Alarm, Extra, Key, Reply, Side, met_hop},
     trunk::TrunkId,
 };
-use smallvec::{SmallVec, smallvec};
-use std::sync::Arc;
+use smallvec::SmallVec;
+use std::{sync::Arc, time::Duration};
 
 /// Seconds in Retry-After when no better figure is known.
-const RETRY_AFTER_S: u16 = 5;
+pub(super) const RETRY_AFTER_S: u16 = 5;
 
 impl Shard {
     /// An INVITE outside any dialog.
@@ -65,7 +65,7 @@ impl Shard {
         let checked = self
             .check_invite(request, reliable, timer)
             .inspect_err(|_| self.io.counters.refused_request += 1)?;
-        let to = self.route(&snapshot, from.trunk)?;
+        let to = self.route(&snapshot, from.trunk, request)?;
         let slot = self.calls.vacant_key() as u32;
         if self.calls.len() >= snapshot.sip.calls_max {
             self.io.counters.refused_calls_max += 1;
@@ -77,8 +77,8 @@ impl Shard {
             dialog_refusal(error)
         })?;
         let trunk = &snapshot.trunks[usize::from(to.0)];
-        let mut targets = self.targets_of(to, trunk)?;
-        let hop_b = targets.remove(0);
+        let mut targets = self.targets_of(now, &snapshot, to)?;
+        let first = targets.remove(0);
         let permit = self.admit(now, &snapshot, from.trunk, to)?;
         // A call without an offer takes its ports when a description comes.
         let media = match checked.offer {
@@ -93,7 +93,7 @@ impl Shard {
             None => None,
         };
 
-        let dialog_b = self.dialog_towards(slot, hop_b, &checked.parties, trunk.pass_display_name);
+        let dialog_b = self.dialog_towards(slot, &first, &checked.parties, trunk);
         let mut session_a = self.new_session();
         let mut session_b = self.new_session();
         let offer = checked.offer.as_ref();
@@ -141,7 +141,7 @@ impl Shard {
                 // Until `launch` below has sent the INVITE.
                 state: LegState::Ended,
                 dialog: dialog_b,
-                hop: hop_b,
+                hop: first.hop,
                 session: session_b,
                 can: Abilities::default(),
                 timer: None,
@@ -169,6 +169,8 @@ impl Shard {
                 min_se_s: 0,
                 longer: 0,
                 targets,
+                attempts: 0,
+                redirected: Vec::new(),
             })),
             started: now,
             ringing: None,
@@ -180,21 +182,8 @@ impl Shard {
         let placed = self.calls.insert(call);
         debug_assert_eq!(placed, slot as usize);
         self.launch(now, slot);
+        self.learn_peers(now, slot);
         Ok(())
-    }
-
-    /// Where a call to `trunk` can be sent, best first; at least one.
-    fn targets_of(&self, id: TrunkId, trunk: &Trunk) -> Result<SmallVec<[Hop; 2]>, Reply> {
-        match trunk.target {
-            Target::Address(peer) => Ok(smallvec![Hop {
-                listener: trunk.listener,
-                peer,
-                trunk: id,
-                flow: None,
-            }]),
-            // The name is not resolved.
-            Target::Name(_) => Err(Reply::retry_after(503, RETRY_AFTER_S)),
-        }
     }
 
     /// What must hold before an INVITE costs anything (§8.2, §16.3).
@@ -231,10 +220,18 @@ impl Shard {
     }
 
     /// Where a call from `from` goes.
-    fn route(&mut self, snapshot: &Snapshot, from: TrunkId) -> Result<TrunkId, Reply> {
+    fn route(&mut self, snapshot: &Snapshot, from: TrunkId, request: &Message<'_>) -> Result<TrunkId, Reply> {
         if self.draining {
             self.io.counters.refused_draining += 1;
             return Err(Reply::retry_after(503, RETRY_AFTER_S));
+        }
+        if let Some(to) = domain_of(snapshot, request) {
+            let allowed = snapshot.trunks.get(usize::from(to.0));
+            if allowed.is_some_and(|trunk| trunk.peer.domains_from.contains(&from)) {
+                return Ok(to);
+            }
+            self.io.counters.refused_domain += 1;
+            return Err(Reply::new(403));
         }
         let to = snapshot
             .trunks
@@ -305,6 +302,12 @@ impl Shard {
         } else if first_tag != call.b.dialog.remote_tag {
             call.b.dialog.remote_cseq = None; // What another fork has counted.
         }
+        let hop = call.b.hop;
+        self.served(hop);
+        self.learn_peers(now, slot);
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return;
+        };
         let to_tag = call.b.dialog.remote_tag.clone();
         let cseq = response.cseq().map_or(1, |c| c.number);
         if call.phase == Phase::Over || !matches!(call.a.state, LegState::Invited(_)) {
@@ -471,7 +474,11 @@ impl Shard {
         {
             return;
         }
-        if self.try_next(now, slot, AttemptFailure::Status(response.status())) {
+        let status = response.status();
+        if status == 503 {
+            self.set_back(now, slot, retry_after(response));
+        }
+        if self.redirected(now, slot, response) || self.try_next(now, slot, AttemptFailure::Status(status)) {
             return;
         }
         let reason = topology::reason(response);
@@ -507,11 +514,29 @@ impl Shard {
     }
 }
 
+/// The trunk that the host of the Request-URI means (S12).
+fn domain_of(snapshot: &Snapshot, request: &Message<'_>) -> Option<TrunkId> {
+    if snapshot.domains.is_empty() {
+        return None;
+    }
+    let uri = Uri::parse(request.request_uri()).ok()?;
+    let host = std::str::from_utf8(uri.host).ok()?.trim_end_matches('.');
+    snapshot.domains.get(&*host.to_ascii_lowercase()).copied()
+}
+
 struct Checked<'m> {
     ask: Ask,
     max_forwards: u8,
     parties: Parties,
     offer: Option<Sdp<'m>>,
+}
+
+/// The pause that a peer asks for (§20.33).
+fn retry_after(response: &Message<'_>) -> Option<Duration> {
+    let value = response.header(HeaderName::RetryAfter)?;
+    let digits = value.iter().take_while(|c| c.is_ascii_digit()).count();
+    let seconds = std::str::from_utf8(value.get(..digits)?).ok()?;
+    seconds.parse().ok().map(Duration::from_secs)
 }
 
 /// §8.2.2.3: refuse what we do not understand.

@@ -60,7 +60,7 @@ impl Shard {
         sdp: Option<&[u8]>,
     ) -> Option<Bytes> {
         let leg = self.calls.get(slot as usize)?.leg(side);
-        let hop = leg.next_hop(&self.transactions);
+        let hop = leg.next_hop(&self.transactions, &self.names, &self.snapshot);
         let branch = self.transactions.ack_branch(invite_nonce);
         let mut w = leg.dialog.request(
             &mut self.io.scratch,
@@ -160,7 +160,7 @@ impl Shard {
     /// A request of ours was never answered.
     pub(crate) fn timed_out(&mut self, now: Timestamp, timed_out: TimedOut, status: u16) {
         let Some((slot, side)) = timed_out.owner else {
-            return;
+            return self.probed(now, timed_out.client, None);
         };
         match timed_out.method {
             Method::Invite => {}
@@ -173,6 +173,7 @@ impl Shard {
         }
         let Some(call) = self.call_mut(slot) else { return };
         if matches!(call.leg(side).state, LegState::Inviting(_)) {
+            self.set_back(now, slot, None);
             if self.try_next(now, slot, AttemptFailure::Unreachable) {
                 return;
             }
@@ -337,7 +338,7 @@ impl Shard {
         let leg = call.leg_mut(side);
         leg.state = LegState::Ending;
         let cseq = leg.dialog.next_cseq();
-        let hop = leg.next_hop(&self.transactions);
+        let hop = leg.next_hop(&self.transactions, &self.names, &self.snapshot);
         let mut w = leg.dialog.request(
             &mut self.io.scratch,
             "BYE",
@@ -413,12 +414,17 @@ impl Shard {
 
     /// Log a warning about a call.
     pub(crate) fn warn(&mut self, slot: u32, text: impl FnOnce() -> String) {
+        self.event(slot, Level::Warn, text);
+    }
+
+    /// Log something about a call.
+    pub(crate) fn event(&mut self, slot: u32, level: Level, text: impl FnOnce() -> String) {
         let call = match self.calls.get(slot as usize) {
             Some(call) => self.call_id_text(slot, call.nonce),
             None => String::new(),
         };
         self.io.outputs.push_back(Output::Event(Event {
-            level: Level::Warn,
+            level,
             call,
             text: text(),
         }));

@@ -5,8 +5,12 @@ mod tls;
 use super::{
     options::{Config, Listener, Trunk},
     read::{nearest, printable},
+    value::TrunkTransport,
 };
-use crate::trunk::{HostMatch, SourceTable, TrunkId};
+use crate::{
+    transport::Transport,
+    trunk::{HostMatch, SourceTable, TrunkId},
+};
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
@@ -30,6 +34,7 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
     sip(config, report);
     trunks(config, report);
     sources(config, report);
+    claimed_domains(config, report);
     routes(config, report);
 }
 
@@ -177,13 +182,15 @@ fn trunks(config: &Config, report: Report<'_>) {
             "trunk",
             report,
         );
-        if trunk.hosts.is_empty() || trunk.hosts.len() > HOSTS_MAX {
+        let named = trunk.next_hop().is_some_and(|hop| hop.address().is_none());
+        if (trunk.hosts.is_empty() && !named) || trunk.hosts.len() > HOSTS_MAX {
             report(
                 &format!("{at}.hosts"),
                 format!("there are {}; allowed are 1 to {HOSTS_MAX}", trunk.hosts.len()),
             );
         } else {
-            target(config, trunk, &at, report);
+            next_hop(config, trunk, &at, report);
+            domains(config, trunk, n, report);
         }
         tls::trunk(config, &at, trunk, report);
         for (key, limit) in [
@@ -211,8 +218,19 @@ fn burst(path: &str, cps: u32, burst: Option<u32>, report: Report<'_>) {
     }
 }
 
-fn target(config: &Config, trunk: &Trunk, at: &str, report: Report<'_>) {
-    let Some(target) = trunk.target_address() else {
+/// The key that says where requests to `trunk` are sent.
+fn next_hop_key(trunk: &Trunk) -> &'static str {
+    if trunk.outbound_proxy.is_some() {
+        "outbound_proxy"
+    } else if trunk.target.is_some() {
+        "target"
+    } else {
+        "hosts"
+    }
+}
+
+fn next_hop(config: &Config, trunk: &Trunk, at: &str, report: Report<'_>) {
+    let Some(destination) = trunk.destination() else {
         report(
             &format!("{at}.target"),
             "missing; with networks alone in hosts it cannot be guessed: set target = \"address:port\""
@@ -220,16 +238,18 @@ fn target(config: &Config, trunk: &Trunk, at: &str, report: Report<'_>) {
         );
         return;
     };
-    let key = format!("{at}.{}", if trunk.target.is_some() { "target" } else { "hosts" });
-    if target.ip().is_unspecified() {
+    let next_hop = trunk.outbound_proxy.as_ref().unwrap_or(&destination);
+    let key = format!("{at}.{}", next_hop_key(trunk));
+    let target = next_hop.address();
+    if let Some(target) = target.filter(|t| t.ip().is_unspecified()) {
         report(&key, format!("{target} is no address to send to"));
     }
     // A listener on 0.0.0.0 does not count: the usual target has the usual port, too.
     let own = config
         .listeners
         .iter()
-        .find(|l| l.address == target || l.advertise == Some(target));
-    if let Some(own) = own {
+        .find(|l| target.is_some_and(|target| l.address == target || l.advertise == Some(target)));
+    if let (Some(own), Some(target)) = (own, target) {
         report(
             &key,
             format!(
@@ -238,30 +258,120 @@ fn target(config: &Config, trunk: &Trunk, at: &str, report: Report<'_>) {
             ),
         );
     }
+    listener(config, trunk, at, &key, target, report);
+}
+
+/// The listener that a trunk names must exist, speak its transport and reach `target`; if it names
+/// none, there must be one that does.
+fn listener(
+    config: &Config,
+    trunk: &Trunk,
+    at: &str,
+    key: &str,
+    target: Option<SocketAddr>,
+    report: Report<'_>,
+) {
     let family = |ip: IpAddr| if ip.is_ipv4() { "IPv4" } else { "IPv6" };
-    let wanted = family(target.ip());
-    match &trunk.listener {
-        None if config.listener_of(trunk).is_none() => {
+    let fixed = match trunk.transport {
+        Some(TrunkTransport::Fixed(transport)) => Some(transport),
+        _ => None,
+    };
+    match (&trunk.listener, target) {
+        (None, _) if config.listener_of(trunk).is_some() => {}
+        (None, Some(target)) if fixed.is_none() => report(
+            key,
+            format!(
+                "the target {target} is {} and no listener is: add a [[listener]] for it",
+                family(target.ip())
+            ),
+        ),
+        (None, target) => {
+            let transport = fixed.map_or("any", Transport::name);
+            let family = target.map_or(String::new(), |t| format!(" and {}", family(t.ip())));
             report(
-                &key,
-                format!("the target {target} is {wanted} and no listener is: add a [[listener]] for it"),
+                &format!("{at}.transport"),
+                format!("no listener is {transport}{family}: add a [[listener]] for it"),
             );
         }
-        None => {}
-        Some(name) => match config.listeners.iter().find(|l| l.name == *name) {
+        (Some(name), target) => match config.listeners.iter().find(|l| l.name == *name) {
             None => {
                 let known = config.listeners.iter().map(|l| l.name.as_str());
                 report(&format!("{at}.listener"), unknown("listener", name, known));
             }
-            Some(l) if l.address.is_ipv4() != target.is_ipv4() => report(
-                &format!("{at}.listener"),
-                format!(
-                    "listener \"{name}\" is {}, the target {target} is {wanted}",
-                    family(l.address.ip())
-                ),
-            ),
-            Some(_) => {}
+            Some(l) => {
+                if let Some(target) = target.filter(|t| l.address.is_ipv4() != t.is_ipv4()) {
+                    report(
+                        &format!("{at}.listener"),
+                        format!(
+                            "listener \"{name}\" is {}, the target {target} is {}",
+                            family(l.address.ip()),
+                            family(target.ip())
+                        ),
+                    );
+                }
+                if let Some(transport) = fixed.filter(|t| *t != l.transport) {
+                    report(
+                        &format!("{at}.transport"),
+                        format!(
+                            "listener \"{name}\" is {}, not {}",
+                            l.transport.name(),
+                            transport.name()
+                        ),
+                    );
+                }
+            }
         },
+    }
+}
+
+fn domains(config: &Config, trunk: &Trunk, n: usize, report: Report<'_>) {
+    for (d, domain) in trunk.domains.iter().enumerate() {
+        let at = format!("trunk[{n}].domains[{d}]");
+        if trunk.domains[..d].contains(domain) {
+            report(&at, format!("{} is listed twice", domain.0));
+        }
+        if domain.port() {
+            report(
+                &at,
+                format!("{} has a port, which is not looked at: remove it", domain.0),
+            );
+        }
+    }
+    for (f, from) in trunk.domains_from.iter().enumerate() {
+        if !config.trunks.iter().any(|t| t.name == *from) {
+            let known = config.trunks.iter().map(|t| t.name.as_str());
+            report(
+                &format!("trunk[{n}].domains_from[{f}]"),
+                unknown("trunk", from, known),
+            );
+        }
+    }
+    if trunk.domains.is_empty() != trunk.domains_from.is_empty() {
+        let (missing, there) = if trunk.domains.is_empty() {
+            ("domains", "domains_from")
+        } else {
+            ("domains_from", "domains")
+        };
+        report(
+            &format!("trunk[{n}].{there}"),
+            format!("has no effect without {missing}: set {missing}, too, or remove it"),
+        );
+    }
+}
+
+/// A domain that two trunks claim.
+fn claimed_domains(config: &Config, report: Report<'_>) {
+    let mut owners: HashMap<&str, usize> = HashMap::new();
+    for (n, trunk) in config.trunks.iter().enumerate().take(TRUNKS_MAX) {
+        for (d, domain) in trunk.domains.iter().enumerate() {
+            if let Some(first) = owners.insert(&domain.0, n).filter(|first| *first != n) {
+                let other = printable(&config.trunks[first].name);
+                report(
+                    &format!("trunk[{n}].domains[{d}]"),
+                    format!("{} is a domain of trunk \"{other}\", too", domain.0),
+                );
+            }
+        }
     }
 }
 
@@ -291,13 +401,11 @@ fn sources(config: &Config, report: Report<'_>) {
         return;
     };
     for (n, trunk) in config.trunks.iter().enumerate().take(TRUNKS_MAX) {
-        let Some(target) = trunk.target_address().filter(|t| !t.ip().is_unspecified()) else {
+        let target = trunk.next_hop().and_then(|hop| hop.address());
+        let Some(target) = target.filter(|t| !t.ip().is_unspecified()) else {
             continue;
         };
-        let key = format!(
-            "trunk[{n}].{}",
-            if trunk.target.is_some() { "target" } else { "hosts" }
-        );
+        let key = format!("trunk[{n}].{}", next_hop_key(trunk));
         match table.lookup(target) {
             Some(TrunkId(owner)) if usize::from(owner) == n => {}
             Some(TrunkId(owner)) => report(

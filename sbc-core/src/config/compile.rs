@@ -4,15 +4,18 @@ use super::{
     check,
     error::{ConfigError, Problem},
     options::{Config, Limit, Listener, Trunk, TrunkTls},
-    value::FilePath,
+    value::{Destination, FilePath, TrunkTransport},
 };
 use crate::{
     admission::{Admission, LimitId, LimitSpec, burst_default},
+    health::HealthTable,
+    resolve::Query,
     shard::ListenerId,
     snapshot::{self, Snapshot},
+    transport::Transport,
     trunk::{HostMatch, SourceTable, TrunkId},
 };
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 impl Config {
     /// The snapshot for the shards and the limits it refers to.
@@ -60,9 +63,10 @@ impl Config {
             hosts.extend(trunk.hosts.iter().map(|host| (TrunkId(n), *host)));
             trunks.push(snapshot::Trunk {
                 name: trunk.name.clone(),
-                target: snapshot::Target::Address(
-                    trunk
-                        .target_address()
+                target: self.compile_target(
+                    trunk,
+                    &trunk
+                        .destination()
                         .ok_or_else(|| refuse("trunk.target", "missing"))?,
                 ),
                 listener: self
@@ -73,20 +77,13 @@ impl Config {
                 inbound: limit("inbound", &trunk.limits.inbound),
                 outbound: limit("outbound", &trunk.limits.outbound),
                 both: limit("both", &trunk.limits.both),
-                peer: trunk.tls.compile(snapshot::Peer {
-                    large_over_tcp: trunk.large_over_tcp,
-                    refer: trunk.refer,
-                    reliable: trunk.reliable,
-                    session_timer: snapshot::SessionTimer {
-                        expires: s(trunk.session_timer.expires_s),
-                        min: s(trunk.session_timer.min_s),
-                    },
-                    ..snapshot::Peer::default()
-                }),
+                peer: trunk.tls.compile(self.peer_of(trunk, &ids)),
             });
         }
         let snapshot = Snapshot {
             listeners: self.listeners.iter().map(Listener::compile).collect(),
+            domains: domains_of(&trunks),
+            health: Arc::new(HealthTable::new(trunks.len())),
             trunks,
             sources: SourceTable::build(&hosts).map_err(|c| refuse("trunk.hosts", &c.to_string()))?,
             media: snapshot::Media {
@@ -101,6 +98,7 @@ impl Config {
                 t1: ms(self.sip.t1_ms),
                 t2: ms(self.sip.t2_ms),
                 t4: ms(self.sip.t4_ms),
+                failover: ms(self.sip.failover_ms),
                 no_answer: s(self.sip.no_answer_s),
                 calls_max: count(self.sip.calls_max),
                 transactions_max: count(self.sip.transactions_max),
@@ -113,30 +111,104 @@ impl Config {
         Ok((snapshot, Admission::new(limits)))
     }
 
-    /// The listener that talks to `trunk`: the one it names, or the first of its target's family.
+    /// The listener that talks to `trunk`: the one it names, or the first that suits the place
+    /// where its requests are sent.
     pub(super) fn listener_of(&self, trunk: &Trunk) -> Option<ListenerId> {
-        let target = trunk.target_address()?;
+        let next_hop = trunk.next_hop()?;
+        let suits = |listener: &Listener| {
+            let transport = match trunk.transport {
+                Some(TrunkTransport::Fixed(transport)) => listener.transport == transport,
+                _ => true,
+            };
+            let family = next_hop
+                .address()
+                .is_none_or(|address| listener.address.is_ipv4() == address.is_ipv4());
+            transport && family
+        };
         let index = match &trunk.listener {
             Some(name) => self.listeners.iter().position(|l| l.name == *name),
-            None => self
-                .listeners
-                .iter()
-                .position(|l| l.address.is_ipv4() == target.is_ipv4()),
+            None => self.listeners.iter().position(suits),
         };
         index.and_then(|n| u8::try_from(n).ok()).map(ListenerId)
+    }
+
+    fn compile_target(&self, trunk: &Trunk, destination: &Destination) -> snapshot::Target {
+        match destination {
+            Destination::Address(address) => snapshot::Target::Address(*address),
+            Destination::Name(host, port) => snapshot::Target::Name(Query {
+                host: host.as_str().into(),
+                port: *port,
+                transport: match (trunk.transport, &trunk.listener) {
+                    (Some(TrunkTransport::Fixed(transport)), _) => Some(transport),
+                    (None, Some(name)) => self
+                        .listeners
+                        .iter()
+                        .find(|l| l.name == *name)
+                        .map(|l| l.transport),
+                    _ => None,
+                },
+                secure: false,
+            }),
+        }
+    }
+
+    fn peer_of(&self, trunk: &Trunk, ids: &HashMap<&str, TrunkId>) -> snapshot::Peer {
+        // An address that is not the next hop must be told, and a name always is.
+        let told = trunk
+            .destination()
+            .filter(|d| d.address().is_none() || trunk.outbound_proxy.is_some());
+        let domain = match &trunk.domain {
+            Some(domain) => Some(domain.0.as_str().into()),
+            None => told.map(|destination| destination.to_string().into()),
+        };
+        snapshot::Peer {
+            domain,
+            outbound_proxy: trunk
+                .outbound_proxy
+                .as_ref()
+                .map(|proxy| self.compile_target(trunk, proxy)),
+            domains: trunk.domains.iter().map(|d| d.0.as_str().into()).collect(),
+            domains_from: trunk
+                .domains_from
+                .iter()
+                .filter_map(|name| ids.get(name.as_str()).copied())
+                .collect(),
+            options_interval: s(trunk.options_interval_s),
+            large_over_tcp: trunk.large_over_tcp,
+            refer: trunk.refer,
+            reliable: trunk.reliable,
+            session_timer: snapshot::SessionTimer {
+                expires: s(trunk.session_timer.expires_s),
+                min: s(trunk.session_timer.min_s),
+            },
+            ..snapshot::Peer::default()
+        }
     }
 }
 
 impl Trunk {
-    /// Where requests to the trunk are sent: `target`, or the first host that is not a network.
-    pub fn target_address(&self) -> Option<SocketAddr> {
-        self.target.or_else(|| {
-            self.hosts.iter().find_map(|host| match *host {
-                HostMatch::Addr(ip) => Some(SocketAddr::new(ip, 5060)),
+    /// What requests to the trunk are for: `target`, or the first host that is not a network.
+    pub fn destination(&self) -> Option<Destination> {
+        self.target.clone().or_else(|| {
+            let first = self.hosts.iter().find_map(|host| match *host {
+                HostMatch::Addr(ip) => Some(SocketAddr::new(ip, self.default_port())),
                 HostMatch::AddrPort(at) => Some(at),
                 HostMatch::Cidr(..) => None,
-            })
+            });
+            first.map(Destination::Address)
         })
+    }
+
+    /// Where requests to the trunk are sent: its outbound proxy, or what they are for.
+    pub fn next_hop(&self) -> Option<Destination> {
+        self.outbound_proxy.clone().or_else(|| self.destination())
+    }
+
+    fn default_port(&self) -> u16 {
+        match self.transport {
+            Some(TrunkTransport::Fixed(transport)) => transport.default_port(),
+            _ => Transport::Udp.default_port(),
+        }
     }
 }
 
@@ -195,6 +267,16 @@ impl super::options::Streams {
             send_timeout: s(self.send_timeout_s),
         }
     }
+}
+
+/// Which trunk a host in a Request-URI means.
+fn domains_of(trunks: &[snapshot::Trunk]) -> HashMap<Box<str>, TrunkId> {
+    let each = (0..).zip(trunks);
+    each.flat_map(|(n, trunk)| {
+        let domains = trunk.peer.domains.iter();
+        domains.map(move |domain| (domain.clone(), TrunkId(n)))
+    })
+    .collect()
 }
 
 fn unplaced(path: &str, message: String) -> Problem {

@@ -17,7 +17,9 @@ pub use error::{ConfigError, Problem};
 pub use options::*;
 pub use reference::reference;
 pub use socket::{default_socket, prepare_directory, socket_candidates};
-pub use value::{Backend, FileMode, FilePath, LogLevel, PortRange, ShardCount};
+pub use value::{
+    Backend, Destination, Domain, FileMode, FilePath, LogLevel, PortRange, ShardCount, TrunkTransport,
+};
 
 use read::{Reader, Section};
 use std::{fs::File, io, io::Read, path::Path};

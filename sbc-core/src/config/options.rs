@@ -3,7 +3,9 @@
 
 use super::{
     read::{Absent, Key, Reader, Section, Value},
-    value::{Backend, FileMode, FilePath, LogLevel, PortRange, ShardCount},
+    value::{
+        Backend, Destination, Domain, FileMode, FilePath, LogLevel, PortRange, ShardCount, TrunkTransport,
+    },
 };
 use crate::{
     snapshot::{ClientAuth, Refer, Reliable},
@@ -117,6 +119,8 @@ sections! {
         sip: Sip = section;
         /// Bounds of TCP and TLS connections.
         streams: Streams = section;
+        /// Looking up names.
+        dns: Dns = section;
         /// Limits on all calls together.
         limits: Limits = section;
         /// Providers and platforms. At least one.
@@ -206,6 +210,9 @@ sections! {
         t2_ms: u32 = default(4_000) in 10..=60_000;
         /// T4 in milliseconds: how long a message may stay in the network.
         t4_ms: u32 = default(5_000) in 10..=60_000;
+        /// Milliseconds without any response after which a call tries the next address of a
+        /// trunk's name, if there is one.
+        failover_ms: u32 = default(4_000) in 100..=32_000;
         /// Seconds that a call may ring before it is cancelled.
         no_answer_s: u32 = default(180) in 1..=3_600;
         /// Most calls on each shard. Calls beyond are refused with 503 and counted.
@@ -242,6 +249,19 @@ sections! {
         send_timeout_s: u32 = default(10) in 1..=600;
     }
 
+    /// Looking up the names of trunks and of peers (RFC 3263). No call waits for it: names are
+    /// looked up ahead of need, and answers are kept for their TTL (at least 5 seconds, at most an
+    /// hour), or for another hour while no server answers.
+    pub struct Dns {
+        /// Addresses of the servers, such as `["192.0.2.53:53"]`. Empty: those of
+        /// `/etc/resolv.conf`.
+        servers: Vec<SocketAddr> = default(Vec::new());
+        /// Milliseconds that a server may take to answer.
+        timeout_ms: u32 = default(2_000) in 50..=10_000;
+        /// How often a question is sent.
+        attempts: u32 = default(2) in 1..=5;
+    }
+
     /// Limits on all calls together, and how calls over any limit are refused.
     pub struct Limits {
         /// New calls per second. 0: unlimited.
@@ -263,12 +283,33 @@ sections! {
         /// `address:port` (the source port must match, too). When several trunks list a source,
         /// the most specific wins: address and port, then address, then the longest prefix.
         /// Datagrams from any other source are dropped and counted, connections refused. The port of
-        /// a connection does not count.
+        /// a connection does not count. The addresses behind a name in `target` or
+        /// `outbound_proxy` are its sources, too: then the list may be empty.
         hosts: Vec<HostMatch> = required;
-        /// Address and port that its requests are sent to.
-        target: Option<SocketAddr> = described("the first of `hosts` that is not a network, port 5060 unless given");
-        /// Name of the listener that talks to it.
-        listener: Option<String> = described("the first listener of the target's address family");
+        /// Where its requests are sent: `address:port`, or a name that is looked up (RFC 3263): with
+        /// NAPTR and SRV records, or with A and AAAA alone when a port is given as in
+        /// `sip.example.com:5061`. When an address of a name does not answer, the next is tried.
+        target: Option<Destination> = described("the first of `hosts` that is not a network; port 5060 (5061 with `transport = \"tls\"`) unless given");
+        /// What is spoken with it. `"auto"`: what DNS says of the name (NAPTR, SRV), among the
+        /// transports of the listeners; UDP when it says nothing.
+        transport: Option<TrunkTransport> = described("that of `listener`; without `listener`, `\"auto\"` for a name");
+        /// Name of the listener that talks to it. Addresses of a name that this listener cannot
+        /// reach use the first one that can.
+        listener: Option<String> = described("the first listener of the transport and of the target's address family");
+        /// Host in Request-URI and To of calls to it.
+        domain: Option<Domain> = described("the name in `target`; for an address, the address");
+        /// Proxy that its requests go to, written as `target` is. `target` stays the host of the
+        /// Request-URI, and the proxy is named in a Route header.
+        outbound_proxy: Option<Destination> = described("none: straight to `target`");
+        /// Hosts in the Request-URI that mean this trunk: calls to them go to it, whatever
+        /// `[[route]]` says, but only from the trunks in `domains_from`.
+        domains: Vec<Domain> = default(Vec::new());
+        /// Trunks whose calls may use `domains`. From all others they are refused with 403.
+        domains_from: Vec<String> = default(Vec::new());
+        /// Seconds between OPTIONS requests that tell whether it is there. After two without
+        /// success it is down: calls to it are refused at once; after two with success it is up again.
+        /// Usual is 60. 0: none are sent.
+        options_interval_s: u32 = default(0) in 0..=3_600;
         /// Let the caller's display name pass to this trunk.
         pass_display_name: bool = default(false);
         /// What happens to its requests to transfer a call (REFER): `"pass"`, they go to the other

@@ -2,6 +2,7 @@
 
 use super::read::{Reader, Section, Shape, Value, printable};
 use crate::{
+    resolve::host_name,
     snapshot::{ClientAuth, Refer, Reliable},
     transport::Transport,
     trunk::{HostMatch, ParseHostError},
@@ -214,31 +215,138 @@ string_value!(
     ToString::to_string
 );
 
+/// Reads `address:port` of a host, or of all (0.0.0.0).
+fn parse_socket(s: &str) -> Result<SocketAddr, String> {
+    let addr: SocketAddr = s.parse().map_err(|_| match parse_ip(s) {
+        Ok(IpAddr::V4(ip)) => format!("the port is missing: write {ip}:5060"),
+        Ok(IpAddr::V6(ip)) => format!("the port is missing: write [{ip}]:5060"),
+        Err(why) if !s.contains(':') => why,
+        Err(_) => match s.rsplit_once(':').map(|(host, _)| parse_ip(host)) {
+            Some(Err(why)) => why,
+            _ => String::new(),
+        },
+    })?;
+    if addr.port() == 0 {
+        return Err("port 0 cannot be used".to_owned());
+    }
+    canonical(addr.ip())?;
+    if addr.ip().is_unspecified() {
+        Ok(addr)
+    } else {
+        unicast(addr.ip()).map(|()| addr)
+    }
+}
+
 string_value!(
     SocketAddr,
     "address:port or [IPv6]:port",
-    |s: &str| {
-        let addr: SocketAddr = s.parse().map_err(|_| match parse_ip(s) {
-            Ok(IpAddr::V4(ip)) => format!("the port is missing: write {ip}:5060"),
-            Ok(IpAddr::V6(ip)) => format!("the port is missing: write [{ip}]:5060"),
-            Err(why) if !s.contains(':') => why,
-            Err(_) => match s.rsplit_once(':').map(|(host, _)| parse_ip(host)) {
-                Some(Err(why)) => why,
-                _ => String::new(),
-            },
-        })?;
-        if addr.port() == 0 {
-            return Err("port 0 cannot be used".to_owned());
-        }
-        canonical(addr.ip())?;
-        if addr.ip().is_unspecified() {
-            Ok(addr)
-        } else {
-            unicast(addr.ip()).map(|()| addr)
-        }
-    },
+    parse_socket,
     ToString::to_string
 );
+
+/// Where requests are sent: an address, or a name that is looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Nothing to look up.
+    Address(SocketAddr),
+    /// A host name, and a port (then no SRV is looked up).
+    Name(String, Option<u16>),
+}
+
+impl Destination {
+    /// The address, when nothing has to be looked up.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Name(..) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(host, None) => f.write_str(host),
+            Self::Name(host, Some(port)) => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+fn parse_destination(s: &str) -> Result<Destination, String> {
+    match parse_name(s) {
+        Some(named) => named.map(|(host, port)| Destination::Name(host, port)),
+        None if s.bytes().any(|c| c.is_ascii_alphabetic())
+            && s.parse::<IpAddr>().is_err()
+            && !s.contains('[') =>
+        {
+            Err("it is neither an address nor a host name".to_owned())
+        }
+        None => parse_socket(s).map(Destination::Address),
+    }
+}
+
+/// A host name with or without a port; `None`: it is not written like one.
+fn parse_name(s: &str) -> Option<Result<(String, Option<u16>), String>> {
+    let (host, port) = match s.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (s, None),
+    };
+    let host = host_name(host)?;
+    let Some(port) = port else {
+        return Some(Ok((host, None)));
+    };
+    Some(match port.parse() {
+        Ok(port) if port > 0 => Ok((host, Some(port))),
+        _ => Err(format!("\"{}\" is no port", printable(port))),
+    })
+}
+
+string_value!(
+    Destination,
+    "address:port, [IPv6]:port, a host name or name:port",
+    parse_destination,
+    ToString::to_string
+);
+
+/// The host part of a URI: a name or an address, with or without a port, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Domain(pub String);
+
+impl Domain {
+    /// Whether it has a port.
+    pub fn port(&self) -> bool {
+        let host = self.0.rsplit(']').next().unwrap_or_default();
+        host.contains(':')
+    }
+}
+
+string_value!(
+    Domain,
+    "a host name or an IP address, with or without a port",
+    |s: &str| {
+        let bare = s.strip_prefix('[').and_then(|s| s.strip_suffix(']')).unwrap_or(s);
+        match (parse_name(s), bare.parse::<IpAddr>()) {
+            (Some(named), _) => named.map(|(host, port)| Domain(Destination::Name(host, port).to_string())),
+            (None, Ok(IpAddr::V4(ip))) => Ok(Domain(ip.to_string())),
+            (None, Ok(IpAddr::V6(ip))) => Ok(Domain(format!("[{ip}]"))),
+            (None, Err(_)) => match s.parse::<SocketAddr>() {
+                Ok(at) => Ok(Domain(at.to_string())),
+                Err(_) => Err(String::new()),
+            },
+        }
+    },
+    |d: &Domain| d.0.clone()
+);
+
+/// How SIP travels to a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrunkTransport {
+    /// Always so.
+    Fixed(Transport),
+    /// As DNS says (RFC 3263 §4.1).
+    Auto,
+}
 
 string_value!(
     PortRange,
@@ -372,6 +480,15 @@ word_value!(
     "none" => ClientAuth::None,
     "optional" => ClientAuth::Optional,
     "required" => ClientAuth::Required
+);
+
+word_value!(
+    TrunkTransport,
+    "\"udp\", \"tcp\", \"tls\" or \"auto\"",
+    "udp" => TrunkTransport::Fixed(Transport::Udp),
+    "tcp" => TrunkTransport::Fixed(Transport::Tcp),
+    "tls" => TrunkTransport::Fixed(Transport::Tls),
+    "auto" => TrunkTransport::Auto
 );
 
 word_value!(

@@ -21,6 +21,7 @@ use crate::{
     counters::ShardCounters,
     shard::{Command, Gauges, Reply, ShardId},
     snapshot::Trunk,
+    trunk::TrunkId,
 };
 use std::{cell::Cell, fs, path::PathBuf, rc::Rc};
 
@@ -47,7 +48,7 @@ impl Handler for Methods {
             Request::CallsList(list) => Answer::CallsList(self.calls(&list).await?),
             Request::CallsShow(show) => Answer::CallsShow(self.call(show.id).await?),
             Request::CallsHangup(hangup) => Answer::CallsHangup(self.hang_up(hangup.id).await?),
-            Request::TrunksList(_) => Answer::TrunksList(self.trunks()),
+            Request::TrunksList(_) => Answer::TrunksList(self.trunks().await),
             Request::LimitsShow(show) => Answer::LimitsShow(self.limits(show.trunk.as_deref())?),
             Request::LimitsSet(set) => Answer::LimitsSet(self.set_limits(&set)?),
             Request::Stats(_) => Answer::Stats(self.stats().await?),
@@ -210,26 +211,44 @@ impl Methods {
         }))
     }
 
-    fn trunks(&self) -> Trunks {
+    async fn trunks(&self) -> Trunks {
         let snapshot = &self.daemon.snapshot;
-        let status = |trunk: &Trunk| TrunkStatus {
-            name: trunk.name.clone(),
-            hosts: self.hosts(&trunk.name),
-            target: trunk.target.to_string(),
-            listener: snapshot
-                .listeners
-                .get(usize::from(trunk.listener.0))
-                .map_or_else(String::new, |l| l.name.clone()),
-            route: trunk
-                .route
-                .and_then(|to| snapshot.trunks.get(usize::from(to.0)))
-                .map(|to| to.name.clone()),
-            calls_in: self.used(trunk.inbound),
-            calls_out: self.used(trunk.outbound),
-            limits: self.limits_of(trunk),
+        // All shards know the same addresses. Without an answer, everything else can be told.
+        let addresses = match self.ask(ShardId(0), Command::Addresses).await {
+            Ok(Reply::Addresses(addresses)) => addresses,
+            _ => Vec::new(),
+        };
+        let mut addresses = addresses.into_iter();
+        let status = |(n, trunk): (u16, &Trunk)| {
+            let id = TrunkId(n);
+            let watched = !trunk.peer.options_interval.is_zero();
+            let (health, since) = snapshot.health.view(id);
+            TrunkStatus {
+                name: trunk.name.clone(),
+                hosts: self.hosts(&trunk.name),
+                target: trunk.next_hop().to_string(),
+                listener: snapshot
+                    .listeners
+                    .get(usize::from(trunk.listener.0))
+                    .map_or_else(String::new, |l| l.name.clone()),
+                route: trunk
+                    .route
+                    .and_then(|to| snapshot.trunks.get(usize::from(to.0)))
+                    .map(|to| to.name.clone()),
+                calls_in: self.used(trunk.inbound),
+                calls_out: self.used(trunk.outbound),
+                limits: self.limits_of(trunk),
+                addresses: addresses.next().unwrap_or_default(),
+                health: watched.then(|| health.name().to_owned()),
+                health_ms: watched.then(|| self.uptime_ms().saturating_sub(since.as_millis())),
+                round_trip_ms: snapshot
+                    .health
+                    .round_trip(id)
+                    .map(|took| took.as_secs_f64() * 1000.0),
+            }
         };
         Trunks {
-            trunks: snapshot.trunks.iter().map(status).collect(),
+            trunks: (0..).zip(&snapshot.trunks).map(status).collect(),
         }
     }
 

@@ -6,6 +6,7 @@
 use super::{
     backend::Chosen,
     clock::Clock,
+    dns::Dns,
     handover::{ControlLinks, Note, Unsent},
     log,
     tls::{self, Tls, TlsError},
@@ -171,15 +172,15 @@ impl Shards {
         u8::try_from(index).ok().map(ShardId)
     }
 
-    /// Deliver answers and write down events, for as long as the runtime lives. `failed` is told
-    /// when the thread of a shard ends.
-    pub async fn run(self, failed: oneshot::Sender<ShardId>) -> io::Result<()> {
+    /// Deliver answers, write down events and look names up in `dns`, for as long as the runtime
+    /// lives. `failed` is told when the thread of a shard ends.
+    pub async fn run(self, failed: oneshot::Sender<ShardId>, dns: Dns) -> io::Result<()> {
         let mut failed = Some(failed);
         let waker = Arc::clone(&self.0.links.borrow().waker);
         // SAFETY: `AsyncFd` owns this duplicate, which stays open and unchanged until it is dropped.
         let event = unsafe { AsyncFd::register_with_interest(waker.duplicate()?, Interest::READABLE)? };
         loop {
-            if self.deliver() {
+            if self.deliver(&dns) {
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -221,7 +222,7 @@ impl Shards {
     }
 
     /// One bounded round over all shards; whether there may be more.
-    fn deliver(&self) -> bool {
+    fn deliver(&self, dns: &Dns) -> bool {
         let mut links = self.0.links.borrow_mut();
         let mut more = false;
         for (index, link) in links.shards.iter_mut().enumerate() {
@@ -235,6 +236,10 @@ impl Shards {
                 match link.note() {
                     Some(Note::Event(event)) => log::event(index, &event),
                     Some(Note::Record(record)) => log::record(index, &record),
+                    Some(Note::Resolve(id, query)) => {
+                        let shard = u8::try_from(index).unwrap_or(u8::MAX);
+                        dns.ask(self, ShardId(shard), id, query);
+                    }
                     None => break,
                 }
             }

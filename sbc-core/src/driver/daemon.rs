@@ -7,6 +7,7 @@ use super::{
     admin_methods::Methods,
     admin_server::{self, AdminSocket, Bounds},
     control::{Daemon, Shards},
+    dns::Dns,
     launch::Launched,
     notify::notify,
 };
@@ -123,7 +124,8 @@ async fn live(
     let signals = Signals::new()?;
     started()?;
     let (failed, mut failure) = oneshot::channel();
-    let pump = tokio::task::spawn_local(shards.clone().run(failed));
+    let dns = Dns::new(&admin.config.dns, &daemon.snapshot);
+    let pump = tokio::task::spawn_local(shards.clone().run(failed, dns));
     let drain_max = Duration::from_secs(admin.config.drain.timeout_s.into());
     let methods = Rc::new(Methods::new(Rc::clone(&daemon), admin.config, admin.config_path));
     let server = tokio::task::spawn_local(async move {

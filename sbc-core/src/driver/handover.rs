@@ -6,6 +6,8 @@
 //! most one write.
 
 use crate::{
+    id::QueryId,
+    resolve::Query,
     shard::{CallRecord, Command, Event, Reply, RequestId, ShardId},
     transport::Hop,
 };
@@ -43,6 +45,8 @@ pub(crate) enum Note {
     Event(Event),
     /// A finished call.
     Record(Box<CallRecord>),
+    /// A name to look up.
+    Resolve(QueryId, Query),
 }
 
 /// Wakes one thread, at most once per sleep.

@@ -14,6 +14,7 @@ pub mod clock;
 mod connections;
 pub mod control;
 pub mod daemon;
+pub mod dns;
 pub mod greeting;
 mod handover;
 pub mod launch;

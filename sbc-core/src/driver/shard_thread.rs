@@ -270,7 +270,7 @@ impl<B: Backend> ShardThread<B> {
                     self.connections.send(connection, payload);
                 }
                 Output::Close { connection, abort } => self.close(connection, abort),
-                Output::Resolve { .. } => {}
+                Output::Resolve { id, query } => self.note(Note::Resolve(id, query)),
                 Output::Record(record) => {
                     if log::wanted(Level::Debug) {
                         self.note(Note::Record(record));

@@ -13,6 +13,8 @@ impl Shard {
                 self.configure_streams(now, &snapshot);
                 self.transactions.configure(&snapshot);
                 self.snapshot = Arc::clone(&snapshot);
+                self.configure_names(now);
+                self.configure_probes(now);
                 Reply::Done
             }
             Command::Calls { after, limit } => Reply::Calls(self.call_rows(now, after, limit)),
@@ -39,6 +41,11 @@ impl Shard {
                 for slot in slots {
                     self.end(now, slot, 480, "shutdown");
                 }
+                Reply::Done
+            }
+            Command::Addresses => Reply::Addresses(self.trunk_addresses(now)),
+            Command::Resolved(id, outcome) => {
+                self.handle_resolved(now, id, outcome);
                 Reply::Done
             }
             Command::Stats => Reply::Stats(Box::new(self.counters()), self.gauges()),

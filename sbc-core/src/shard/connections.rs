@@ -1,13 +1,12 @@
-//! What the driver tells a shard about streams (TCP, TLS) and names.
+//! What the driver tells a shard about streams (TCP, TLS).
 //!
 //! Who a stream's peer is follows from its address, as for datagrams, but without the port: that of a
 //! connection is chosen afresh each time. Over TLS a trunk may also want names in the peer's certificate.
 
 use super::{Arrival, ListenerId, Shard};
 use crate::{
-    id::{ConnectionId, QueryId},
+    id::ConnectionId,
     io::{Closed, PeerIdentity},
-    resolve::{ResolveError, Resolved},
     sip::{Message, Method},
     snapshot::Snapshot,
     stream::{Fault, Frame, Lost},
@@ -29,7 +28,7 @@ impl Shard {
         peer: SocketAddr,
     ) -> Option<ConnectionId> {
         self.io.now = now;
-        let Some(trunk) = self.snapshot.sources.lookup_stream(peer) else {
+        let Some(trunk) = self.trunk_of_stream(peer) else {
             self.io.counters.streams_unknown_source += 1;
             return None;
         };
@@ -130,15 +129,6 @@ impl Shard {
         self.tell_of_losses(now);
     }
 
-    /// The answer to an [`super::Output::Resolve`].
-    pub fn handle_resolved(
-        &mut self,
-        _now: Timestamp,
-        _id: QueryId,
-        _outcome: Result<Resolved, ResolveError>,
-    ) {
-    }
-
     /// Tell those whom lost connections and unsent requests concern. Their reactions may lose more; each
     /// round ends a connection or a transaction, so it comes to an end.
     pub(super) fn tell_of_losses(&mut self, now: Timestamp) {
@@ -159,11 +149,13 @@ impl Shard {
     /// The sources and bounds of a new configuration hold for the connections that there are.
     pub(super) fn configure_streams(&mut self, now: Timestamp, snapshot: &Snapshot) {
         self.io.now = now;
-        let before = &self.snapshot;
+        let (before, named) = (&self.snapshot, &self.named_sources);
         let (streams, mut out) = self.io.streams();
         streams.configure(&mut out, snapshot.streams.clone(), |inbound, peer, trunk| {
-            if inbound {
-                return snapshot.sources.lookup_stream(peer);
+            let listed = snapshot.sources.lookup_stream(peer);
+            // The addresses behind a name stay with the trunk of that name.
+            if inbound && (listed.is_some() || !named.contains_key(&peer.ip().to_canonical())) {
+                return listed;
             }
             let name = &before.trunks.get(usize::from(trunk.0))?.name;
             let at = snapshot.trunks.iter().position(|trunk| trunk.name == *name)?;

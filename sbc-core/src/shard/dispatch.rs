@@ -112,7 +112,9 @@ impl Shard {
                 }
             }
             ClientEvent::Final(owner, method, client) => {
-                let Some((slot, side)) = owner else { return };
+                let Some((slot, side)) = owner else {
+                    return self.probed(now, client, Some(response.status()));
+                };
                 let Some(call) = self.call_mut(slot) else { return };
                 match (method, call.leg(side).state) {
                     (Method::Invite, LegState::Inviting(_)) => self.refused(now, slot, response),

@@ -7,6 +7,8 @@
 mod command;
 mod connections;
 mod dispatch;
+mod names;
+mod probe;
 
 pub use crate::{
     id::{ListenerId, ShardId},
@@ -18,6 +20,7 @@ use crate::{
     admission::Admission,
     b2bua::{Call, PortPool},
     counters::ShardCounters,
+    resolve::{Names, Setbacks},
     snapshot::Snapshot,
     stream::Connections,
     time::Timestamp,
@@ -25,15 +28,21 @@ use crate::{
     token::TokenKey,
     transaction::{Alarm, Base, Io, TableConfig, Transactions},
     transport::{Hop, Local},
+    trunk::TrunkId,
 };
 use ahash::RandomState;
+use probe::Probes;
 use rand_chacha::{
     ChaCha12Rng,
     rand_core::{RngCore, SeedableRng},
 };
 use sbc_media::relay::{PairIndex, Relay};
 use slab::Slab;
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 /// All calls, transactions, timers and media of one core.
 #[derive(Debug)]
@@ -57,6 +66,11 @@ pub struct Shard {
     pub(crate) io: Io,
     pub(crate) sdp_scratch: Vec<u8>,
     pub(crate) draining: bool,
+    pub(crate) names: Names,
+    pub(crate) setbacks: Setbacks,
+    /// Addresses behind the names of trunks.
+    named_sources: HashMap<IpAddr, TrunkId, RandomState>,
+    probes: Probes,
 }
 
 impl Shard {
@@ -94,15 +108,20 @@ impl Shard {
             seed: random.next_u64(),
         });
         transactions.configure(&snapshot);
+        let hasher = RandomState::with_seed(random.next_u64() as usize);
         let pairs = u32::from(snapshot.media.ports.1.saturating_sub(snapshot.media.ports.0)) / 2 + 1;
-        Self {
+        let mut shard = Self {
             relay: Relay::new(pairs),
             id,
             shards: shards.max(1),
             base,
             tokens,
             owners: RandomState::with_seeds(token_key, 1, 2, 3),
-            hasher: RandomState::with_seed(random.next_u64() as usize),
+            named_sources: HashMap::with_hasher(hasher.clone()),
+            hasher,
+            names: Names::new(seed.rotate_left(17) ^ u64::from(id.0)),
+            setbacks: Setbacks::default(),
+            probes: Probes::default(),
             random,
             calls: Slab::new(),
             transactions,
@@ -124,14 +143,17 @@ impl Shard {
             draining: false,
             snapshot,
             admission,
-        }
+        };
+        shard.configure_names(Timestamp::ZERO);
+        shard.configure_probes(Timestamp::ZERO);
+        shard
     }
 
     /// A SIP datagram arrived on `listener` from `peer`.
     pub fn handle_datagram(&mut self, now: Timestamp, listener: ListenerId, peer: SocketAddr, bytes: &[u8]) {
         self.io.now = now;
         self.io.counters.sip_received += 1;
-        let Some(trunk) = self.snapshot.sources.lookup(peer) else {
+        let Some(trunk) = self.trunk_of(peer) else {
             self.io.counters.sip_unknown_source += 1;
             return;
         };
@@ -150,9 +172,9 @@ impl Shard {
         self.io.now = now;
         // By this shard's configuration: the other's may be newer.
         let trunk = match hop.flow {
-            None => self.snapshot.sources.lookup(hop.peer),
+            None => self.trunk_of(hop.peer),
             // The peer of a connection that we opened need not be a source.
-            Some(_) => self.snapshot.sources.lookup_stream(hop.peer).or(Some(hop.trunk)),
+            Some(_) => self.trunk_of_stream(hop.peer).or(Some(hop.trunk)),
         };
         let Some(trunk) = trunk.filter(|id| usize::from(id.0) < self.snapshot.trunks.len()) else {
             self.io.counters.sip_unknown_source += 1;
@@ -195,6 +217,8 @@ impl Shard {
         self.tell_of_losses(now);
         self.transactions.sweep(now);
         self.ports.sweep(now);
+        self.run_names(now);
+        self.run_probes(now);
     }
 
     fn alarm(&mut self, now: Timestamp, alarm: Alarm) {
@@ -227,6 +251,8 @@ impl Shard {
             self.io.timers.next_deadline(),
             self.transactions.next_sweep(),
             self.ports.next_sweep(),
+            self.names.next_due(),
+            self.probes.next_due(),
         ]
         .into_iter()
         .flatten()

@@ -448,6 +448,19 @@ impl Transactions {
         })
     }
 
+    /// Give an INVITE up at `at`, earlier than timer B would, unless a response comes.
+    pub(crate) fn give_up_at(&mut self, io: &mut Io, now: Timestamp, slot: u32, at: Timestamp) {
+        let due = at.min(now + self.base.give_up());
+        if let Some(client) = self.clients.get_mut(slot as usize)
+            && client.state == ClientState::Calling
+        {
+            if let Some(key) = client.expire.take() {
+                io.timers.cancel(key);
+            }
+            client.expire_at(io, due, slot);
+        }
+    }
+
     /// The slots of requests to `peer` that wait for a response.
     pub(crate) fn clients_towards(&self, listener: ListenerId, peer: SocketAddr) -> Vec<u32> {
         self.clients

@@ -4,7 +4,8 @@ use crate::lines::Lines;
 use bytes::Bytes;
 use sbc_core::{
     config,
-    id::ConnectionId,
+    id::{ConnectionId, QueryId},
+    resolve::Query,
     shard::{CallRecord, Command, Event, ListenerId, Output, Shard, ShardId},
     time::Timestamp,
     transport::Hop,
@@ -89,6 +90,8 @@ pub(crate) struct Desk {
     /// Messages for connections of other shards.
     pub(crate) sent_via: Vec<(Hop, Bytes)>,
     pub(crate) lines: Lines,
+    /// Names that the shard wants to be resolved.
+    pub(crate) questions: Vec<(QueryId, Query)>,
 }
 
 impl Desk {
@@ -125,6 +128,7 @@ impl Desk {
             handed_over: Vec::new(),
             sent_via: Vec::new(),
             lines: Lines::default(),
+            questions: Vec::new(),
         }
     }
 
@@ -153,7 +157,7 @@ impl Desk {
                 Output::Send { connection, payload } => sent.extend(self.carry(connection, &payload)),
                 Output::Close { connection, abort } => self.closed_by_us(connection, abort),
                 Output::SendVia { hop, payload } => self.sent_via.push((hop, payload)),
-                Output::Resolve { .. } => panic!("a name on a desk without names"),
+                Output::Resolve { id, query } => self.questions.push((id, query)),
                 Output::Event(event) => self.events.push(event),
                 Output::Reply(..) => {}
             }

@@ -8,6 +8,7 @@ use sbc_core::{
     counters::ShardCounters,
     driver::{
         backend::BackendKind,
+        dns::Dns,
         launch::{Launched, Settings, launch},
     },
     shard::{Command, Gauges, Reply},
@@ -87,9 +88,11 @@ impl Daemon {
             .build()
             .unwrap();
         let (shards, threads) = self.launched.into_parts();
+        let config = config::default_config();
+        let dns = Dns::new(&config.dns, &config.compile().unwrap().0);
         let stats = tokio::task::LocalSet::new().block_on(&runtime, async {
             let (failed, _failure) = tokio::sync::oneshot::channel();
-            let pump = tokio::task::spawn_local(shards.clone().run(failed));
+            let pump = tokio::task::spawn_local(shards.clone().run(failed, dns));
             for _ in 0..500 {
                 if done(&shards.gauges().await.unwrap()) {
                     break;
@@ -127,7 +130,7 @@ pub(crate) struct Call {
 }
 
 impl Peer {
-    fn new(host: String, daemon: SocketAddr) -> Self {
+    pub(crate) fn new(host: String, daemon: SocketAddr) -> Self {
         let open = |port| {
             let socket = UdpSocket::bind((host.as_str(), port)).unwrap();
             socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();

@@ -12,6 +12,7 @@ use sbc_core::{
     trunk::{SourceTable, TrunkId},
 };
 use std::{
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -134,6 +135,8 @@ impl Setup {
             },
             trunks: vec![trunk(Side::A, 1), trunk(Side::B, 0)],
             sources: SourceTable::build(&hosts).unwrap(),
+            domains: HashMap::new(),
+            health: std::sync::Arc::default(),
             media: Media {
                 bind: media_ip(),
                 advertised: media_ip(),
@@ -147,6 +150,7 @@ impl Setup {
                 t1: Duration::from_nanos(T1),
                 t2: Duration::from_secs(4),
                 t4: Duration::from_secs(5),
+                failover: Duration::from_secs(4),
                 no_answer: Duration::from_secs(self.no_answer),
                 calls_max: 10_000,
                 transactions_max: 100_000,

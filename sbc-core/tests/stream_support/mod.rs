@@ -245,7 +245,9 @@ impl Daemon {
         let (shards, threads) = self.launched.into_parts();
         let stats = tokio::task::LocalSet::new().block_on(&runtime, async {
             let (failed, _failure) = tokio::sync::oneshot::channel();
-            let pump = tokio::task::spawn_local(shards.clone().run(failed));
+            let config = sbc_core::config::default_config();
+            let dns = sbc_core::driver::dns::Dns::new(&config.dns, &config.compile().unwrap().0);
+            let pump = tokio::task::spawn_local(shards.clone().run(failed, dns));
             for _ in 0..500 {
                 if shards.gauges().await.unwrap().calls == 0 {
                     break;

@@ -7,6 +7,7 @@ use crate::{
         backend::{BackendKind, Chosen},
         clock::Clock,
         control::Shards as ShardsHandle,
+        dns::Dns,
         handover::{ShardLinks, link},
     },
 };
@@ -120,10 +121,11 @@ fn with<F: Future<Output = ()>>(shards: Vec<FakeShard>, test: impl FnOnce(Rc<Met
         }
         let handle = ShardsHandle::new(links);
         let (failed, _failure) = tokio::sync::oneshot::channel();
-        tokio::task::spawn_local(handle.clone().run(failed));
         let config = config::default_config();
         let (snapshot, admission) = config.compile().unwrap();
         let snapshot = Arc::new(snapshot);
+        let dns = Dns::new(&config.dns, &snapshot);
+        tokio::task::spawn_local(handle.clone().run(failed, dns));
         let daemon = Daemon {
             shards: handle,
             tls: Arc::new(tls::Shared::load(Arc::clone(&snapshot)).unwrap()),
@@ -409,7 +411,7 @@ fn drain_and_its_end() {
 #[test]
 fn trunks_show_what_the_configuration_says() {
     with(vec![shard_with(0, [])], |methods| async move {
-        let trunks = methods.trunks().trunks;
+        let trunks = methods.trunks().await.trunks;
         assert_eq!(trunks[0].hosts, ["127.0.0.2"]);
         assert_eq!(trunks[0].route.as_deref(), Some("platform"));
         assert_eq!((trunks[0].listener.as_str(), trunks[0].limits.len()), ("main", 3));
