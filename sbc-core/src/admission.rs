@@ -109,12 +109,7 @@ impl Admission {
     /// # Panics
     /// When an id is not an index of the specs this was made from.
     pub fn admit(&self, now: Timestamp, limits: &[LimitId]) -> Result<Permit, Refused> {
-        let mut ids = Limits::new();
-        for &id in limits {
-            if !ids.contains(&id) {
-                ids.push(id);
-            }
-        }
+        let ids = distinct(limits);
         // Ask everybody before taking from anybody: under overload most calls end here, without
         // the other limits being touched at all.
         for &id in &ids {
@@ -126,23 +121,43 @@ impl Admission {
                 return Err(self.refuse(id, Full::Channels));
             }
         }
-        let mut spacings: SmallVec<[u64; 6]> = SmallVec::new();
+        if let Err((id, wait)) = self.take_all_tokens(now, &ids) {
+            self.put_back_channels(&ids);
+            return Err(self.refuse(id, Full::Cps(wait)));
+        }
         for &id in &ids {
+            self.limit(id).admitted.fetch_add(1, Relaxed);
+        }
+        Ok(Permit { limits: ids })
+    }
+
+    /// Take one CPS token from each of `limits` and no channel, or nothing at all: for what costs as
+    /// much as a call to begin and holds nothing. `Err`: the wait for the next token.
+    ///
+    /// # Panics
+    /// As [`Self::admit`].
+    pub fn take_tokens(&self, now: Timestamp, limits: &[LimitId]) -> Result<(), Duration> {
+        self.take_all_tokens(now, &distinct(limits))
+            .map_err(|(id, wait)| {
+                self.limit(id).refused_cps.fetch_add(1, Relaxed);
+                wait
+            })
+    }
+
+    fn take_all_tokens(&self, now: Timestamp, ids: &[LimitId]) -> Result<(), (LimitId, Duration)> {
+        let mut spacings: SmallVec<[u64; 6]> = SmallVec::new();
+        for &id in ids {
             match self.limit(id).take_token(now) {
                 Ok(spacing) => spacings.push(spacing),
                 Err(wait) => {
                     for (&taken, spacing) in ids.iter().zip(spacings) {
                         self.limit(taken).put_back_token(spacing);
                     }
-                    self.put_back_channels(&ids);
-                    return Err(self.refuse(id, Full::Cps(wait)));
+                    return Err((id, wait));
                 }
             }
         }
-        for &id in &ids {
-            self.limit(id).admitted.fetch_add(1, Relaxed);
-        }
-        Ok(Permit { limits: ids })
+        Ok(())
     }
 
     /// Give the channels of `permit` back.
@@ -227,6 +242,16 @@ impl Admission {
         }
         true
     }
+}
+
+fn distinct(limits: &[LimitId]) -> Limits {
+    let mut ids = Limits::new();
+    for &id in limits {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    ids
 }
 
 impl Permit {

@@ -73,6 +73,14 @@ counters! {
     refused_transactions_max,
     /// Requests refused for what they contain (420, 405, 415, 483, 488 and the like).
     refused_request,
+    /// Calls of which a new caller took over one side (Replaces), by our doing.
+    calls_taken_over,
+    /// MESSAGEs outside calls passed on.
+    messages_passed,
+    /// MESSAGEs outside calls refused, for whatever reason.
+    messages_refused,
+    /// MESSAGEs refused because too many wait for their answers.
+    messages_waiting_max,
     /// REFERs passed to the other side.
     refers_passed,
     /// Provisional responses whose dialog is not followed, because the callee's side has forked

@@ -620,6 +620,219 @@ fn time_out_of_a_silent_callee() {
     stage.end();
 }
 
+/// `bytes` with more header fields, and another Content-Type.
+fn dressed(bytes: &[u8], fields: &str, content_type: &str) -> Vec<u8> {
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    text.replacen("Content-Length:", &format!("{fields}Content-Length:"), 1)
+        .replacen("application/sdp\r\n", &format!("{content_type}\r\n"), 1)
+        .into_bytes()
+}
+
+impl Talk {
+    /// Like [`Talk::say`], with more header fields, and another Content-Type.
+    #[allow(clippy::too_many_arguments, reason = "the fields of a request, written once")]
+    fn say_dressed(
+        &self,
+        stage: &mut Stage,
+        side: Side,
+        method: &str,
+        cseq: u32,
+        fields: &str,
+        content_type: &str,
+        body: &str,
+    ) {
+        let branch = stage.branch(side);
+        let bytes = match side {
+            A => request(
+                A,
+                method,
+                &self.a_target,
+                &branch,
+                &caller_from(),
+                &self.a_to,
+                &A.call_id(),
+                cseq,
+                body,
+            ),
+            B => request(
+                B,
+                method,
+                &self.b_target,
+                &branch,
+                &self.b_from,
+                &self.b_to,
+                &self.b_call_id,
+                cseq,
+                body,
+            ),
+        };
+        // The user part of Referred-By passes: here it is a number.
+        let m = side.marker();
+        let bytes = String::from_utf8(bytes)
+            .unwrap()
+            .replace(&format!("Referred-By: <sip:{m}@"), "Referred-By: <sip:+4455@");
+        stage.say(side, &dressed(bytes.as_bytes(), fields, content_type));
+    }
+
+    /// Our tag and the peer's in the dialog on `side`, and its Call-ID.
+    fn names(&self, side: Side) -> (String, String, String) {
+        let tag = |value: &str| param(value, "tag").unwrap().to_owned();
+        match side {
+            A => (A.call_id(), tag(&self.a_to), tag(&caller_from())),
+            B => (self.b_call_id.clone(), tag(&self.b_to), tag(&self.b_from)),
+        }
+    }
+}
+
+/// A REFER of `from` with everything marked, its answer, a SUBSCRIBE and a NOTIFY.
+fn transfer(from: Side) {
+    let to = from.other();
+    let mut stage = Stage::new();
+    let talk = answered(&mut stage);
+    let (m, o) = (from.marker(), to.marker());
+    let (call_id, ours, theirs) = talk.names(from);
+    let replaces = format!("{call_id}%3Bto-tag%3D{ours}%3Bfrom-tag%3D{theirs}%3Bx%3D{m}").replace('@', "%40");
+    let refer_to = format!(
+        "Refer-To: \"{m}\" <sip:+1555@h{m}.example:5099;x={m}?Replaces={replaces}&Subject={m}&X-{m}={m}>;x={m}\r\n\
+         Refer-Sub: false\r\nTarget-Dialog: {m};local-tag={m};remote-tag={m}\r\n"
+    );
+    talk.say_dressed(&mut stage, from, "REFER", 20, &refer_to, "x/y", "");
+    let refer = stage.last(to, "REFER");
+    assert_eq!(user(uri(refer.get("Refer-To").unwrap())), "+1555");
+    assert_eq!(user(uri(refer.get("Referred-By").unwrap())), "+4455");
+    let number = refer.get("CSeq").unwrap().split(' ').next().unwrap().to_owned();
+    stage.say(to, &response(to, &refer, 202, ""));
+    assert_eq!(stage.last(from, "202").method(), "REFER");
+    talk.say_dressed(
+        &mut stage,
+        from,
+        "SUBSCRIBE",
+        21,
+        &format!("Event: refer;id=20;x={m}\r\nExpires: 60\r\n"),
+        "x/y",
+        "",
+    );
+    let subscribe = stage.last(to, "SUBSCRIBE");
+    stage.say(to, &response(to, &subscribe, 200, ""));
+    for (n, state) in [
+        format!("active;expires=60;x={o}"),
+        format!("terminated;reason=noresource;x={o}"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        talk.say_dressed(
+            &mut stage,
+            to,
+            "NOTIFY",
+            30 + n as u32,
+            &format!("Event: refer;id={number};x={o}\r\nSubscription-State: {state}\r\nContent-ID: <{o}@h{o}.example>\r\n"),
+            &format!("message/sipfrag;version=2.0;x={o}"),
+            &format!("SIP/2.0 200 Because {o}\r\nContact: <sip:{o}@h{o}.example>\r\nServer: {o}\r\n\r\n"),
+        );
+        let notify = stage.last(from, "NOTIFY");
+        assert_eq!(notify.get("Event"), Some("refer;id=20"));
+        stage.say(from, &response(from, &notify, 200, ""));
+    }
+    // The transferee calls, and takes the place of the referrer.
+    let value = refer.get("Refer-To").unwrap().split("Replaces=").nth(1).unwrap();
+    let value = value
+        .trim_end_matches('>')
+        .replace("%3B", ";")
+        .replace("%3D", "=");
+    let branch = stage.branch(to);
+    let bytes = request(
+        to,
+        "INVITE",
+        &format!("sip:+1555@{}", to.sbc()),
+        &branch,
+        &format!("<sip:+1598765@h{o}.example>;tag=n{o}"),
+        &format!("<sip:+1555@h{o}.example>"),
+        &format!("new{o}@h{o}.example"),
+        1,
+        &sdp(to, 1, "sendrecv"),
+    );
+    stage.say(
+        to,
+        &dressed(&bytes, &format!("Replaces: {value};x={o}\r\n"), "application/sdp"),
+    );
+    let asked = stage.last(to, "INVITE");
+    assert!(
+        !asked.tag_of_to().is_empty(),
+        "the other side of the call is on the same trunk"
+    );
+    stage.say(to, &response(to, &asked, 200, &sdp(to, 5, "sendrecv")));
+    let ok = stage.last(to, "200");
+    assert_eq!(ok.call_id(), format!("new{o}@h{o}.example"));
+    let bye = stage.last(from, "BYE");
+    stage.say(from, &response(from, &bye, 200, ""));
+    let branch = stage.branch(to);
+    let (target, value) = (
+        uri(ok.get("Contact").unwrap()).to_owned(),
+        ok.get("To").unwrap().to_owned(),
+    );
+    for (method, cseq) in [("ACK", 1), ("BYE", 2)] {
+        let bytes = request(
+            to,
+            method,
+            &target,
+            &format!("{branch}{method}"),
+            &format!("<sip:+1598765@h{o}.example>;tag=n{o}"),
+            &value,
+            &format!("new{o}@h{o}.example"),
+            cseq,
+            "",
+        );
+        stage.say(to, &bytes);
+    }
+    stage.end();
+}
+
+#[test]
+fn a_transfer_by_the_caller() {
+    transfer(A);
+}
+
+#[test]
+fn a_transfer_by_the_callee() {
+    transfer(B);
+}
+
+#[test]
+fn messages_outside_and_inside_a_call() {
+    for from in [A, B] {
+        let to = from.other();
+        let mut stage = Stage::new();
+        let talk = answered(&mut stage);
+        let m = from.marker();
+        let branch = stage.branch(from);
+        let bytes = request(
+            from,
+            "MESSAGE",
+            &format!("sip:+1555@{}", from.sbc()),
+            &branch,
+            &format!("\"{m}\" <sip:+4412345@h{m}.example>;tag=m{m}"),
+            &format!("<sip:+1555@h{m}.example;x={m}>"),
+            &format!("msg{m}@h{m}.example"),
+            1,
+            "Hello",
+        );
+        // Only 1300 bytes pass, but what is dropped on the way does not count.
+        stage.say(from, &dressed(&bytes, "", "text/plain"));
+        let message = stage.last(to, "MESSAGE");
+        stage.say(to, &response(to, &message, 480, ""));
+        assert_eq!(stage.last(from, "480").method(), "MESSAGE");
+        talk.say_dressed(&mut stage, from, "MESSAGE", 40, "", "text/plain", "Hello");
+        let message = stage.last(to, "MESSAGE");
+        assert!(!message.tag_of_to().is_empty());
+        stage.say(to, &response(to, &message, 200, ""));
+        talk.say(&mut stage, from, "BYE", 41, "");
+        let bye = stage.last(to, "BYE");
+        stage.say(to, &response(to, &bye, 200, ""));
+        stage.end();
+    }
+}
+
 /// The test must be able to fail.
 #[test]
 #[should_panic(expected = "reached side B")]

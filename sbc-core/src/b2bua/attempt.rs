@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) min_se_s: u32,
     /// How many 422 there were.
     pub(crate) longer: u8,
+    /// Value of Replaces.
+    pub(crate) replaces: Option<Vec<u8>>,
     /// Where to try next, best first.
     pub(crate) targets: SmallVec<[AttemptTarget; 2]>,
     /// Attempts made.
@@ -60,6 +62,17 @@ pub(crate) struct AttemptTarget {
 
 /// Most attempts of one call.
 const ATTEMPTS_MAX: u8 = 8;
+
+/// Where a new call goes instead of where its trunk's route leads: to the peer of a leg.
+#[derive(Debug)]
+pub(super) struct Aim {
+    pub(super) trunk: TrunkId,
+    /// The leg's next hop, and as Request-URI its remote target.
+    pub(super) target: AttemptTarget,
+    pub(super) routes: Box<[Box<[u8]>]>,
+    /// The leg's dialog.
+    pub(super) replaces: Vec<u8>,
+}
 
 /// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,13 +177,17 @@ impl Shard {
         w.header(
             "Supported",
             if plan.reliable {
-                &b"100rel, timer"[..]
+                &b"100rel, timer, replaces"[..]
             } else {
-                b"timer"
+                b"timer, replaces"
             },
         );
         if plan.reliable && policy == Reliable::Required {
             w.header("Require", b"100rel");
+        }
+        if let Some(replaces) = &plan.replaces {
+            w.header("Require", b"replaces");
+            w.header("Replaces", replaces);
         }
         let name = &self.snapshot.sip.server_name;
         if !name.is_empty() {

@@ -210,6 +210,9 @@ pub(crate) struct Exchange {
     pub(crate) offer: Option<Box<[u8]>>,
     /// What the other side had been told before, for when it refuses.
     pub(crate) before: Option<Session>,
+    /// The asker is none of the call's sides, but wants to be: its leg takes the place of the one on
+    /// `from` once the other side has accepted.
+    pub(crate) takeover: Option<Box<super::Takeover>>,
     /// The asker's Contact: its new target once the change has succeeded (RFC 6141 §5).
     pub(crate) target: Option<Box<[u8]>>,
     /// Gives it up when the far side only ever says that it is trying.

@@ -198,7 +198,7 @@ impl Shard {
 
     /// Put the change that `request` of `side` asks for to the other side.
     #[allow(clippy::too_many_arguments, reason = "a request and what was read from it")]
-    fn put(
+    pub(super) fn put(
         &mut self,
         now: Timestamp,
         slot: u32,
@@ -276,6 +276,7 @@ impl Shard {
             offer: offer.map(|_| request.body().into()),
             before,
             target: contact_of(request).ok(),
+            takeover: None,
             ceiling,
         }));
         Ok(())
@@ -339,6 +340,9 @@ impl Shard {
         late: Option<LateOffer>,
     ) {
         let from = exchange.from;
+        if let Some(takeover) = exchange.takeover {
+            self.take_place(now, slot, from, *takeover);
+        }
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return;
         };
@@ -438,7 +442,13 @@ impl Shard {
         if let Some(before) = exchange.before.take() {
             call.leg_mut(from.other()).session.restore(before);
         }
-        let tag = call.leg(from).dialog.local_tag;
+        let tag = match &exchange.takeover {
+            Some(takeover) => takeover.leg.dialog.local_tag,
+            None => call.leg(from).dialog.local_tag,
+        };
+        if let Some(takeover) = exchange.takeover.take() {
+            self.give_up_takeover(now, slot, takeover, status);
+        }
         match exchange.asker {
             Asker::Invite(server) => {
                 self.transactions
@@ -487,6 +497,7 @@ impl Shard {
             offer: Some(self.sdp_scratch.as_slice().into()),
             before: None,
             target: None,
+            takeover: None,
             ceiling: Some(ceiling),
         }));
         self.io.counters.session_refreshes += 1;
@@ -502,6 +513,8 @@ impl Shard {
             .and_then(|call| call.exchange.as_ref());
         let Some(exchange) = exchange else { return };
         let status = match exchange.asker {
+            // RFC 3891 §3: what it wants to replace is no more.
+            Asker::Invite(_) if exchange.takeover.is_some() => 603,
             Asker::Invite(_) => 487,
             Asker::Request(_) | Asker::Us => 481,
         };

@@ -83,6 +83,46 @@ impl Shard {
         })
     }
 
+    /// One port pair that is joined with none yet.
+    pub(super) fn open_pair(&mut self, now: Timestamp) -> Option<(PairIndex, u16)> {
+        if self.ports.free() == 0 {
+            self.ports.sweep(now);
+        }
+        self.ports.take()
+    }
+
+    /// Give one pair back.
+    pub(super) fn close_pair(&mut self, now: Timestamp, (pair, port): (PairIndex, u16)) {
+        self.relay.close(pair);
+        self.ports.rest(now + self.snapshot.media.quarantine, pair, port);
+    }
+
+    /// Another peer stands on `side` of a call: its media has ports of its own, so that what the
+    /// one before it still sends reaches nobody.
+    pub(super) fn swap_pair(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        side: Side,
+        (pair, port): (PairIndex, u16),
+    ) {
+        let media = self
+            .calls
+            .get_mut(slot as usize)
+            .and_then(|call| call.media.as_mut());
+        let Some(media) = media else {
+            return self.close_pair(now, (pair, port));
+        };
+        let at = side as usize;
+        let old = (
+            std::mem::replace(&mut media.pairs[at], pair),
+            std::mem::replace(&mut media.ports[at], port),
+        );
+        let [a, b] = media.pairs;
+        self.relay.open(a, b);
+        self.close_pair(now, old);
+    }
+
     /// Forward nothing more, and keep the ports.
     pub(crate) fn silence_media(&mut self, media: Media) {
         for pair in media.pairs {

@@ -6,6 +6,8 @@
 //! | 18x, 2xx, failure, time-out | the same, another attempt, or an ending | `setup`, `attempt` |
 //! | 3xx | attempts at its contacts | `redirect` |
 //! | INFO, MESSAGE and their answers | the same | `pass` |
+//! | INVITE with Replaces | the same, or a re-INVITE and BYE to whom it replaces | `takeover` |
+//! | MESSAGE outside a call | a new MESSAGE, its status back | `message` |
 //! | REFER, NOTIFY, SUBSCRIBE | the same, rewritten, or a refusal | `refer`, `replaces` |
 //! | 18x | the same; PRACK, a dialog for each fork | `early`, `reliable` |
 //! | PRACK | what waited for it | `reliable` |
@@ -21,6 +23,7 @@ mod call;
 mod early;
 mod exchange;
 mod media;
+mod message;
 mod pass;
 mod redirect;
 mod refer;
@@ -28,18 +31,23 @@ mod reliable;
 mod replaces;
 mod session_timer;
 mod setup;
+mod takeover;
 mod teardown;
 mod view;
 
+use attempt::Aim;
 pub(crate) use attempt::{AttemptFailure, AttemptTarget, Plan};
 pub(crate) use call::{
     Abilities, Answer, Asker, Call, Exchange, LateOffer, Leg, LegState, Media, Passing, Phase, Session,
 };
 pub(crate) use early::Early;
 pub(crate) use media::PortPool;
+pub(crate) use message::Messages;
 pub(crate) use refer::Referral;
 pub(crate) use reliable::Caller;
+pub(crate) use replaces::{Detours, Replaces};
 pub(crate) use setup::check_require;
+pub(crate) use takeover::Takeover;
 
 use crate::{
     shard::Shard,

@@ -8,10 +8,12 @@
 //! names a dialog of another.
 
 use crate::{
-    sip::{HeaderError, Params, Uri},
+    dialog::Dialog,
+    id::ShardId,
+    sip::{HeaderError, HeaderName, Message, Params, Uri},
     token::TokenKey,
 };
-use std::io::Write as _;
+use std::{collections::VecDeque, io::Write as _};
 
 /// Longest name of a dialog that we carry.
 const NAME_MAX: usize = 256;
@@ -52,6 +54,16 @@ impl Replaces {
         })
     }
 
+    /// The Replaces of a request; `Err` when it is malformed or there are several (RFC 3891 §3).
+    pub(crate) fn of(request: &Message<'_>) -> Result<Option<Self>, HeaderError> {
+        let mut fields = request.headers(HeaderName::Replaces);
+        match (fields.next(), fields.next()) {
+            (None, _) => Ok(None),
+            (Some(value), None) if request.header(HeaderName::Join).is_none() => Self::parse(value).map(Some),
+            _ => Err(HeaderError::Syntax),
+        }
+    }
+
     /// The Replaces among the header fields embedded in a URI (§19.1.1). All others are ignored.
     pub(crate) fn of_uri(uri: &Uri<'_>) -> Result<Option<Self>, HeaderError> {
         let mut found = None;
@@ -75,6 +87,17 @@ impl Replaces {
             from_tag: key.disguise(&self.from_tag)[..].into(),
             ..self.clone()
         }
+    }
+
+    /// Whether it names `dialog`, whose tag of ours is [`Self::to_tag`]: as its peer does, or as the
+    /// other side was told to.
+    pub(crate) fn names(&self, dialog: &Dialog, key: &TokenKey) -> bool {
+        let same = *self.call_id == *dialog.call_id && *self.from_tag == *dialog.remote_tag;
+        let told = || {
+            *self.call_id == key.disguise(&dialog.call_id)
+                && *self.from_tag == key.disguise(&dialog.remote_tag)
+        };
+        *self.to_tag == dialog.local_tag && (same || told())
     }
 
     /// Append it to a URI as its only embedded header field.
@@ -102,6 +125,33 @@ impl Replaces {
             value.extend_from_slice(b";early-only");
         }
         value
+    }
+}
+
+/// Most detours that are remembered; beyond, the oldest is forgotten.
+const DETOURS_MAX: usize = 256;
+
+/// INVITEs that this shard received and that went to the shard of the dialog that they replace, which
+/// is not the one of their Call-ID. A CANCEL says nothing of Replaces, and comes to where the INVITE came.
+#[derive(Debug, Default)]
+pub(crate) struct Detours(VecDeque<(u64, ShardId)>);
+
+impl Detours {
+    /// The INVITE whose Call-ID has this hash went to `shard`.
+    pub(crate) fn note(&mut self, call_id: u64, shard: ShardId) {
+        if self.0.contains(&(call_id, shard)) {
+            return;
+        }
+        if self.0.len() >= DETOURS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((call_id, shard));
+    }
+
+    /// Where the INVITE went.
+    pub(crate) fn find(&self, call_id: u64) -> Option<ShardId> {
+        let found = self.0.iter().rev().find(|(hash, _)| *hash == call_id);
+        found.map(|(_, shard)| *shard)
     }
 }
 

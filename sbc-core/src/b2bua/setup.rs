@@ -2,8 +2,8 @@
 
 use super::session_timer::{Ask, demanded_min, write_agreed};
 use super::{
-    Abilities, Answer, AttemptFailure, Call, Caller, LateOffer, Leg, LegState, Phase, Plan, Session,
-    write_contact,
+    Abilities, Aim, Answer, AttemptFailure, Call, Caller, LateOffer, Leg, LegState, Phase, Plan, Replaces,
+    Session, write_contact,
 };
 use crate::{
     admission::Refused,
@@ -38,7 +38,15 @@ impl Shard {
         let server = self
             .transactions
             .accept_invite(&mut self.io, now, request, from.hop, true);
-        if let Err(reply) = self.place(now, request, from, server) {
+        let placed = match Replaces::of(request) {
+            Ok(None) => self.place(now, request, from, server, None),
+            Ok(Some(replaces)) => self.replace(now, request, from, server, &replaces),
+            Err(_) => {
+                self.io.counters.refused_request += 1;
+                Err(Reply::new(400))
+            }
+        };
+        if let Err(reply) = placed {
             let tag = self
                 .transactions
                 .reply_tag(self.transactions.keys.server(request, Method::Invite));
@@ -47,13 +55,15 @@ impl Shard {
         }
     }
 
-    /// Check, admit and route a new INVITE, and send it on. `Err`: how to refuse it.
-    fn place(
+    /// Check, admit and route a new INVITE, and send it on, or to where `aim` says. `Err`: how to
+    /// refuse it.
+    pub(super) fn place(
         &mut self,
         now: Timestamp,
         request: &Message<'_>,
         from: Arrival,
         server: u32,
+        aim: Option<Aim>,
     ) -> Result<(), Reply> {
         let snapshot = Arc::clone(&self.snapshot);
         let peer = snapshot
@@ -65,7 +75,10 @@ impl Shard {
         let checked = self
             .check_invite(request, reliable, timer)
             .inspect_err(|_| self.io.counters.refused_request += 1)?;
-        let to = self.route(&snapshot, from.trunk, request)?;
+        let to = match &aim {
+            Some(aim) if !self.draining => aim.trunk,
+            _ => self.route(&snapshot, from.trunk, request)?,
+        };
         let slot = self.calls.vacant_key() as u32;
         if self.calls.len() >= snapshot.sip.calls_max {
             self.io.counters.refused_calls_max += 1;
@@ -77,7 +90,10 @@ impl Shard {
             dialog_refusal(error)
         })?;
         let trunk = &snapshot.trunks[usize::from(to.0)];
-        let mut targets = self.targets_of(now, &snapshot, to)?;
+        let mut targets = match &aim {
+            Some(aim) => smallvec::smallvec![aim.target.clone()],
+            None => self.targets_of(now, &snapshot, to)?,
+        };
         let first = targets.remove(0);
         let permit = self.admit(now, &snapshot, from.trunk, to)?;
         // A call without an offer takes its ports when a description comes.
@@ -93,7 +109,11 @@ impl Shard {
             None => None,
         };
 
-        let dialog_b = self.dialog_towards(slot, &first, &checked.parties, trunk);
+        let mut dialog_b = self.dialog_towards(slot, &first, &checked.parties, trunk);
+        let replaces = aim.map(|aim| {
+            dialog_b.routes = aim.routes;
+            aim.replaces
+        });
         let mut session_a = self.new_session();
         let mut session_b = self.new_session();
         let offer = checked.offer.as_ref();
@@ -168,6 +188,7 @@ impl Shard {
                 reliable: false,
                 min_se_s: 0,
                 longer: 0,
+                replaces,
                 targets,
                 attempts: 0,
                 redirected: Vec::new(),
@@ -187,7 +208,7 @@ impl Shard {
     }
 
     /// What must hold before an INVITE costs anything (§8.2, §16.3).
-    fn check_invite<'m>(
+    pub(super) fn check_invite<'m>(
         &self,
         request: &Message<'m>,
         reliable: snapshot::Reliable,
@@ -200,7 +221,7 @@ impl Shard {
             Err(_) => return Err(Reply::new(400)),
         };
         let understood = match reliable {
-            snapshot::Reliable::Off => OptionTags::TIMER,
+            snapshot::Reliable::Off => OptionTags::TIMER.and(OptionTags::REPLACES),
             _ => OptionTags::ALL,
         };
         check_require(request, understood)?;
@@ -220,7 +241,12 @@ impl Shard {
     }
 
     /// Where a call from `from` goes.
-    fn route(&mut self, snapshot: &Snapshot, from: TrunkId, request: &Message<'_>) -> Result<TrunkId, Reply> {
+    pub(super) fn route(
+        &mut self,
+        snapshot: &Snapshot,
+        from: TrunkId,
+        request: &Message<'_>,
+    ) -> Result<TrunkId, Reply> {
         if self.draining {
             self.io.counters.refused_draining += 1;
             return Err(Reply::retry_after(503, RETRY_AFTER_S));
@@ -245,7 +271,7 @@ impl Shard {
     }
 
     /// One token and one channel of every limit that the call falls under.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         now: Timestamp,
         snapshot: &Snapshot,
@@ -432,6 +458,7 @@ impl Shard {
                 write_contact(&mut w, &tag, ours);
                 w.header("Allow", ALLOW);
                 write_agreed(&mut w, agreed);
+                w.header("Supported", b"replaces");
                 if !name.is_empty() {
                     w.header("Server", name.as_bytes());
                 }
@@ -505,7 +532,7 @@ impl Shard {
         self.mint(slot << 1 | u32::from(side == Side::B))
     }
 
-    fn new_session(&mut self) -> Session {
+    pub(super) fn new_session(&mut self) -> Session {
         Session {
             id: self.random() >> 2,
             version: 1,
@@ -524,11 +551,11 @@ fn domain_of(snapshot: &Snapshot, request: &Message<'_>) -> Option<TrunkId> {
     snapshot.domains.get(&*host.to_ascii_lowercase()).copied()
 }
 
-struct Checked<'m> {
-    ask: Ask,
-    max_forwards: u8,
-    parties: Parties,
-    offer: Option<Sdp<'m>>,
+pub(super) struct Checked<'m> {
+    pub(super) ask: Ask,
+    pub(super) max_forwards: u8,
+    pub(super) parties: Parties,
+    pub(super) offer: Option<Sdp<'m>>,
 }
 
 /// The pause that a peer asks for (§20.33).

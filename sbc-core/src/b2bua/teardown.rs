@@ -7,8 +7,21 @@ use crate::{
     time::Timestamp,
     topology,
     transaction::{Ack, Alarm, Reply, Side, TimedOut},
+    trunk::TrunkId,
 };
 use bytes::Bytes;
+
+/// What the record of a call is made of, besides its end.
+pub(super) struct Past {
+    pub(super) nonce: u64,
+    /// From and to.
+    pub(super) trunks: [TrunkId; 2],
+    pub(super) caller: Box<str>,
+    pub(super) callee: Box<str>,
+    pub(super) started: Timestamp,
+    pub(super) ringing: Option<Timestamp>,
+    pub(super) answered: Option<Timestamp>,
+}
 
 impl Shard {
     /// The ACK of a 2xx that we sent on `side`.
@@ -160,6 +173,9 @@ impl Shard {
     /// A request of ours was never answered.
     pub(crate) fn timed_out(&mut self, now: Timestamp, timed_out: TimedOut, status: u16) {
         let Some((slot, side)) = timed_out.owner else {
+            if timed_out.method == Method::Message {
+                return self.message_timed_out(timed_out.client);
+            }
             return self.probed(now, timed_out.client, None);
         };
         match timed_out.method {
@@ -388,24 +404,45 @@ impl Shard {
         if let Some(media) = call.media {
             self.close_media(now, media);
         }
-        let since = |at: Timestamp| at.since(call.started).as_millis() as u64;
         let (status, cause) = call.outcome.unwrap_or((500, "internal"));
-        let trunk_name = |id: crate::trunk::TrunkId| {
+        let past = Past {
+            nonce: call.nonce,
+            trunks: [call.a.trunk, call.b.trunk],
+            caller: call.caller,
+            callee: call.callee,
+            started: call.started,
+            ringing: call.ringing,
+            answered: call.answered,
+        };
+        self.write_record(slot, past, call.ended.unwrap_or(now), status, cause);
+    }
+
+    /// Write the record of an admitted call that has ended.
+    pub(super) fn write_record(
+        &mut self,
+        slot: u32,
+        past: Past,
+        ended: Timestamp,
+        status: u16,
+        cause: &'static str,
+    ) {
+        let since = |at: Timestamp| at.since(past.started).as_millis() as u64;
+        let trunk_name = |id: TrunkId| {
             self.snapshot
                 .trunks
                 .get(usize::from(id.0))
                 .map_or_else(String::new, |trunk| trunk.name.clone())
         };
         let record = CallRecord {
-            call: self.call_id_text(slot, call.nonce),
-            from_trunk: trunk_name(call.a.trunk),
-            to_trunk: trunk_name(call.b.trunk),
-            caller: call.caller.to_string(),
-            callee: call.callee.to_string(),
-            start_ms: call.started.as_millis(),
-            ringing_ms: call.ringing.map(since),
-            answer_ms: call.answered.map(since),
-            end_ms: since(call.ended.unwrap_or(now)),
+            call: self.call_id_text(slot, past.nonce),
+            from_trunk: trunk_name(past.trunks[0]),
+            to_trunk: trunk_name(past.trunks[1]),
+            caller: past.caller.into_string(),
+            callee: past.callee.into_string(),
+            start_ms: past.started.as_millis(),
+            ringing_ms: past.ringing.map(since),
+            answer_ms: past.answered.map(since),
+            end_ms: since(ended),
             status,
             cause,
         };

@@ -66,7 +66,7 @@ impl Shard {
     }
 
     /// The shard that a message concerns: named by a token of ours, else by its Call-ID.
-    fn owner(&self, message: &Message<'_>, token: Option<Token>) -> Option<ShardId> {
+    fn owner(&mut self, message: &Message<'_>, token: Option<Token>) -> Option<ShardId> {
         if message.is_response() {
             return token.map(|token| token.shard);
         }
@@ -77,7 +77,9 @@ impl Shard {
             .and_then(|tag| self.tokens.decode(tag));
         match tag {
             Some(tag) => Some(tag.shard),
-            None => message.call_id().ok().map(|id| self.owner_of(id)),
+            None => self
+                .owner_by_replaces(message)
+                .or_else(|| message.call_id().ok().map(|id| self.owner_of(id))),
         }
     }
 
@@ -113,6 +115,9 @@ impl Shard {
             }
             ClientEvent::Final(owner, method, client) => {
                 let Some((slot, side)) = owner else {
+                    if method == Method::Message {
+                        return self.message_answered(now, client, response);
+                    }
                     return self.probed(now, client, Some(response.status()));
                 };
                 let Some(call) = self.call_mut(slot) else { return };
@@ -168,6 +173,7 @@ impl Shard {
     fn out_of_dialog(&mut self, now: Timestamp, request: &Message<'_>, from: Arrival) {
         let reply = match request.method() {
             Method::Invite => return self.invite(now, request, from),
+            Method::Message => return self.message(now, request, from),
             Method::Ack => {
                 self.io.counters.stray_acks += 1;
                 return;

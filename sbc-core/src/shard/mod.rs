@@ -18,9 +18,10 @@ pub(crate) use dispatch::Arrival;
 
 use crate::{
     admission::Admission,
-    b2bua::{Call, PortPool},
+    b2bua::{Call, Detours, Messages, PortPool, Replaces},
     counters::ShardCounters,
     resolve::{Names, Setbacks},
+    sip::{HeaderName, Message, Method},
     snapshot::Snapshot,
     stream::Connections,
     time::Timestamp,
@@ -61,6 +62,9 @@ pub struct Shard {
     pub(crate) hasher: RandomState,
     random: ChaCha12Rng,
     pub(crate) calls: Slab<Call>,
+    pub(crate) messages: Messages,
+    /// INVITEs with Replaces that went to other shards.
+    detours: Detours,
     pub(crate) transactions: Transactions,
     pub(crate) ports: PortPool,
     pub(crate) io: Io,
@@ -124,6 +128,8 @@ impl Shard {
             probes: Probes::default(),
             random,
             calls: Slab::new(),
+            messages: Messages::default(),
+            detours: Detours::default(),
             transactions,
             ports: PortPool::default(),
             io: Io {
@@ -274,6 +280,28 @@ impl Shard {
         ShardId((self.owners.hash_one(call_id) % u64::from(self.shards)) as u8)
     }
 
+    /// The shard of the dialog that a new INVITE replaces, or that the INVITE of a CANCEL replaces.
+    pub(super) fn owner_by_replaces(&mut self, request: &Message<'_>) -> Option<ShardId> {
+        let method = request.method();
+        if method != Method::Cancel && request.header(HeaderName::Replaces).is_none() {
+            return None;
+        }
+        let call_id = request.call_id().ok()?;
+        let hash = self.owners.hash_one(call_id);
+        match method {
+            Method::Invite => {
+                let replaces = Replaces::parse(request.header(HeaderName::Replaces)?).ok()?;
+                let shard = self.tokens.decode(&replaces.to_tag)?.shard;
+                if shard != self.owner_of(call_id) {
+                    self.detours.note(hash, shard);
+                }
+                Some(shard)
+            }
+            Method::Cancel => self.detours.find(hash),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_other_shard(&self, shard: ShardId) -> bool {
         shard != self.id && shard.0 < self.shards
     }
@@ -283,7 +311,9 @@ impl Drop for Shard {
     /// A shard that ends with calls in it gives their channels back to the others.
     fn drop(&mut self) {
         for mut call in self.calls.drain() {
-            if let Some(permit) = call.permit.take() {
+            let joining = call.exchange.take().and_then(|exchange| exchange.takeover);
+            let joining = joining.map(|takeover| takeover.permit);
+            for permit in call.permit.take().into_iter().chain(joining) {
                 self.admission.release(permit);
             }
         }

@@ -6,17 +6,23 @@ use super::{HeaderName, Message};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OptionTags(u8);
 
-const NAMES: [(&[u8], OptionTags); 2] = [(b"100rel", OptionTags::RELIABLE), (b"timer", OptionTags::TIMER)];
+const NAMES: [(&[u8], OptionTags); 3] = [
+    (b"100rel", OptionTags::RELIABLE),
+    (b"timer", OptionTags::TIMER),
+    (b"replaces", OptionTags::REPLACES),
+];
 
 impl OptionTags {
     /// Reliable provisional responses (RFC 3262).
     pub const RELIABLE: Self = Self(1);
     /// Session timers (RFC 4028).
     pub const TIMER: Self = Self(2);
+    /// Taking the place of a dialog (RFC 3891).
+    pub const REPLACES: Self = Self(4);
     /// None.
     pub const NONE: Self = Self(0);
     /// Everything that we understand.
-    pub const ALL: Self = Self(3);
+    pub const ALL: Self = Self(7);
 
     /// The extension called `name`, in any case.
     pub fn named(name: &[u8]) -> Option<Self> {
@@ -33,6 +39,11 @@ impl OptionTags {
     /// Whether all of `tags` are in the set.
     pub const fn contains(self, tags: Self) -> bool {
         self.0 & tags.0 == tags.0
+    }
+
+    /// The set and `tags`.
+    pub const fn and(self, tags: Self) -> Self {
+        Self(self.0 | tags.0)
     }
 
     /// The set without `tags`.

@@ -1,0 +1,274 @@
+//! INVITE with Replaces (RFC 3891): a new caller takes the place of one side of a call.
+//!
+//! In: a new INVITE whose Replaces names a dialog of ours: leg X of a call; the other leg of that call
+//! is Y. Out, one of two:
+//!
+//! - The peer of Y supports Replaces: a new call is placed to it, with a Replaces that names leg Y's
+//!   dialog. It answers the new call and hangs up the old one, which ends X as any BYE does.
+//! - It does not: we do it. Y gets a re-INVITE with the new caller's offer, by the same exchange as
+//!   one of X would make; when Y accepts, the new caller's leg stands in X's place and X gets BYE.
+//!   Until then nothing of the call has changed, so a refusal, a CANCEL or silence leaves it as it
+//!   was.
+//!
+//! Either way it is admitted as a call and has a record of its own. Nobody may steal a call: besides
+//! the names of its dialog, the INVITE must come from one of its two trunks.
+
+use super::{Abilities, Aim, Asker, AttemptTarget, Leg, LegState, Phase, replaces::Replaces, teardown::Past};
+use crate::{
+    admission::Permit,
+    dialog::Dialog,
+    shard::{Arrival, Shard},
+    sip::{Message, Method, OptionTags},
+    snapshot::Reliable,
+    time::Timestamp,
+    transaction::{Reply, Side},
+    trunk::TrunkId,
+};
+use sbc_media::relay::PairIndex;
+use std::sync::Arc;
+
+/// A new caller who waits for the other side's consent.
+#[derive(Debug)]
+pub(crate) struct Takeover {
+    pub(super) leg: Leg,
+    /// The trunk of the other side.
+    to: TrunkId,
+    pub(crate) permit: Permit,
+    /// Its media ports, when the call has media.
+    pair: Option<(PairIndex, u16)>,
+    caller: Box<str>,
+    callee: Box<str>,
+    started: Timestamp,
+}
+
+impl Shard {
+    /// Serve a new INVITE that `replaces` one of our dialogs. `Err`: how to refuse it.
+    pub(super) fn replace(
+        &mut self,
+        now: Timestamp,
+        request: &Message<'_>,
+        from: Arrival,
+        server: u32,
+        replaces: &Replaces,
+    ) -> Result<(), Reply> {
+        let (slot, side) = self.find_replaced(from, replaces).inspect_err(|_| {
+            self.io.counters.refused_request += 1;
+        })?;
+        let call = self.calls.get(slot as usize).ok_or(Reply::new(481))?;
+        let other = call.leg(side.other());
+        if other.can.extensions.contains(OptionTags::REPLACES) {
+            let aim = Aim {
+                trunk: other.trunk,
+                target: AttemptTarget {
+                    hop: other.next_hop(&self.transactions, &self.names, &self.snapshot),
+                    uri: Some(other.dialog.remote_target.clone()),
+                },
+                routes: other.dialog.routes.clone(),
+                replaces: Replaces {
+                    call_id: other.dialog.call_id.clone(),
+                    to_tag: other.dialog.remote_tag.clone(),
+                    from_tag: other.dialog.local_tag[..].into(),
+                    early_only: replaces.early_only,
+                }
+                .value(),
+            };
+            return self.place(now, request, from, server, Some(aim));
+        }
+        if call.phase != Phase::Answered {
+            // Two offers would meet: the caller's, and the new one's.
+            return Err(Reply::new(481));
+        }
+        self.take_over(now, slot, side, request, from, server)
+    }
+
+    /// The leg that `replaces` names (RFC 3891 §3).
+    fn find_replaced(&self, from: Arrival, replaces: &Replaces) -> Result<(u32, Side), Reply> {
+        let (slot, side) = self.leg_of_tag(&replaces.to_tag).ok_or(Reply::new(481))?;
+        let call = self.calls.get(slot as usize).ok_or(Reply::new(481))?;
+        let leg = call.leg(side);
+        if !replaces.names(&leg.dialog, &self.tokens) {
+            return Err(Reply::new(481));
+        }
+        if from.trunk != call.a.trunk && from.trunk != call.b.trunk {
+            return Err(Reply::new(403));
+        }
+        match leg.state {
+            _ if call.phase == Phase::Over => Err(Reply::new(603)),
+            LegState::Ending | LegState::Ended => Err(Reply::new(603)),
+            LegState::Confirmed if replaces.early_only => Err(Reply::new(486)),
+            LegState::Confirmed => Ok((slot, side)),
+            // An early dialog can be replaced by whoever was called in it, at the one who called.
+            LegState::Inviting(_) => Ok((slot, side)),
+            LegState::Invited(_) => Err(Reply::new(481)),
+        }
+    }
+
+    /// Ask Y, the other side, to talk to the sender of `request` instead of X, on `side`.
+    fn take_over(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        side: Side,
+        request: &Message<'_>,
+        from: Arrival,
+        server: u32,
+    ) -> Result<(), Reply> {
+        let snapshot = Arc::clone(&self.snapshot);
+        let peer = snapshot
+            .trunks
+            .get(usize::from(from.trunk.0))
+            .map(|trunk| &trunk.peer);
+        let reliable = peer.map_or(Reliable::Off, |peer| peer.reliable);
+        let timer = peer.map(|peer| peer.session_timer).unwrap_or_default();
+        let checked = self
+            .check_invite(request, reliable, timer)
+            .inspect_err(|_| self.io.counters.refused_request += 1)?;
+        if self.draining {
+            self.io.counters.refused_draining += 1;
+            return Err(Reply::retry_after(503, 5));
+        }
+        let call = self.calls.get(slot as usize).ok_or(Reply::new(481))?;
+        let to = call.leg(side.other()).trunk;
+        if call.exchange.is_some() || call.a.answer.is_some() || call.b.answer.is_some() {
+            return Err(Reply::new(491)); // An INVITE is in progress there.
+        }
+        let has_media = call.media.is_some();
+        let tag = self.mint_tag(slot, side);
+        let dialog = Dialog::uas(request, tag).map_err(|error| {
+            self.io.counters.refused_request += 1;
+            super::setup::dialog_refusal(error)
+        })?;
+        let permit = self.admit(now, &snapshot, from.trunk, to)?;
+        let pair = if has_media { self.open_pair(now) } else { None };
+        if has_media && pair.is_none() {
+            self.admission.release(permit);
+            self.io.counters.refused_no_media_port += 1;
+            return Err(Reply::retry_after(503, 5));
+        }
+        let mut can = Abilities::default();
+        can.hear(request);
+        let takeover = Box::new(Takeover {
+            leg: Leg {
+                trunk: from.trunk,
+                state: LegState::Invited(server),
+                dialog,
+                hop: from.hop,
+                session: self.new_session(),
+                can,
+                invited: request.cseq().map_or(1, |cseq| cseq.number),
+                timer: None,
+                ask: Some(checked.ask),
+                answer: None,
+            },
+            to,
+            permit,
+            pair,
+            caller: checked.parties.caller,
+            callee: checked.parties.callee,
+            started: now,
+        });
+        self.io.counters.calls_admitted += 1;
+        let asked = self.put(
+            now,
+            slot,
+            side,
+            request,
+            checked.offer,
+            Asker::Invite(server),
+            checked.max_forwards,
+        );
+        match (
+            asked,
+            self.calls
+                .get_mut(slot as usize)
+                .and_then(|call| call.exchange.as_mut()),
+        ) {
+            (Ok(()), Some(exchange)) => {
+                // X stays where it is until the new caller has its place.
+                exchange.target = None;
+                exchange.takeover = Some(takeover);
+                Ok(())
+            }
+            (asked, _) => {
+                let reply = asked.err().unwrap_or(Reply::new(500));
+                self.give_up_takeover(now, slot, takeover, reply.status);
+                Err(reply)
+            }
+        }
+    }
+
+    /// The other side talks to the new caller: its leg takes the place of the one on `side`, which
+    /// is told that it is over.
+    pub(super) fn take_place(&mut self, now: Timestamp, slot: u32, side: Side, takeover: Takeover) {
+        let nonce = self.random();
+        self.stop_session_timer(now, slot, side);
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return;
+        };
+        let mut left = std::mem::replace(call.leg_mut(side), takeover.leg);
+        let permit = call.permit.replace(takeover.permit);
+        let past = Past {
+            nonce: std::mem::replace(&mut call.nonce, nonce),
+            trunks: match side {
+                Side::A => [left.trunk, call.b.trunk],
+                Side::B => [call.a.trunk, left.trunk],
+            },
+            caller: std::mem::replace(&mut call.caller, takeover.caller),
+            callee: std::mem::replace(&mut call.callee, takeover.callee),
+            started: std::mem::replace(&mut call.started, takeover.started),
+            ringing: call.ringing.take(),
+            answered: call.answered.replace(now),
+        };
+        // What X was waiting to hear of its transfers, it will not.
+        call.referrals.clear();
+        if let Some(permit) = permit {
+            self.admission.release(permit);
+        }
+        if let Some(pair) = takeover.pair {
+            self.swap_pair(now, slot, side, pair);
+        }
+        self.io.counters.calls_answered += 1;
+        self.io.counters.calls_taken_over += 1;
+        self.write_record(slot, past, now, 200, "replaced");
+        self.bid_farewell(now, &mut left);
+    }
+
+    /// BYE to a leg that belongs to no call any more; its transaction sees to the rest.
+    fn bid_farewell(&mut self, now: Timestamp, leg: &mut Leg) {
+        let nonce = self.random();
+        let branch = self.transactions.next_branch(nonce);
+        let cseq = leg.dialog.next_cseq();
+        let hop = leg.next_hop(&self.transactions, &self.names, &self.snapshot);
+        let ours = self.transactions.local(hop);
+        leg.dialog
+            .request(&mut self.io.scratch, "BYE", cseq, &branch, ours, 70)
+            .empty_body();
+        self.transactions
+            .send(&mut self.io, now, nonce, hop, Method::Bye, None);
+    }
+
+    /// The other side will not: everything stays as it was.
+    pub(super) fn give_up_takeover(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        takeover: Box<Takeover>,
+        status: u16,
+    ) {
+        self.admission.release(takeover.permit);
+        if let Some(pair) = takeover.pair {
+            self.close_pair(now, pair);
+        }
+        self.io.counters.calls_failed += 1;
+        let past = Past {
+            nonce: self.random(),
+            trunks: [takeover.leg.trunk, takeover.to],
+            caller: takeover.caller,
+            callee: takeover.callee,
+            started: takeover.started,
+            ringing: None,
+            answered: None,
+        };
+        self.write_record(slot, past, now, status, "replace_refused");
+    }
+}
