@@ -160,7 +160,7 @@ impl Dialog {
         max_forwards: u8,
     ) -> Writer<'w> {
         out.clear();
-        let mut w = Writer::new(out);
+        let mut w = Writer::new(out).compact(local.compact);
         let strict = self.routes.first().is_some_and(|first| !is_loose(first));
         let uri = match self.routes.first() {
             Some(first) if strict => route_uri(first),

@@ -92,6 +92,8 @@ pub struct Flow {
 pub(crate) struct Local {
     pub(crate) address: SocketAddr,
     pub(crate) transport: Transport,
+    /// The peer is written to with compact header field names.
+    pub(crate) compact: bool,
 }
 
 impl fmt::Display for Local {

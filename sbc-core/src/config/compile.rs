@@ -175,6 +175,7 @@ impl Config {
                 .collect(),
             options_interval: s(trunk.options_interval_s),
             large_over_tcp: trunk.large_over_tcp,
+            compact: trunk.compact_headers,
             refer: trunk.refer,
             reliable: trunk.reliable,
             session_timer: snapshot::SessionTimer {

@@ -322,6 +322,9 @@ sections! {
         /// when it offers them; `"required"`, demanded in our INVITEs; `"off"`, its calls that
         /// require them are refused with 420.
         reliable: Reliable = default(Reliable::Supported);
+        /// Write header field names in their compact form (RFC 3261 §7.3.3) in messages to it: smaller
+        /// messages, for paths where a datagram must not be fragmented.
+        compact_headers: bool = default(false);
         /// Session timers (RFC 4028) of its calls.
         session_timer: SessionTimer = section;
         /// Limits on its calls.

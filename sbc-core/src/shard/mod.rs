@@ -107,6 +107,7 @@ impl Shard {
                 .map(|listener| Local {
                     address: listener.advertised,
                     transport: listener.transport,
+                    compact: false,
                 })
                 .collect(),
             seed: random.next_u64(),

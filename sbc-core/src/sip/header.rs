@@ -25,6 +25,9 @@ macro_rules! header_names {
             }
         }
 
+        /// The compact forms, by name; empty: there is none.
+        const COMPACT: [&str; HeaderName::COUNT] = [$(concat!("" $(, $compact)?),)* ""];
+
         const SPELLINGS: &[(&str, HeaderName)] = &[
             $(($long, HeaderName::$name), $(($compact, HeaderName::$name),)?)*
         ];
@@ -167,6 +170,15 @@ impl HeaderName {
         }
     }
 
+    /// The name on the wire: the compact form (§7.3.3) when `compact` and there is one, else the long form.
+    #[inline]
+    pub(crate) fn spelled(self, compact: bool) -> &'static str {
+        match COMPACT[self as usize] {
+            short if compact && !short.is_empty() => short,
+            _ => self.as_str(),
+        }
+    }
+
     /// Whether `name` can be a header field name at all (token, RFC 3261 §25.1).
     pub fn is_valid(name: &[u8]) -> bool {
         is_token(name)
@@ -184,6 +196,17 @@ mod tests {
             assert_eq!(HeaderName::from_bytes(spelling.to_uppercase().as_bytes()), *name);
             assert_eq!(HeaderName::from_bytes(spelling.to_lowercase().as_bytes()), *name);
             assert!(HeaderName::is_valid(spelling.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_name_is_spelled_as_wanted() {
+        assert_eq!(HeaderName::CallId.spelled(true), "i");
+        assert_eq!(HeaderName::CallId.spelled(false), "Call-ID");
+        assert_eq!(HeaderName::CSeq.spelled(true), "CSeq");
+        assert_eq!(HeaderName::Other.spelled(true), "");
+        for (_, name) in SPELLINGS {
+            assert_eq!(HeaderName::from_bytes(name.spelled(true).as_bytes()), *name);
         }
     }
 

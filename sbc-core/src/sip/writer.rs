@@ -15,12 +15,19 @@ use std::{
 #[derive(Debug)]
 pub struct Writer<'w> {
     out: &'w mut Vec<u8>,
+    compact: bool,
 }
 
 impl<'w> Writer<'w> {
     /// A message at the end of `out`. What `out` already holds stays.
     pub fn new(out: &'w mut Vec<u8>) -> Self {
-        Self { out }
+        Self { out, compact: false }
+    }
+
+    /// Write header field names in their compact form where they have one (§7.3.3), from now on.
+    pub fn compact(mut self, compact: bool) -> Self {
+        self.compact = compact;
+        self
     }
 
     /// `method uri SIP/2.0`. A byte that can stand in no URI is percent-encoded.
@@ -102,7 +109,7 @@ impl<'w> Writer<'w> {
     /// Content-Type, Content-Length, the empty line and the body. Ends the message.
     pub fn body(&mut self, content_type: impl AsRef<[u8]>, body: &[u8]) {
         self.header("Content-Type", content_type);
-        self.out.extend_from_slice(b"Content-Length: ");
+        self.length_name();
         self.number(body.len());
         self.out.extend_from_slice(b"\r\n\r\n");
         self.out.extend_from_slice(body);
@@ -110,12 +117,19 @@ impl<'w> Writer<'w> {
 
     /// `Content-Length: 0` and the empty line. Ends the message.
     pub fn empty_body(&mut self) {
-        self.out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+        self.length_name();
+        self.out.extend_from_slice(b"0\r\n\r\n");
+    }
+
+    fn length_name(&mut self) {
+        let name: &[u8] = if self.compact { b"l: " } else { b"Content-Length: " };
+        self.out.extend_from_slice(name);
     }
 
     fn header_name(&mut self, name: &[u8]) -> bool {
         let valid = HeaderName::is_valid(name);
         if valid {
+            let name = if self.compact { compacted(name) } else { name };
             self.out.extend_from_slice(name);
             self.out.extend_from_slice(b": ");
         }
@@ -144,6 +158,14 @@ impl<'w> Writer<'w> {
             }
         }
         self.out.extend_from_slice(&digits[at..]);
+    }
+}
+
+/// The compact form of `name`, if it has one.
+fn compacted(name: &[u8]) -> &[u8] {
+    match HeaderName::from_bytes(name) {
+        HeaderName::Other => name,
+        known => known.spelled(true).as_bytes(),
     }
 }
 
@@ -186,6 +208,22 @@ mod tests {
             text,
             "INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:x@y>;tag=1\r\n\
              CSeq: 1 INVITE\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n"
+        );
+    }
+
+    #[test]
+    fn compact_names() {
+        let mut out = Vec::new();
+        let mut w = Writer::new(&mut out).compact(true);
+        w.via("SIP/2.0/UDP h;branch=z9hG4bK1").header("CSeq", "1 INVITE");
+        w.header_bytes(b"call-id", "x")
+            .header_bytes(b"X-Call-ID", "y")
+            .header_fmt("Contact", format_args!("<sip:{}>", 'a'));
+        w.body("application/sdp", b"v=0\r\n");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "v: SIP/2.0/UDP h;branch=z9hG4bK1\r\nCSeq: 1 INVITE\r\ni: x\r\nX-Call-ID: y\r\nm: <sip:a>\r\n\
+             c: application/sdp\r\nl: 5\r\n\r\nv=0\r\n"
         );
     }
 

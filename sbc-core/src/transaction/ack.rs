@@ -159,9 +159,10 @@ impl Transactions {
         branch: &TokenText,
     ) {
         io.scratch.clear();
-        let mut w = Writer::new(&mut io.scratch);
+        let local = self.local(hop);
+        let mut w = Writer::new(&mut io.scratch).compact(local.compact);
         w.request_line("ACK", uri);
-        write_via(&mut w, self.local(hop), branch);
+        write_via(&mut w, local, branch);
         w.header("Max-Forwards", b"70");
         if let Some(route) = route {
             w.header("Route", route);

@@ -183,6 +183,10 @@ impl Transactions {
     }
 
     fn send_cancel(&mut self, io: &mut Io, now: Timestamp, slot: u32) {
+        let Some(hop) = self.clients.get(slot as usize).map(|client| client.hop) else {
+            return;
+        };
+        let compact = self.is_compact(hop);
         let Some(client) = self.clients.get_mut(slot as usize) else {
             return;
         };
@@ -195,7 +199,7 @@ impl Transactions {
         };
         // §9.1: Request-URI, Call-ID, To, From, the number of CSeq, Route and the top Via are the INVITE's.
         io.scratch.clear();
-        let mut w = Writer::new(&mut io.scratch);
+        let mut w = Writer::new(&mut io.scratch).compact(compact);
         w.request_line("CANCEL", invite.request_uri());
         w.header("Via", invite.header(HeaderName::Via).unwrap_or_default());
         w.header("Max-Forwards", b"70");

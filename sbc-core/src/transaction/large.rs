@@ -8,7 +8,6 @@
 use super::{Hop, Io, Transactions};
 use crate::{
     id::ListenerId,
-    snapshot::Snapshot,
     transport::{Local, Transport},
 };
 use bytes::Bytes;
@@ -18,18 +17,12 @@ use memchr::memmem;
 const DATAGRAM_BYTES_MAX: usize = 1300;
 
 impl Transactions {
-    /// Take over which trunks allow it.
-    pub(crate) fn configure(&mut self, snapshot: &Snapshot) {
-        let trunks = snapshot.trunks.iter();
-        self.large_over_tcp = trunks.map(|trunk| trunk.peer.large_over_tcp).collect();
-    }
-
     /// The request of the scratch buffer as it goes over TCP, and how, when it is too large for `hop`.
     pub(super) fn enlarge(&self, io: &Io, hop: Hop) -> Option<(Hop, Bytes)> {
         if io.scratch.len() <= DATAGRAM_BYTES_MAX || io.is_reliable(hop) {
             return None;
         }
-        if !self.large_over_tcp.get(usize::from(hop.trunk.0)).copied()? {
+        if !self.wishes(hop).large_over_tcp {
             return None;
         }
         let listener = self.tcp_beside(hop)?;
@@ -59,9 +52,9 @@ impl Transactions {
     }
 }
 
-/// `request`, which we composed, with `local` in its top Via.
+/// `request`, which we composed, with `local` in its top Via: its first header field, whatever form its name has.
 fn with_via(request: &[u8], local: Local) -> Option<Bytes> {
-    const VIA: &[u8] = b"\r\nVia: SIP/2.0/";
+    const VIA: &[u8] = b": SIP/2.0/";
     let start = memmem::find(request, VIA)? + VIA.len();
     let end = start + memchr::memchr(b';', request.get(start..)?)?;
     let ours = format!("{} {}", local.transport.via(), local.address);

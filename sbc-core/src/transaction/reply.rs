@@ -64,23 +64,26 @@ pub(crate) struct Echo {
     head: Box<[u8]>,
     /// The request's To already had a tag.
     tagged: bool,
+    /// With compact header field names, as everything else in the response.
+    compact: bool,
 }
 
 impl Echo {
-    /// Take them from `request`, which came from `peer`.
-    pub(crate) fn new(request: &Message<'_>, peer: SocketAddr) -> Self {
+    /// Take them from `request`, which came from `peer`. `compact`: that is how it is written to.
+    pub(crate) fn new(request: &Message<'_>, peer: SocketAddr, compact: bool) -> Self {
         let mut head = Vec::with_capacity(512);
-        let tagged = write_echo(&mut head, request, peer);
+        let tagged = write_echo(&mut head, request, peer, compact);
         Self {
             head: head.into_boxed_slice(),
             tagged,
+            compact,
         }
     }
 
     /// Start a response in `out`; the caller adds header fields and a body.
     pub(crate) fn response<'w>(&self, out: &'w mut Vec<u8>, status: u16, tag: &[u8]) -> Writer<'w> {
         out.clear();
-        let mut w = Writer::new(out);
+        let mut w = Writer::new(out).compact(self.compact);
         w.status_line(status, reason_phrase(status));
         w.raw(&self.head);
         if !self.tagged && status != 100 {
@@ -93,10 +96,10 @@ impl Echo {
 }
 
 /// Returns whether To has a tag.
-fn write_echo(out: &mut Vec<u8>, request: &Message<'_>, peer: SocketAddr) -> bool {
+fn write_echo(out: &mut Vec<u8>, request: &Message<'_>, peer: SocketAddr, compact: bool) -> bool {
     let mut first = true;
     for via in request.list(HeaderName::Via) {
-        out.extend_from_slice(b"Via: ");
+        push_name(out, HeaderName::Via, compact);
         if std::mem::take(&mut first) {
             write_top_via(out, request, via, peer);
         } else {
@@ -106,16 +109,12 @@ fn write_echo(out: &mut Vec<u8>, request: &Message<'_>, peer: SocketAddr) -> boo
     }
     if request.method() == Method::Invite {
         for value in request.headers(HeaderName::RecordRoute) {
-            push_field(out, b"Record-Route: ", value);
+            push_field(out, HeaderName::RecordRoute, compact, value);
         }
     }
-    for (name, header) in [
-        (&b"From: "[..], HeaderName::From),
-        (b"Call-ID: ", HeaderName::CallId),
-        (b"CSeq: ", HeaderName::CSeq),
-    ] {
-        if let Some(value) = request.header(header) {
-            push_field(out, name, value);
+    for name in [HeaderName::From, HeaderName::CallId, HeaderName::CSeq] {
+        if let Some(value) = request.header(name) {
+            push_field(out, name, compact, value);
         }
     }
     let Some(to) = request.header(HeaderName::To) else {
@@ -124,7 +123,7 @@ fn write_echo(out: &mut Vec<u8>, request: &Message<'_>, peer: SocketAddr) -> boo
         out.truncate(out.trim_ascii_end().len());
         return true;
     };
-    out.extend_from_slice(b"To: ");
+    push_name(out, HeaderName::To, compact);
     push_unfolded(out, to);
     request.to().is_ok_and(|to| to.tag().is_some())
 }
@@ -197,8 +196,13 @@ fn find_rport(via: &[u8]) -> Option<usize> {
     None
 }
 
-fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
+fn push_name(out: &mut Vec<u8>, name: HeaderName, compact: bool) {
+    out.extend_from_slice(name.spelled(compact).as_bytes());
+    out.extend_from_slice(b": ");
+}
+
+fn push_field(out: &mut Vec<u8>, name: HeaderName, compact: bool, value: &[u8]) {
+    push_name(out, name, compact);
     push_unfolded(out, value);
     out.extend_from_slice(b"\r\n");
 }

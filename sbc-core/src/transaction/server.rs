@@ -135,7 +135,7 @@ impl Transactions {
     }
 
     fn send_reply(&self, io: &mut Io, request: &Message<'_>, from: Hop, key: Key, reply: Reply) {
-        let echo = Echo::new(request, from.peer);
+        let echo = Echo::new(request, from.peer, self.is_compact(from));
         let tag = self.reply_tag(key);
         finish_reply(
             echo.response(&mut io.scratch, reply.status, &tag),
@@ -168,7 +168,7 @@ impl Transactions {
     ) -> u32 {
         let key = self.keys.server(request, Method::Invite);
         let hop = response_hop(request, from, io.streams.transport(from.listener));
-        let echo = Echo::new(request, from.peer);
+        let echo = Echo::new(request, from.peer, self.is_compact(from));
         let mut w = echo.response(&mut io.scratch, 100, b"");
         // §8.2.6.1.
         if let Some(stamp) = request.header(HeaderName::Timestamp) {
@@ -209,7 +209,7 @@ impl Transactions {
             key,
             state: ServerState::Proceeding,
             hop: response_hop(request, from, io.streams.transport(from.listener)),
-            echo: Echo::new(request, from.peer),
+            echo: Echo::new(request, from.peer, self.is_compact(from)),
             last: Bytes::new(),
             owner: None,
             interval: self.base.t1,

@@ -5,6 +5,7 @@ use super::{Base, Hop, Key, Keys, client::Client, server::Server, tombstone::Tom
 use crate::{
     dialog::{Dialog, NextHop},
     id::{ListenerId, ShardId},
+    snapshot::Snapshot,
     time::Timestamp,
     token::TokenKey,
     transport::{Local, Transport},
@@ -39,8 +40,17 @@ pub(crate) struct Transactions {
     pub(super) server_name: Arc<str>,
     /// Our side by listener, for Via and Contact.
     pub(super) locals: Vec<Local>,
-    /// By trunk: large requests go over TCP (§18.1.1).
-    pub(super) large_over_tcp: Vec<bool>,
+    /// By trunk.
+    wishes: Vec<Wishes>,
+}
+
+/// How a trunk wants to be written to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wishes {
+    /// Large requests go over TCP (§18.1.1).
+    pub(super) large_over_tcp: bool,
+    /// Header field names in compact form (§7.3.3).
+    compact: bool,
 }
 
 /// Fixed properties of a [`Transactions`] table.
@@ -68,7 +78,7 @@ impl Transactions {
             max: config.max,
             server_name: config.server_name.into(),
             locals: config.locals,
-            large_over_tcp: Vec::new(),
+            wishes: Vec::new(),
         }
     }
 
@@ -129,14 +139,41 @@ impl Transactions {
         next.transport.and_then(find).or_else(|| find(ours.transport))
     }
 
+    /// Whether the peer is written to with compact header field names (S9).
+    pub(super) fn is_compact(&self, hop: Hop) -> bool {
+        self.wishes(hop).compact
+    }
+
+    /// What the trunk of `hop` wants to be sent.
+    pub(super) fn wishes(&self, hop: Hop) -> Wishes {
+        let wishes = self.wishes.get(usize::from(hop.trunk.0));
+        wishes.copied().unwrap_or_default()
+    }
+
+    /// Take over what trunks want to be sent.
+    pub(crate) fn configure(&mut self, snapshot: &Snapshot) {
+        let trunks = snapshot.trunks.iter();
+        let wishes = trunks.map(|trunk| Wishes {
+            large_over_tcp: trunk.peer.large_over_tcp,
+            compact: trunk.peer.compact,
+        });
+        self.wishes = wishes.collect();
+    }
+
     /// Our side of `hop`, as the peer is told of it.
     pub(crate) fn local(&self, hop: Hop) -> Local {
-        self.locals
+        let local = self
+            .locals
             .get(usize::from(hop.listener.0))
             .copied()
             .unwrap_or(Local {
                 address: hop.peer,
                 transport: Transport::Udp,
-            })
+                compact: false,
+            });
+        Local {
+            compact: self.is_compact(hop),
+            ..local
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod answer;
 mod basic;
 mod cancel;
+mod compact;
 mod content_length;
 mod desk;
 mod domains;
