@@ -176,6 +176,8 @@ counters! {
     streams_identity_refused,
     /// Messages that left by another shard's connection.
     streams_sent_via,
+    /// Requests of other shards that could not be sent; those shards were told.
+    streams_handed_back,
     /// Times a multishot receive ended because no buffer was free.
     ring_buffers_exhausted,
     /// SIP messages the kernel refused to send.

@@ -28,6 +28,7 @@ pub enum Output {
         payload: Bytes,
     },
     /// The message belongs to `shard`: deliver it to that shard's [`crate::shard::Shard::handle_handover`].
+    /// Over a stream without a connection, it is a request of that shard's that could not be sent.
     Handover {
         /// The owner.
         shard: ShardId,

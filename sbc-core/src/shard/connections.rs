@@ -6,11 +6,12 @@
 use super::{Arrival, ListenerId, Shard};
 use crate::{
     id::ConnectionId,
-    io::{Closed, PeerIdentity},
+    io::{Closed, Output, PeerIdentity},
     sip::{Message, Method},
     snapshot::Snapshot,
-    stream::{Fault, Frame, Lost},
+    stream::{Fault, Frame, Lost, Way},
     time::Timestamp,
+    token::Token,
     transaction::Reply,
     transport::{Hop, Transport},
 };
@@ -124,9 +125,45 @@ impl Shard {
     pub fn handle_send(&mut self, now: Timestamp, hop: Hop, payload: Bytes) {
         self.io.now = now;
         let flow = hop.flow.filter(|flow| flow.shard == self.id);
+        let hop = Hop { flow, ..hop };
         let (streams, mut out) = self.io.streams();
-        streams.send(&mut out, Hop { flow, ..hop }, payload);
+        if streams.send(&mut out, hop, payload.clone()) == Way::Nowhere {
+            self.hand_back(hop, payload);
+        }
         self.tell_of_losses(now);
+    }
+
+    /// A message did not leave. If it is another shard's request, that shard is told, with the request
+    /// itself; that no connection is named tells it from messages that came by a stream.
+    fn hand_back(&mut self, hop: Hop, payload: Bytes) {
+        let Some(token) = self.request_token(&payload) else {
+            return;
+        };
+        if self.is_other_shard(token.shard) {
+            self.io.counters.streams_handed_back += 1;
+            self.io.outputs.push_back(Output::Handover {
+                shard: token.shard,
+                hop: Hop { flow: None, ..hop },
+                payload,
+            });
+        }
+    }
+
+    /// A request of ours that another shard could not send.
+    pub(super) fn handed_back(&mut self, now: Timestamp, bytes: &[u8]) {
+        if let Some(token) = self.request_token(bytes) {
+            let (slot, nonce) = (token.slot, token.nonce);
+            self.io.streams.lost.push(Lost::Request { slot, nonce });
+        }
+        self.tell_of_losses(now);
+    }
+
+    /// What our branch says in a request of ours for which a response is awaited. A CANCEL has the branch
+    /// of its INVITE, and must not end that.
+    fn request_token(&self, bytes: &[u8]) -> Option<Token> {
+        let message = Message::parse(bytes).ok()?;
+        let awaits = message.is_request() && !matches!(message.method(), Method::Ack | Method::Cancel);
+        self.branch_token(&message).filter(|_| awaits)
     }
 
     /// Tell those whom lost connections and unsent requests concern. Their reactions may lose more; each
@@ -137,6 +174,10 @@ impl Shard {
                 Lost::Connection(id) => self.transactions.connection_lost(&mut self.io, now, id),
                 Lost::Request { slot, nonce } => {
                     self.transactions.request_lost(&mut self.io, now, slot, nonce)
+                }
+                Lost::Message { hop, payload } => {
+                    self.hand_back(hop, payload);
+                    continue;
                 }
             };
             for ended in ended {

@@ -58,9 +58,11 @@ impl Shard {
 
     /// What our branch in a response's top Via says.
     fn response_token(&self, message: &Message<'_>) -> Option<Token> {
-        if !message.is_response() {
-            return None;
-        }
+        message.is_response().then(|| self.branch_token(message))?
+    }
+
+    /// What our branch in a message's top Via says.
+    pub(super) fn branch_token(&self, message: &Message<'_>) -> Option<Token> {
         let branch = message.top_via().ok()?.branch?;
         self.tokens.decode(branch.strip_prefix(b"z9hG4bK")?)
     }

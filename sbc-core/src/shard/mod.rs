@@ -177,6 +177,9 @@ impl Shard {
     /// A message that another shard received and that belongs here.
     pub fn handle_handover(&mut self, now: Timestamp, hop: Hop, bytes: &[u8]) {
         self.io.now = now;
+        if hop.flow.is_none() && self.io.is_reliable(hop) {
+            return self.handed_back(now, bytes);
+        }
         // By this shard's configuration: the other's may be newer.
         let trunk = match hop.flow {
             None => self.trunk_of(hop.peer),

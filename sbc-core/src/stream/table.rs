@@ -44,12 +44,14 @@ pub(crate) enum Way {
 }
 
 /// What somebody must be told, once the call that found it out has returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
     /// A connection to which a transaction is bound has gone.
     Connection(ConnectionId),
     /// The request of the client transaction in this slot did not leave.
     Request { slot: u32, nonce: u64 },
+    /// This message has waited for a connection that did not open. It may be another shard's.
+    Message { hop: Hop, payload: Bytes },
 }
 
 /// What it takes to read from a connection, while what is read is dealt with.
@@ -301,7 +303,7 @@ impl Connections {
         else {
             return false;
         };
-        let Some(connection) = slot.connection.take() else {
+        let Some(mut connection) = slot.connection.take() else {
             return false;
         };
         slot.generation = slot.generation.wrapping_add(1);
@@ -325,6 +327,13 @@ impl Connections {
             self.avoid(out.now, (connection.listener, connection.peer));
         }
         out.counters.streams_messages_lost += connection.waiting.len() as u64;
+        let waiting = std::mem::take(&mut connection.waiting);
+        let hop = Hop {
+            flow: None,
+            ..connection.hop(self.flow(id))
+        };
+        let lost = waiting.into_iter().map(|payload| Lost::Message { hop, payload });
+        self.lost.extend(lost);
         if connection.bound {
             self.lost.push(Lost::Connection(id));
         }

@@ -511,7 +511,8 @@ impl Transactions {
         slot: u32,
         nonce: u64,
     ) -> Vec<TimedOut> {
-        let current = self.clients.get(slot as usize).is_some_and(|c| c.nonce == nonce);
+        let client = self.clients.get(slot as usize);
+        let current = client.is_some_and(|c| c.nonce == nonce && c.state == ClientState::Calling);
         let ended = current.then(|| self.unsent(io, now, slot)).flatten();
         ended.into_iter().collect()
     }
