@@ -137,6 +137,10 @@ fn fresh_seeds() {
         total.spoofed_sent += outcome.spoofed_sent;
         total.datagrams += outcome.datagrams;
         total.events += outcome.events;
+        total.to_nobody += outcome.to_nobody;
+        total.names_asked += outcome.names_asked;
+        total.pipes.0 += outcome.pipes.0;
+        total.pipes.1 += outcome.pipes.1;
     }
     let seconds = start.elapsed().as_secs_f64();
     println!(
@@ -169,6 +173,10 @@ fn fresh_seeds() {
         let c = &total.counters;
         for (what, n) in [
             ("calls answered", total.answered),
+            ("connections", total.pipes.0),
+            ("broken connections", total.pipes.1),
+            ("questions for names", total.names_asked),
+            ("messages to an address where nobody is", total.to_nobody),
             ("media packets delivered", total.packets_delivered),
             ("spoofed packets", total.spoofed_sent),
             ("hand-overs", c.handed_over),

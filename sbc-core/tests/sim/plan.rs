@@ -54,6 +54,11 @@ impl Side {
         SocketAddr::from(([10, self.octet(), 0, 2], 5060))
     }
 
+    /// An address behind the trunk's name where nobody is.
+    pub fn nobody(self) -> SocketAddr {
+        SocketAddr::from(([10, self.octet(), 0, 9], 5060))
+    }
+
     /// A media address of leg `n`; `behind_nat`: the one its packets really come from.
     pub fn media(self, n: usize, behind_nat: bool) -> SocketAddr {
         let host = if behind_nat { 200 } else { 100 };
@@ -124,6 +129,8 @@ pub struct Plan {
     pub late_offer: bool,
     /// Provisional responses: ms after the INVITE, status, with SDP.
     pub provisionals: Vec<(u64, u16, bool)>,
+    /// Sends a MESSAGE outside of the call, too.
+    pub message: bool,
     /// Every second provisional response comes from another fork.
     pub fork_early: bool,
     pub outcome: Outcome,
@@ -154,6 +161,7 @@ impl Plan {
             no_ack: rng.chance(20),
             late_offer: late_offers && rng.chance(50),
             provisionals: Vec::new(),
+            message: rng.chance(60),
             fork_early: rng.chance(150),
             outcome,
             outcome_after: draw_delay(rng),

@@ -6,8 +6,9 @@ use super::{
 };
 use sbc_core::{
     admission::{Admission, LimitId, LimitSpec},
+    resolve::Query,
     shard::ListenerId,
-    snapshot::{Listener, Media, Peer, Reliable, SessionTimer, Sip, Snapshot, Streams, Trunk},
+    snapshot::{Listener, Media, Peer, Reliable, SessionTimer, Sip, Snapshot, Streams, Target, Trunk},
     transport::Transport,
     trunk::{SourceTable, TrunkId},
 };
@@ -40,6 +41,9 @@ pub struct Setup {
     pub reliable: [bool; 2],
     /// Session-Expires of each trunk in seconds; 0: only when the peer asks.
     pub expires: [u64; 2],
+    /// Which trunks are reached by name, and whether an address where nobody is comes first.
+    pub named: [bool; 2],
+    pub nobody: bool,
     /// Connections break.
     pub breaks: bool,
     /// Seconds after which a silent connection is closed.
@@ -67,6 +71,8 @@ impl Setup {
             streams: [rng.chance(STREAMS), rng.chance(STREAMS)],
             reliable: [rng.chance(800), rng.chance(800)],
             expires: [0, 1].map(|_| if rng.chance(500) { rng.range(3, 20) } else { 0 }),
+            named: [rng.chance(250), rng.chance(250)],
+            nobody: rng.chance(500),
             breaks: rng.chance(400),
             idle: rng.range(3, 40),
         }
@@ -109,6 +115,15 @@ impl Setup {
                     min: Duration::from_secs(2),
                 },
                 ..Peer::default()
+            },
+            target: match self.named[side as usize] {
+                true => Target::Name(Query {
+                    host: format!("{side:?}.test").to_lowercase().into(),
+                    port: None,
+                    transport: Some(self.transport(side)),
+                    secure: false,
+                }),
+                false => Target::Address(side.sip()),
             },
             ..Trunk::new(&format!("{side:?}"), side.sip(), self.listener(side))
         };

@@ -43,6 +43,8 @@ struct Pipe {
     shard: usize,
     id: ConnectionId,
     state: State,
+    /// Leads to where nobody is.
+    to_nobody: bool,
     /// What was sent before arrives before.
     to_sbc_at: u64,
     to_peer_at: u64,
@@ -167,6 +169,7 @@ impl World {
             shard,
             id,
             state,
+            to_nobody: false,
             to_sbc_at: self.now,
             to_peer_at: self.now,
             partial: Vec::new(),
@@ -219,11 +222,17 @@ impl World {
 
     fn connect(&mut self, shard: usize, id: ConnectionId, listener: ListenerId, peer: SocketAddr) {
         let side = Side::BOTH.into_iter().find(|s| s.sip() == peer);
+        // A peer that speaks UDP refuses what is too large for a datagram; at a name's other
+        // address nobody is.
+        let known = Side::BOTH
+            .into_iter()
+            .any(|s| s.sip() == peer || s.nobody() == peer && self.setup.named[s as usize]);
         let Some(side) = side.filter(|&s| self.setup.listener(s) == listener) else {
-            if !self.setup.hostile {
+            if !self.setup.hostile && !known {
                 self.violation(u32::MAX, format!("a connection to {peer}, who is no peer"));
             }
             let pipe = self.add_pipe(Side::A, shard, id, State::Opening);
+            self.pipes.pipes[pipe].to_nobody = true;
             self.push(
                 self.now + MS,
                 Event::Stream(StreamEvent::Opened { pipe, well: false }),
@@ -315,13 +324,16 @@ impl World {
                     return;
                 }
                 let (shard, id) = (p.shard, p.id);
+                let honest = !p.to_nobody;
                 if well {
                     p.state = State::Open;
                     self.shards[shard].handle_connected(now, id, None);
                 } else {
                     p.state = State::Gone;
-                    self.pipes.lost += 1;
-                    self.excuse(pipe);
+                    if honest {
+                        self.pipes.lost += 1;
+                        self.excuse(pipe);
+                    }
                     self.shards[shard].handle_closed(now, id, Closed::Refused);
                 }
                 self.drain(shard, None);

@@ -16,6 +16,8 @@ use bytes::Bytes;
 use sbc_core::{
     admission::Admission,
     counters::ShardCounters,
+    id::QueryId,
+    resolve::{Candidate, Query, ResolveError, Resolved},
     shard::{Command, Gauges, ListenerId, Output, Reply, Shard, ShardId},
     time::Timestamp,
     transport::Hop,
@@ -28,6 +30,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 /// Messages one datagram may cause: a CANCEL's 200, the INVITE's 487, a CANCEL to the other side,
@@ -53,12 +56,22 @@ pub struct Outcome {
     pub spoofed_sent: u64,
     pub datagrams: u64,
     pub events: u64,
+    /// Messages to an address where nobody is, and questions for names.
+    pub to_nobody: u64,
+    pub names_asked: u64,
+    /// Connections opened and broken.
+    pub pipes: (u64, u64),
     /// States seen, when asked to look.
     pub states: BTreeSet<&'static str>,
 }
 
 pub(super) enum Event {
     Stream(StreamEvent),
+    Resolved {
+        shard: usize,
+        id: QueryId,
+        outcome: Result<Resolved, ResolveError>,
+    },
     ToSbc {
         from: SocketAddr,
         listener: ListenerId,
@@ -256,6 +269,7 @@ impl World {
             }
         }
         self.final_checks();
+        self.out.pipes = (self.pipes.opened, self.pipes.lost);
         self.out.trace_hash = self.hasher.finish();
         if let Some(trace) = &mut self.trace {
             trace.name_calls(|side, id| self.uas[side as usize].call_by_id(id));
@@ -303,6 +317,10 @@ impl World {
                 spoofed,
             } => self.packet(now, from, port, bytes, spoofed),
             Event::Stream(event) => self.stream_event(event),
+            Event::Resolved { shard, id, outcome } => {
+                self.shards[shard].handle_resolved(now, id, outcome);
+                self.drain(shard, None);
+            }
             Event::Mischief => self.mischief(),
             Event::Spoof { port } => self.spoof(now, port),
         }
@@ -352,9 +370,7 @@ impl World {
                     transmits += usize::from(matches!(output, Output::Send { .. } | Output::SendVia { .. }));
                     self.stream_output(shard, output);
                 }
-                Output::Resolve { .. } => {
-                    self.violation(u32::MAX, format!("shard {shard} asks for a name, there is none"));
-                }
+                Output::Resolve { id, query } => self.resolve(shard, id, &query),
                 Output::Record(record) => {
                     self.out.records += 1;
                     self.hasher.write(format!("{record:?}").as_bytes());
@@ -393,11 +409,51 @@ impl World {
         }
     }
 
+    /// A resolver that is slow, fails, finds nothing, or does not answer at all.
+    fn resolve(&mut self, shard: usize, id: QueryId, query: &Query) {
+        self.out.names_asked += 1;
+        let side = Side::BOTH
+            .into_iter()
+            .find(|s| *query.host == *format!("{s:?}.test").to_lowercase());
+        let Some(side) = side else {
+            return self.violation(u32::MAX, format!("shard {shard} asks for {query}"));
+        };
+        let candidate = |address, priority| Candidate {
+            transport: self.setup.transport(side),
+            address,
+            priority,
+            weight: 10,
+        };
+        let mut candidates = vec![candidate(side.sip(), 20)];
+        if self.setup.nobody {
+            candidates.push(candidate(side.nobody(), 10));
+        }
+        let ttl = Duration::from_secs(self.rng.range(1, 60));
+        let outcome = match self.rng.below(10) {
+            0 => return,
+            1 => Err(ResolveError::Failed),
+            2 if self.setup.breaks => Err(ResolveError::Absent { ttl }),
+            _ => Ok(Resolved { candidates, ttl }),
+        };
+        let delay = match self.rng.below(4) {
+            0 => self.rng.below(6 * SECOND),
+            _ => self.rng.below(20 * MS),
+        };
+        self.push(self.now + delay, Event::Resolved { shard, id, outcome });
+    }
+
     fn transmit(&mut self, listener: ListenerId, peer: SocketAddr, payload: Bytes) {
         self.hasher.write(peer.to_string().as_bytes());
         self.hasher.write(&payload);
         self.out.datagrams += 1;
         self.last_datagram = self.now;
+        if Side::BOTH
+            .into_iter()
+            .any(|s| s.nobody() == peer && self.setup.named[s as usize])
+        {
+            self.out.to_nobody += 1;
+            return;
+        }
         let Some(side) = Side::BOTH.into_iter().find(|s| s.sip() == peer) else {
             if peer.ip() == IpAddr::from(ATTACKER) {
                 self.violation(u32::MAX, "an unknown source was answered".to_owned());

@@ -12,6 +12,10 @@ impl Ua {
         match msg.method() {
             "ACK" => {}
             "INVITE" if msg.tag_of_to().is_empty() => self.incoming(now, msg),
+            "MESSAGE" if msg.tag_of_to().is_empty() => {
+                let bytes = response(self.side, self.transport, &msg, 200, "pager", None, "");
+                self.effects.push(Effect::Send(bytes));
+            }
             _ => {
                 let bytes = response(self.side, self.transport, &msg, 481, "stateless", None, "");
                 self.effects.push(Effect::Send(bytes));
@@ -241,7 +245,7 @@ impl Ua {
             "BYE" => self.bye(now, leg, dialog, server),
             "INVITE" => self.reinvited(now, leg, server),
             "OPTIONS" | "INFO" | "MESSAGE" | "NOTIFY" => {
-                if cseq % 3 == 0 {
+                if cseq.is_multiple_of(3) {
                     // A peer may say that it is trying (§17.2.2).
                     let request = self.legs[leg].servers[server].request.clone();
                     let bytes = response(self.side, self.transport, &request, 100, "", None, "");
@@ -249,7 +253,13 @@ impl Ua {
                 }
                 self.reply(now, leg, server, 200)
             }
-            "REFER" => self.reply(now, leg, server, 603),
+            "REFER" => {
+                self.reply(now, leg, server, if cseq.is_multiple_of(2) { 202 } else { 603 });
+                if cseq.is_multiple_of(2) {
+                    // RFC 3515 §2.4.4: the outcome, and the end of the subscription.
+                    self.in_dialog(now, leg, "NOTIFY");
+                }
+            }
             _ => self.reply(now, leg, server, 405),
         }
     }

@@ -8,6 +8,13 @@ use crate::{
 };
 
 impl Ua {
+    /// A message outside of any call (RFC 3428).
+    pub(super) fn message(&mut self, now: u64, leg: usize) {
+        let uri = uri(&self.legs[leg].remote).to_owned();
+        self.legs[leg].cseq += 1;
+        self.send_request(now, leg, "MESSAGE", &uri, None, None);
+    }
+
     pub(super) fn invite(&mut self, now: u64, leg: usize) {
         let plan = self.legs[leg].plan.clone();
         let uri = uri(&self.legs[leg].remote).to_owned();

@@ -44,6 +44,7 @@ enum What {
     Cancel,
     Provisional(usize),
     Reliable(u32),
+    Message,
     Final,
     ForkFinal,
     Hangup,
@@ -259,6 +260,14 @@ impl Ua {
             };
             let leg = self.add_leg(plan.clone(), true, call_id, local, remote, cseq);
             self.after(plan.start, leg, What::Invite);
+            if plan.message {
+                let serial = self.next_serial();
+                let call_id = format!("m{marker}-{serial}@{}", self.side.sip().ip());
+                let l = &self.legs[leg];
+                let (local, remote) = (format!("{}m", l.local), l.remote.clone());
+                let leg = self.add_leg(plan.clone(), true, call_id, local, remote, 1);
+                self.after(plan.start, leg, What::Message);
+            }
         }
     }
 
@@ -338,6 +347,7 @@ impl Ua {
             What::Invite => self.invite(now, leg),
             What::Cancel => self.cancel(now, leg),
             What::Provisional(n) => self.provisional(now, leg, n),
+            What::Message => self.message(now, leg),
             What::Reliable(rseq) => self.reliable_tick(now, leg, rseq),
             What::Final => self.finish_invite(now, leg),
             What::ForkFinal => self.answer(now, leg, 0, "fork"),

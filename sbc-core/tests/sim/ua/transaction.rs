@@ -22,7 +22,7 @@ impl Ua {
             client.state = ClientState::Done;
             let (method, cseq) = (client.method, client.cseq);
             // It passes through, and when the other side is silent nobody answers (RFC 4320 §4.2).
-            if method == "INFO" {
+            if matches!(method, "INFO" | "MESSAGE" | "REFER" | "NOTIFY") {
                 return;
             }
             return self.violation(
@@ -98,7 +98,7 @@ impl Ua {
         };
         let cseq = l.cseq;
         let terse = l.party().terse;
-        // Every INVITE says what its sender can do.
+        // Every INVITE says what its sender can do, and a REFER where to go.
         let mut extra = String::new();
         if method == "INVITE" {
             extra.push_str(&super::allow(l.party().updates));
@@ -110,6 +110,19 @@ impl Ua {
                     "Supported: timer\r\nSession-Expires: {expires}\r\nMin-SE: 2\r\n"
                 ));
             }
+        }
+        match method {
+            "REFER" => extra.push_str(&format!(
+                "Refer-To: <sip:{}@{}>\r\nReferred-By: <sip:{}@h{m}.example;x={m}>\r\n",
+                crate::wire::callee_number(l.plan.number),
+                self.sbc,
+                crate::wire::caller_number(l.plan.number),
+                m = self.side.marker()
+            )),
+            "NOTIFY" => {
+                extra.push_str("Event: refer\r\nSubscription-State: terminated;reason=noresource\r\n")
+            }
+            _ => {}
         }
         let bytes = Request {
             side: self.side,
