@@ -44,6 +44,16 @@ fn shard() {
     replay("shard", target::shard::run);
 }
 
+#[test]
+fn stream() {
+    replay("stream", target::stream::run);
+}
+
+#[test]
+fn operations() {
+    replay("operations", target::operations::run);
+}
+
 /// The torture messages are good seeds too, and live in a crate of their own.
 #[test]
 fn torture_messages() {

@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each fuzz binary runs one of them")]
 
 pub(crate) mod config;
+pub(crate) mod operations;
 pub(crate) mod rtp;
 pub(crate) mod sdp;
 pub(crate) mod shard;
 pub(crate) mod sip_message;
+pub(crate) mod stream;

@@ -4,7 +4,11 @@
 //! waits in [`Passing`] until the other side has answered or 64·T1 have passed. What goes across is
 //! built from named header fields; everything else stays behind.
 
-use super::{Call, Leg, LegState, Passing, Phase, setup::check_require, write_contact};
+use super::{
+    Call, Leg, LegState, Passing, Phase,
+    setup::{check_require, is_description},
+    write_contact,
+};
 use crate::{
     shard::{Arrival, Shard},
     sip::{HeaderName, Message, Method, OptionTags, Writer, unfold},
@@ -228,11 +232,12 @@ impl Call {
     }
 }
 
-/// End a message with the body of another, and the fields that describe it.
+/// End a message with the body of another, and the fields that describe it. A session description stays
+/// behind: it names addresses, and only INVITE, UPDATE, PRACK and their answers negotiate one.
 pub(super) fn write_body(w: &mut Writer<'_>, message: &Message<'_>) {
     let body = message.body();
     let media_type = message.content_type().unwrap_or_default();
-    if body.is_empty() || media_type.is_empty() {
+    if body.is_empty() || media_type.is_empty() || is_description(media_type) {
         w.empty_body();
         return;
     }

@@ -602,16 +602,20 @@ pub(crate) fn session_of<'m>(message: &Message<'m>) -> Result<Option<Sdp<'m>>, R
     if body.is_empty() {
         return Ok(None);
     }
-    let media_type = message.content_type().unwrap_or_default();
+    if !is_description(message.content_type().unwrap_or_default()) {
+        return Err(Reply::with(415, Extra::Accept));
+    }
+    Sdp::parse(body).map(Some).map_err(|_| Reply::new(488))
+}
+
+/// Whether this value of Content-Type means a session description.
+pub(super) fn is_description(media_type: &[u8]) -> bool {
     let media_type = media_type
         .split(|&c| c == b';')
         .next()
         .unwrap_or_default()
         .trim_ascii();
-    if !media_type.eq_ignore_ascii_case(b"application/sdp") {
-        return Err(Reply::with(415, Extra::Accept));
-    }
-    Sdp::parse(body).map(Some).map_err(|_| Reply::new(488))
+    media_type.eq_ignore_ascii_case(b"application/sdp")
 }
 
 pub(crate) fn dialog_refusal(error: DialogError) -> Reply {

@@ -88,6 +88,8 @@ impl Framer {
         let total = match head.scan(bytes) {
             None if bytes.len() < bytes_max => None,
             None => return Some(fault(Fault::TooLarge, bytes, bytes_max)),
+            // As it would be had it come in pieces.
+            Some(end) if end > bytes_max => return Some(fault(Fault::TooLarge, bytes, bytes_max)),
             Some(end) => match total(&head, bytes, end, bytes_max) {
                 Err(what) => return Some(fault(what, bytes, end)),
                 Ok(total) => Some(total),
@@ -108,6 +110,11 @@ impl Framer {
     /// A message has begun and is not whole.
     pub fn is_partial(&self) -> bool {
         self.partial.is_some()
+    }
+
+    /// How much of it is kept.
+    pub fn buffered(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.bytes.len())
     }
 
     /// Add to a message that has begun.
@@ -385,6 +392,9 @@ mod tests {
         assert_eq!(frames(b"\r\n\x16\x03\x01", &[]), [Seen::Fault(Fault::NotSip)]);
         assert_eq!(frames(&[b'a'; BYTES_MAX], &[100]), [Seen::Fault(Fault::TooLarge)]);
         assert_eq!(frames(&[b'a'; BYTES_MAX - 1], &[100]), []);
+        let long = message(&format!("Subject: {}", "x".repeat(BYTES_MAX)), "");
+        assert_eq!(frames(&long, &[]), [Seen::Fault(Fault::TooLarge)]);
+        assert_eq!(frames(&long, &[100]), [Seen::Fault(Fault::TooLarge)]);
     }
 
     #[test]

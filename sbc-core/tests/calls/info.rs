@@ -127,3 +127,17 @@ fn a_body_beyond_the_bound_is_513() {
     desk.caller(&request("BYE", &up.contact, 3, "bye", &up.tag, ""));
     desk.assert_quiet();
 }
+
+#[test]
+fn a_session_description_in_an_info_or_its_answer_stays_behind() {
+    let mut desk = Desk::new();
+    let up = establish(&mut desk);
+    let sent = desk.caller(&request("INFO", &up.contact, 2, "i1", &up.tag, OFFER));
+    let info = only(&sent, "INFO").clone();
+    assert_eq!((info.has("Content-Type"), info.body()), (false, ""));
+    let sent = desk.callee(&response(&info, 200, "", "", ANSWER));
+    let answer = only(&sent, "200");
+    assert_eq!((answer.has("Content-Type"), answer.body()), (false, ""));
+    desk.caller(&request("BYE", &up.contact, 3, "bye", &up.tag, ""));
+    desk.assert_quiet();
+}
