@@ -95,10 +95,10 @@ impl TokenKey {
     }
 
     /// A name that stands for `text` towards somebody who may not know it: the same on all shards,
-    /// not to be turned back, and of the form of a token.
-    pub fn disguise(&self, text: &[u8]) -> TokenText {
-        let mut bits =
-            u128::from(self.0.hash_one((text, 1u8))) << 64 | u128::from(self.0.hash_one((text, 2u8)));
+    /// not to be turned back, and of the form of a token. Only for the same `purpose` is it the same.
+    pub fn disguise(&self, purpose: &[u8], text: &[u8]) -> TokenText {
+        let half = |half: u8| u128::from(self.0.hash_one((purpose, text, half)));
+        let mut bits = half(1) << 64 | half(2);
         let mut name = [0u8; TOKEN_LEN];
         for c in name.iter_mut().rev() {
             *c = ALPHABET[(bits & 31) as usize];

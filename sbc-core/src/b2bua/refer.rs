@@ -127,7 +127,10 @@ impl Shard {
             if self.tokens.decode(&replaces.to_tag).is_none() {
                 return Err(Reply::new(488));
             }
-            replaces.disguised(&self.tokens).write_uri_header(&mut refer_to);
+            let trunk = self.trunk_name(call.leg(side).trunk);
+            replaces
+                .disguised(&self.tokens, trunk)
+                .write_uri_header(&mut refer_to);
         }
         refer_to.push(b'>');
         let referred_by = topology::referrer(request);

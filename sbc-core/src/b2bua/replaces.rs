@@ -6,6 +6,9 @@
 //! peer's own: to the other side they are named by keyed hashes, which whoever has the dialog can
 //! compute again. So no table says what stands for what, and any shard can rewrite a Refer-To that
 //! names a dialog of another.
+//!
+//! The name of the referrer's trunk is hashed too. So a disguised name proves that somebody on that
+//! trunk knew the dialog and asked us, by REFER, to let another have it.
 
 use crate::{
     dialog::Dialog,
@@ -17,6 +20,15 @@ use std::{collections::VecDeque, io::Write as _};
 
 /// Longest name of a dialog that we carry.
 const NAME_MAX: usize = 256;
+
+/// How a dialog is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// As its peer names it.
+    Plain,
+    /// As a REFER of its peer's trunk made us name it.
+    Disguised,
+}
 
 /// The value of a Replaces header field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,24 +92,27 @@ impl Replaces {
         Ok(found)
     }
 
-    /// The same dialog, named so that only we know what is meant.
-    pub(crate) fn disguised(&self, key: &TokenKey) -> Self {
+    /// The same dialog, named so that only we know what is meant, and who on which `trunk` meant it.
+    pub(crate) fn disguised(&self, key: &TokenKey, trunk: &str) -> Self {
         Self {
-            call_id: key.disguise(&self.call_id)[..].into(),
-            from_tag: key.disguise(&self.from_tag)[..].into(),
+            call_id: key.disguise(trunk.as_bytes(), &self.call_id)[..].into(),
+            from_tag: key.disguise(trunk.as_bytes(), &self.from_tag)[..].into(),
             ..self.clone()
         }
     }
 
-    /// Whether it names `dialog`, whose tag of ours is [`Self::to_tag`]: as its peer does, or as the
-    /// other side was told to.
-    pub(crate) fn names(&self, dialog: &Dialog, key: &TokenKey) -> bool {
-        let same = *self.call_id == *dialog.call_id && *self.from_tag == *dialog.remote_tag;
-        let told = || {
-            *self.call_id == key.disguise(&dialog.call_id)
-                && *self.from_tag == key.disguise(&dialog.remote_tag)
-        };
-        *self.to_tag == dialog.local_tag && (same || told())
+    /// How it names `dialog`, whose peer is on `trunk` and whose tag of ours is [`Self::to_tag`];
+    /// `None`: not at all.
+    pub(crate) fn naming(&self, dialog: &Dialog, key: &TokenKey, trunk: &str) -> Option<Naming> {
+        if *self.to_tag != dialog.local_tag {
+            return None;
+        }
+        if *self.call_id == *dialog.call_id && *self.from_tag == *dialog.remote_tag {
+            return Some(Naming::Plain);
+        }
+        let told = *self.call_id == key.disguise(trunk.as_bytes(), &dialog.call_id)
+            && *self.from_tag == key.disguise(trunk.as_bytes(), &dialog.remote_tag);
+        told.then_some(Naming::Disguised)
     }
 
     /// Append it to a URI as its only embedded header field.
@@ -246,9 +261,10 @@ mod tests {
     #[test]
     fn a_disguise_is_the_same_on_every_shard_and_tells_nothing() {
         let replaces = Replaces::parse(VALUE).unwrap();
-        let one = replaces.disguised(&TokenKey::new(5));
-        assert_eq!(one, replaces.disguised(&TokenKey::new(5)));
-        assert_ne!(one, replaces.disguised(&TokenKey::new(6)));
+        let one = replaces.disguised(&TokenKey::new(5), "t");
+        assert_eq!(one, replaces.disguised(&TokenKey::new(5), "t"));
+        assert_ne!(one, replaces.disguised(&TokenKey::new(6), "t"));
+        assert_ne!(one, replaces.disguised(&TokenKey::new(5), "u"));
         assert_eq!(one.to_tag, replaces.to_tag);
         let text = one.value();
         for secret in [&b"98732"[..], b"example", b"r33th4x0r"] {

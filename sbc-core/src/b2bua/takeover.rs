@@ -10,10 +10,15 @@
 //!   Until then nothing of the call has changed, so a refusal, a CANCEL or silence leaves it as it
 //!   was.
 //!
-//! Either way it is admitted as a call and has a record of its own. Nobody may steal a call: besides
-//! the names of its dialog, the INVITE must come from one of its two trunks.
+//! Either way it is admitted as a call and has a record of its own. Nobody may steal a call: who
+//! names X as X does must be on one of the call's two trunks; from any other, only the name will do
+//! that a REFER of X's own trunk was given by us.
 
-use super::{Abilities, Aim, Asker, AttemptTarget, Leg, LegState, Phase, replaces::Replaces, teardown::Past};
+use super::{
+    Abilities, Aim, Asker, AttemptTarget, Leg, LegState, Phase,
+    replaces::{Naming, Replaces},
+    teardown::Past,
+};
 use crate::{
     admission::Permit,
     dialog::Dialog,
@@ -86,10 +91,11 @@ impl Shard {
         let (slot, side) = self.leg_of_tag(&replaces.to_tag).ok_or(Reply::new(481))?;
         let call = self.calls.get(slot as usize).ok_or(Reply::new(481))?;
         let leg = call.leg(side);
-        if !replaces.names(&leg.dialog, &self.tokens) {
-            return Err(Reply::new(481));
-        }
-        if from.trunk != call.a.trunk && from.trunk != call.b.trunk {
+        let naming = replaces
+            .naming(&leg.dialog, &self.tokens, self.trunk_name(leg.trunk))
+            .ok_or(Reply::new(481))?;
+        let partakes = from.trunk == call.a.trunk || from.trunk == call.b.trunk;
+        if naming == Naming::Plain && !partakes {
             return Err(Reply::new(403));
         }
         match leg.state {

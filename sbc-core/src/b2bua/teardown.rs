@@ -427,16 +427,10 @@ impl Shard {
         cause: &'static str,
     ) {
         let since = |at: Timestamp| at.since(past.started).as_millis() as u64;
-        let trunk_name = |id: TrunkId| {
-            self.snapshot
-                .trunks
-                .get(usize::from(id.0))
-                .map_or_else(String::new, |trunk| trunk.name.clone())
-        };
         let record = CallRecord {
             call: self.call_id_text(slot, past.nonce),
-            from_trunk: trunk_name(past.trunks[0]),
-            to_trunk: trunk_name(past.trunks[1]),
+            from_trunk: self.trunk_name(past.trunks[0]).to_owned(),
+            to_trunk: self.trunk_name(past.trunks[1]).to_owned(),
             caller: past.caller.into_string(),
             callee: past.callee.into_string(),
             start_ms: past.started.as_millis(),

@@ -6,6 +6,7 @@ use crate::{
     shard::Shard,
     time::Timestamp,
     transaction::Side,
+    trunk::TrunkId,
 };
 
 /// Every state of a call and of its legs, as [`Shard::visit_states`] names it.
@@ -122,17 +123,18 @@ impl Shard {
             shard: self.id.0,
             slot,
             state: call.phase.name().to_owned(),
-            from_trunk: self.trunk_name(call, Side::A),
-            to_trunk: self.trunk_name(call, Side::B),
+            from_trunk: self.trunk_name(call.a.trunk).to_owned(),
+            to_trunk: self.trunk_name(call.b.trunk).to_owned(),
             caller: call.caller.to_string(),
             callee: call.callee.to_string(),
             age_ms: now.since(call.started).as_millis() as u64,
         }
     }
 
-    fn trunk_name(&self, call: &Call, side: Side) -> String {
-        let trunk = self.snapshot.trunks.get(usize::from(call.leg(side).trunk.0));
-        trunk.map_or_else(String::new, |trunk| trunk.name.clone())
+    /// Empty when the trunk is no more.
+    pub(super) fn trunk_name(&self, trunk: TrunkId) -> &str {
+        let trunk = self.snapshot.trunks.get(usize::from(trunk.0));
+        trunk.map_or("", |trunk| &trunk.name)
     }
 
     pub(crate) fn call_detail(&self, now: Timestamp, slot: u32) -> Option<CallDetail> {
@@ -143,7 +145,7 @@ impl Shard {
                 let leg = call.leg(side);
                 LegDetail {
                     leg: side_name(side),
-                    trunk: self.trunk_name(call, side),
+                    trunk: self.trunk_name(leg.trunk).to_owned(),
                     call_id: text(&leg.dialog.call_id),
                     peer: leg.hop.peer.to_string(),
                     local_tag: text(&leg.dialog.local_tag),

@@ -32,6 +32,7 @@ mod reinvite;
 mod reliable;
 mod replaces;
 mod replaces_shards;
+mod replaces_trunks;
 mod request_checks;
 mod require;
 mod response_routing;

@@ -260,23 +260,6 @@ fn what_names_no_dialog_or_may_not_is_refused() {
 }
 
 #[test]
-fn a_call_cannot_be_stolen_from_another_trunk() {
-    let mut config = config::default_config();
-    let mut third = config.trunks[0].clone();
-    third.name = "third".to_owned();
-    third.hosts = vec!["127.0.0.9".parse().unwrap()];
-    third.target = None;
-    config.trunks.push(third);
-    let (snapshot, admission) = config.compile().unwrap();
-    let mut desk = Desk::of(snapshot, admission);
-    let up = establish(&mut desk);
-    let replaces = disguised(&mut desk, &up);
-    let sent = desk.deliver("127.0.0.9:5060", &invite_of_new(&replaces));
-    assert_eq!(sent.last().unwrap().kind(), "403");
-    still_talking(&mut desk, &up);
-}
-
-#[test]
 fn it_counts_as_a_call() {
     let mut config = config::default_config();
     config.limits.channels = 1;

@@ -1,9 +1,9 @@
 //! INVITE with Replaces when the call lives on another shard than the INVITE's Call-ID would say:
 //! the INVITE follows our tag in it, and its CANCEL follows the INVITE.
 
-use crate::desk::*;
+use crate::{desk::*, replaces_trunks::*};
 use sbc_core::{
-    config,
+    config::{self, Config},
     shard::{ListenerId, Output, Shard, ShardId},
     time::Timestamp,
 };
@@ -17,7 +17,11 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let (snapshot, admission) = config::default_config().compile().unwrap();
+        Self::of(&config::default_config())
+    }
+
+    fn of(config: &Config) -> Self {
+        let (snapshot, admission) = config.compile().unwrap();
         let (snapshot, admission) = (Arc::new(snapshot), Arc::new(admission));
         let shards = [0, 1].map(|id| {
             let mut shard = Shard::new(
@@ -163,4 +167,40 @@ fn a_cancel_follows_its_invite() {
             pair.end();
         }
     }
+}
+
+#[test]
+fn a_name_disguised_on_one_shard_is_known_on_the_other() {
+    let mut apart = 0;
+    for id in 0..8 {
+        let mut pair = Pair::of(&three_trunks());
+        let (_, tag) = talking(&mut pair, 0);
+        let own = |text: String| text.replace("third-call-id", &format!("third-{id}"));
+        let call = own(of_third("INVITE", "sip:1000@127.0.0.1", 1, "t1", "", OFFER));
+        let sent = pair.deliver(0, THIRD, &call);
+        let second = only(&sent, "INVITE").clone();
+        let contact = "sip:alice@127.0.0.2:5060";
+        let sent = pair.deliver(0, CALLER, &response(&second, 200, "carriertag", contact, ANSWER));
+        let third_tag = tag_of(only(&sent, "200").header("To"));
+        let ack = own(of_third("ACK", "sip:1000@127.0.0.1", 1, "t2", &third_tag, ""));
+        pair.deliver(0, THIRD, &ack);
+        apart += usize::from(pair.shards.iter().all(|shard| shard.gauges().calls == 1));
+        let refer = request("REFER", "sip:1000@127.0.0.1", 2, "refer", &tag, "").replace(
+            "Content-Length",
+            &format!(
+                "Refer-To: <sip:2000@127.0.0.2?Replaces={}>\r\nContent-Length",
+                named_by_a(&second)
+            ),
+        );
+        let sent = pair.deliver(0, CALLER, &refer);
+        let replaces = replaces_of(only(&sent, "REFER"));
+        let sent = pair.deliver(1, CALLEE, &taking("INVITE", "", 1, &format!("n{id}"), &replaces));
+        let asked = only(&sent, "INVITE").clone();
+        assert_eq!(asked.to, THIRD.parse().unwrap());
+        let answer = response(&asked, 200, "", "sip:carol@127.0.0.9:5060", ANSWER);
+        let sent = pair.deliver(0, THIRD, &answer);
+        assert_eq!(kinds(&sent), ["B<ACK", "A<BYE", "B<200"]);
+        pair.end();
+    }
+    assert!(apart > 0, "both calls were always on one shard");
 }
