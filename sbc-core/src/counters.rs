@@ -214,6 +214,8 @@ counters! {
     accept_errors,
     /// TLS handshakes that succeeded, in both directions.
     tls_handshakes,
+    /// Turns of the shard's loop that put handshakes off to the next because there were too many.
+    tls_handshakes_put_off,
     /// TLS handshakes that failed, and connections with a record that is none.
     tls_failures,
 }

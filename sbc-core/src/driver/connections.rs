@@ -27,6 +27,8 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 /// Bytes that are written to a connection with one operation, unless one message is larger.
 const BATCH_BYTES: usize = 64 * 1024;
+/// Bytes of a handshake that may wait for their turn: the largest message that TLS takes.
+const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
 /// How long nothing is accepted when the system has run out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -61,6 +63,10 @@ pub(crate) struct Connection {
     writing: usize,
     /// Plain bytes among them that have not been reported to the shard.
     unreported: usize,
+    /// Bytes of the wire that wait until it is this handshake's turn.
+    handshake: Vec<u8>,
+    /// The peer has sent its last byte behind them.
+    end_waits: bool,
     /// The peer has sent its last byte.
     peer_ended: bool,
     /// It is listed in [`Connections::unsent`].
@@ -134,6 +140,17 @@ fn take_batch(queue: &mut VecDeque<Bytes>) -> Option<Bytes> {
     Some(batch.freeze())
 }
 
+/// What becomes of bytes that came under TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// They are read at once: the handshake is over.
+    Now,
+    /// They wait for [`Connections::next_handshake`].
+    Later,
+    /// More than a handshake can be.
+    TooMuch,
+}
+
 /// What is left to do with a connection after something has happened to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -156,6 +173,8 @@ pub(crate) struct Connections {
     serial: u64,
     /// Connections that have something to write and nothing under way.
     unsent: Vec<StreamKey>,
+    /// Handshakes that have something to read, in the order in which it came.
+    handshakes: VecDeque<(StreamKey, u64)>,
     /// Closed by the shard, soonest deadline first.
     leaving: VecDeque<(Timestamp, StreamKey, u64)>,
     paused: Vec<ListenerId>,
@@ -202,6 +221,8 @@ impl Connections {
             queue: VecDeque::new(),
             writing: 0,
             unreported: 0,
+            handshake: Vec::new(),
+            end_waits: false,
             peer_ended: false,
             listed: false,
         };
@@ -293,6 +314,54 @@ impl Connections {
         let stage = connection.stage;
         self.list(key);
         Some(stage)
+    }
+
+    /// Bytes of the wire came for a connection under TLS. Those of a handshake are kept: each step costs up
+    /// to a millisecond, and calls and media must not wait for many.
+    pub(crate) fn turn_of(&mut self, key: StreamKey, wire: &[u8]) -> Turn {
+        let connection = self.of_key(key).filter(|c| c.stage == Stage::Handshaking);
+        let Some(connection) = connection else {
+            return Turn::Now;
+        };
+        if connection.handshake.len() + wire.len() > HANDSHAKE_BYTES_MAX {
+            return Turn::TooMuch;
+        }
+        let first = connection.handshake.is_empty();
+        connection.handshake.extend_from_slice(wire);
+        let serial = connection.serial;
+        if first {
+            self.handshakes.push_back((key, serial));
+        }
+        Turn::Later
+    }
+
+    /// The peer has ended its side. `true`: what it has said before waits to be read, and so does this.
+    pub(crate) fn end_waits(&mut self, key: StreamKey) -> bool {
+        let waiting = |c: &&mut Connection| c.stage == Stage::Handshaking && !c.handshake.is_empty();
+        let Some(connection) = self.of_key(key).filter(waiting) else {
+            return false;
+        };
+        connection.end_waits = true;
+        true
+    }
+
+    /// The handshake whose turn it is, what is to be read, and whether the peer has ended behind that.
+    pub(crate) fn next_handshake(&mut self) -> Option<(StreamKey, Vec<u8>, bool)> {
+        while let Some((key, serial)) = self.handshakes.pop_front() {
+            if let Some(connection) = self.of_key(key)
+                && connection.serial == serial
+                && connection.stage == Stage::Handshaking
+            {
+                let wire = std::mem::take(&mut connection.handshake);
+                return Some((key, wire, std::mem::take(&mut connection.end_waits)));
+            }
+        }
+        None
+    }
+
+    /// Handshakes that wait for their turn.
+    pub(crate) fn handshakes_waiting(&self) -> usize {
+        self.handshakes.len()
     }
 
     /// Bytes of the wire came for a connection under TLS; what they say is appended to `plain`.
@@ -478,6 +547,55 @@ mod tests {
             connections.written(KEY, expected);
         }
         assert_eq!(connections.next_write(), None);
+    }
+
+    #[test]
+    fn handshakes_take_turns() {
+        let mut connections = Connections::new(4);
+        for n in 0..3 {
+            let id = ConnectionId {
+                slot: n,
+                generation: 0,
+            };
+            connections.insert(StreamKey(n), id, peer(), Stage::Handshaking, None);
+        }
+        for (key, wire) in [(0, b"a"), (1, b"b"), (0, b"c"), (2, b"d")] {
+            assert_eq!(connections.turn_of(StreamKey(key), wire), Turn::Later);
+        }
+        assert_eq!(connections.handshakes_waiting(), 3);
+        assert!(connections.end_waits(StreamKey(0)));
+        let next = connections.next_handshake();
+        assert_eq!(next, Some((StreamKey(0), b"ac".to_vec(), true)));
+        assert!(!connections.end_waits(StreamKey(0)), "nothing of it waits");
+        // More for the first comes behind those that wait already.
+        connections.turn_of(StreamKey(0), b"e");
+        // One that has gone, and its successor with nothing to say, take no turn.
+        connections.remove(StreamKey(1));
+        let later = ConnectionId {
+            slot: 1,
+            generation: 1,
+        };
+        connections.insert(StreamKey(1), later, peer(), Stage::Handshaking, None);
+        let next = connections.next_handshake();
+        assert_eq!(next, Some((StreamKey(2), b"d".to_vec(), false)));
+        let next = connections.next_handshake();
+        assert_eq!(next, Some((StreamKey(0), b"e".to_vec(), false)));
+        assert_eq!(connections.next_handshake(), None);
+    }
+
+    #[test]
+    fn a_handshake_is_bounded_and_an_open_connection_does_not_wait() {
+        let mut connections = opened();
+        assert_eq!(connections.turn_of(KEY, b"data"), Turn::Now);
+        assert!(!connections.end_waits(KEY));
+        let other = ConnectionId {
+            slot: 0,
+            generation: 0,
+        };
+        connections.insert(StreamKey(0), other, peer(), Stage::Handshaking, None);
+        let most = vec![0; HANDSHAKE_BYTES_MAX];
+        assert_eq!(connections.turn_of(StreamKey(0), &most), Turn::Later);
+        assert_eq!(connections.turn_of(StreamKey(0), b"x"), Turn::TooMuch);
     }
 
     #[test]

@@ -377,7 +377,8 @@ impl<B: Backend> ShardThread<B> {
     /// How long to sleep. From here until the backend sleeps, senders write to the eventfd.
     fn plan_wait(&mut self) -> Wait {
         self.links.waker().about_to_sleep();
-        if self.links.has_news() || self.pairs_wanted > 0 || self.links.control_ended() {
+        let handshakes = self.connections.handshakes_waiting() > 0;
+        if self.links.has_news() || handshakes || self.pairs_wanted > 0 || self.links.control_ended() {
             return Wait {
                 timeout: Some(Duration::ZERO),
                 gather: Duration::ZERO,

@@ -5,7 +5,7 @@ use super::ShardThread;
 use crate::{
     driver::{
         backend::{Backend, Packet, StreamEvent, StreamKey},
-        connections::{Next, Stage},
+        connections::{Next, Stage, Turn},
         handover::Note,
         log, sockets,
         tls::Received,
@@ -22,6 +22,10 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
 };
+
+/// Steps of TLS handshakes in one turn: some milliseconds at most, so that packets and calls do not wait
+/// for a flood of them.
+const HANDSHAKES_PER_TURN: usize = 4;
 
 impl<B: Backend> ShardThread<B> {
     /// Somebody has connected.
@@ -188,6 +192,8 @@ impl<B: Backend> ShardThread<B> {
                     self.shard.handle_sent(now, id, plain);
                 }
             }
+            // It comes behind what the peer has said.
+            StreamEvent::Ended if self.connections.end_waits(key) => {}
             StreamEvent::Ended => {
                 let stage = self.connections.of_key(key).map(|connection| connection.stage);
                 match (self.connections.peer_ended(key), stage) {
@@ -219,6 +225,15 @@ impl<B: Backend> ShardThread<B> {
                 let mut plain = std::mem::take(&mut self.plain);
                 plain.clear();
                 let wire = self.backend.bytes(&packet);
+                let turn = self.connections.turn_of(key, wire);
+                if turn != Turn::Now {
+                    self.backend.release(packet);
+                    self.plain = plain;
+                    if turn == Turn::TooMuch {
+                        self.tls_failed(now, key, "the handshake is too long");
+                    }
+                    return;
+                }
                 let outcome = self.connections.receive(key, wire, &mut plain);
                 self.backend.release(packet);
                 if let Some(outcome) = outcome {
@@ -227,6 +242,35 @@ impl<B: Backend> ShardThread<B> {
                 self.plain = plain;
             }
             _ => self.backend.release(packet),
+        }
+    }
+
+    /// The handshakes' part of a turn; those that are left have theirs in the next.
+    fn run_handshakes(&mut self) {
+        if self.connections.handshakes_waiting() == 0 {
+            return;
+        }
+        let now = self.clock.now();
+        for _ in 0..HANDSHAKES_PER_TURN {
+            let Some((key, wire, ended)) = self.connections.next_handshake() else {
+                break;
+            };
+            let id = self.connections.of_key(key).and_then(|connection| connection.id);
+            let mut plain = std::mem::take(&mut self.plain);
+            plain.clear();
+            let outcome = self.connections.receive(key, &wire, &mut plain);
+            if let (Some(id), Some(outcome)) = (id, outcome) {
+                self.tls_received(now, key, id, &plain, outcome);
+            }
+            self.plain = plain;
+            let same = id.is_some_and(|id| self.connections.key_of(id) == Some(key));
+            if ended && same {
+                self.stream_event(now, key, StreamEvent::Ended);
+            }
+            self.run_outputs();
+        }
+        if self.connections.handshakes_waiting() > 0 {
+            self.backend.counters().tls_handshakes_put_off += 1;
         }
     }
 
@@ -318,6 +362,7 @@ impl<B: Backend> ShardThread<B> {
 
     /// Begin to write what the turn has queued, end what is overdue.
     pub(super) fn run_connections(&mut self) {
+        self.run_handshakes();
         while let Some((key, bytes)) = self.connections.next_write() {
             self.backend.write_stream(key, bytes);
         }
