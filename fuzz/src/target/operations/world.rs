@@ -505,7 +505,12 @@ impl World {
         self.command(Command::HangupAll);
         self.dial = Dial::Refuse;
         let mut turns = 0;
-        while let Some(due) = self.shard.poll_timeout() {
+        // What peers are called by is looked up again for ever: only that may be left to do.
+        while self.shard.gauges() != Gauges::default() {
+            let due = self
+                .shard
+                .poll_timeout()
+                .expect("something is left and nothing will end it");
             self.now = due.max(self.now);
             assert!(self.now < END, "timers that never end");
             self.run_timers();
@@ -513,7 +518,6 @@ impl World {
             assert!(turns < 50_000, "timers that never end");
         }
         self.check();
-        assert_eq!(self.shard.gauges(), Gauges::default(), "something is left");
         let counters = self.shard.counters();
         assert_eq!(self.records, counters.calls_admitted, "one record for each call");
         assert_eq!(
