@@ -117,7 +117,7 @@ impl Transactions {
     }
 
     /// A second callee answered too: acknowledge it and hang up on it (§13.2.2.4).
-    fn end_surplus(
+    pub(super) fn end_surplus(
         &mut self,
         io: &mut Io,
         now: Timestamp,

@@ -40,6 +40,18 @@ pub(crate) struct Client {
     pub(crate) interval: Duration,
     pub(crate) resend: Option<(TimerKey, Timer)>,
     pub(crate) expire: Option<TimerKey>,
+    /// Given up before timer B, which is due then: see [`Transactions::give_up_at`].
+    pub(crate) left: Left,
+}
+
+/// Whether the owner goes elsewhere before timer B (failover).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    No,
+    /// It will when nothing has come by then; timer B is due at this time.
+    Soon(Timestamp),
+    /// It has.
+    Yes,
 }
 
 /// The CANCEL of an INVITE (§9.1). It shares the INVITE's branch and lives inside it: when the
@@ -150,6 +162,7 @@ impl Transactions {
             interval: self.base.t1,
             resend,
             expire: Some(expire_key),
+            left: Left::No,
         });
         slot
     }
@@ -332,6 +345,10 @@ impl Transactions {
                     ack: Ack::Awaited,
                 },
             );
+            if client.left == Left::Yes {
+                self.end_late(io, now, response, key, &branch, &client);
+                return ClientEvent::Absorbed;
+            }
             if client.owner.is_none() {
                 self.acknowledge_orphan(io, response, client.hop, key, client.nonce);
                 return ClientEvent::Absorbed;
@@ -393,7 +410,10 @@ impl Transactions {
             }
             _ => {
                 client.expire = None;
-                self.give_up(io, now, slot)
+                match client.left {
+                    Left::Soon(timer_b) if timer_b > now => Some(self.leave(io, timer_b, slot)?),
+                    _ => self.give_up(io, now, slot),
+                }
             }
         }
     }
@@ -452,9 +472,44 @@ impl Transactions {
         })
     }
 
-    /// Give an INVITE up at `at`, earlier than timer B would, unless a response comes.
+    /// Timer B came early: the owner goes elsewhere. The request stays until timer B proper, so that
+    /// a callee that was only slow is cancelled when it rings and acknowledged when it refuses.
+    fn leave(&mut self, io: &mut Io, timer_b: Timestamp, slot: u32) -> Option<TimedOut> {
+        let client = self.clients.get_mut(slot as usize)?;
+        client.left = Left::Yes;
+        client.cancel = Cancel::Wanted(None);
+        client.expire_at(io, timer_b, slot);
+        Some(TimedOut {
+            owner: client.owner.take(),
+            method: client.method,
+            client: slot,
+            cancelled: false,
+        })
+    }
+
+    /// A callee that was left for another has answered all the same: acknowledge that and hang up,
+    /// every time it is said.
+    fn end_late(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        response: &Message<'_>,
+        key: super::Key,
+        branch: &TokenText,
+        client: &Client,
+    ) {
+        // No To tag has this hash, so that whatever comes again is surplus, too.
+        if let Some(Tombstone::AckSuccess { to_tag, .. }) = self.stones.get_mut(key) {
+            *to_tag = 1;
+        }
+        self.end_surplus(io, now, response, client.hop, branch, client.nonce);
+    }
+
+    /// Give an INVITE or another request up at `at`, earlier than timer B or F would, unless a
+    /// response comes.
     pub(crate) fn give_up_at(&mut self, io: &mut Io, now: Timestamp, slot: u32, at: Timestamp) {
-        let due = at.min(now + self.base.give_up());
+        let timer_b = now + self.base.give_up();
+        let due = at.min(timer_b);
         if let Some(client) = self.clients.get_mut(slot as usize)
             && client.state == ClientState::Calling
         {
@@ -462,6 +517,9 @@ impl Transactions {
                 io.timers.cancel(key);
             }
             client.expire_at(io, due, slot);
+            if client.is_invite() {
+                client.left = Left::Soon(timer_b);
+            }
         }
     }
 

@@ -167,3 +167,58 @@ fn a_late_offer_is_failed_over_too() {
     let sent = desk.deliver(SECOND, &response(&second, 200, "t", "sip:bob@127.0.0.10", OFFER));
     assert_eq!(kinds(&sent), ["A<200"], "the ACK waits for the caller's answer");
 }
+
+#[test]
+fn an_address_left_for_another_is_cancelled_when_it_rings_after_all() {
+    let (mut desk, first) = desk();
+    let sent = desk.pass(seconds(5));
+    assert!(sent.iter().any(|s| s.to == at(SECOND)), "{:?}", kinds(&sent));
+    let sent = desk.deliver(FIRST, &response(&first, 180, "t", "sip:bob@127.0.0.9", ""));
+    assert_eq!(kinds(&sent), ["B<CANCEL"]);
+    assert_eq!(only(&sent, "CANCEL").to, at(FIRST));
+    let sent = desk.deliver(FIRST, &response(&first, 487, "t", "", ""));
+    assert_eq!(kinds(&sent), ["B<ACK"], "the caller hears nothing of it");
+}
+
+#[test]
+fn a_late_refusal_of_an_address_left_for_another_is_acknowledged() {
+    let (mut desk, first) = desk();
+    desk.pass(seconds(5));
+    for _ in 0..2 {
+        let sent = desk.deliver(FIRST, &response(&first, 600, "t", "", ""));
+        assert_eq!(kinds(&sent), ["B<ACK"]);
+    }
+}
+
+#[test]
+fn a_late_answer_of_an_address_left_for_another_is_acknowledged_and_ended() {
+    // Correctness 6, 28.
+    let (mut desk, first) = desk();
+    let sent = desk.pass(seconds(5));
+    let second = only(
+        &sent
+            .iter()
+            .filter(|s| s.to == at(SECOND))
+            .take(1)
+            .cloned()
+            .collect::<Vec<_>>(),
+        "INVITE",
+    )
+    .clone();
+    let late = response(&first, 200, "t", "sip:bob@127.0.0.9:5060", ANSWER);
+    let sent = desk.deliver(FIRST, &late);
+    assert_eq!(kinds(&sent), ["B<ACK", "B<BYE"]);
+    let bye = only(&sent, "BYE").clone();
+    desk.deliver(FIRST, &response(&bye, 200, "", "", ""));
+    assert_eq!(
+        kinds(&desk.deliver(FIRST, &late)),
+        ["B<ACK"],
+        "repeated: acknowledged again"
+    );
+    // The call goes on at the other address.
+    let sent = desk.deliver(
+        SECOND,
+        &response(&second, 200, "t2", "sip:bob@127.0.0.10:5060", ANSWER),
+    );
+    assert_eq!(kinds(&sent), ["B<ACK", "A<200"]);
+}

@@ -251,7 +251,9 @@ impl World {
     pub fn run(mut self) -> (Outcome, Option<Trace>) {
         let events_max = 4_000 * self.plans.len() as u64 + 20_000;
         while let Some(Reverse(entry)) = self.queue.pop() {
-            if entry.at > self.last_datagram + QUIET && self.uas.iter().all(Ua::is_settled) {
+            // Names are refreshed for ever; who waits longer than this waits in vain.
+            let quiet = if self.uas.iter().all(Ua::is_settled) { 1 } else { 4 };
+            if entry.at > self.last_datagram + quiet * QUIET {
                 break;
             }
             self.now = entry.at;
@@ -416,7 +418,11 @@ impl World {
             .into_iter()
             .find(|s| *query.host == *format!("{s:?}.test").to_lowercase());
         let Some(side) = side else {
-            return self.violation(u32::MAX, format!("shard {shard} asks for {query}"));
+            // A mangled Contact may name anything.
+            if !self.setup.hostile {
+                self.violation(u32::MAX, format!("shard {shard} asks for {query}"));
+            }
+            return;
         };
         let candidate = |address, priority| Candidate {
             transport: self.setup.transport(side),
