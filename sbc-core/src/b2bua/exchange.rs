@@ -398,8 +398,8 @@ impl Shard {
     }
 
     /// The far side never answered. After a CANCEL that is what was asked for.
-    pub(crate) fn exchange_timed_out(&mut self, now: Timestamp, slot: u32, cancelled: bool) {
-        self.refuse_exchange(now, slot, if cancelled { 487 } else { 408 });
+    pub(crate) fn exchange_timed_out(&mut self, now: Timestamp, slot: u32, cancelled: bool, status: u16) {
+        self.refuse_exchange(now, slot, if cancelled { 487 } else { status });
         if !cancelled {
             self.end(now, slot, 200, "reinvite_failed");
         }

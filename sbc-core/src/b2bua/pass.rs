@@ -171,11 +171,29 @@ impl Shard {
     }
 
     /// The other side never answered (RFC 4320: nor do we).
-    pub(crate) fn passed_timed_out(&mut self, _now: Timestamp, slot: u32, method: Method, client: u32) {
-        if let Some(passing) = self.take_passing(slot, client) {
-            self.referral_over(slot, passing, method);
-            self.transactions.abandon(&mut self.io, passing.server);
-        }
+    ///
+    /// `status` tells silence (408) from a way that is no more: the latter is known at once, and
+    /// its asker still listens.
+    pub(crate) fn passed_timed_out(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        method: Method,
+        client: u32,
+        status: u16,
+    ) {
+        let Some(passing) = self.take_passing(slot, client) else {
+            return;
+        };
+        self.referral_over(slot, passing, method);
+        let Some(call) = self.calls.get(slot as usize).filter(|_| status != 408) else {
+            return self.transactions.abandon(&mut self.io, passing.server);
+        };
+        let tag = call.leg(passing.from).dialog.local_tag;
+        self.transactions
+            .finish(&mut self.io, now, passing.server, status, &tag, |mut w| {
+                w.empty_body();
+            });
     }
 
     /// The call ends: whoever waits for an answer is told that there is no dialog any more.

@@ -184,8 +184,8 @@ impl Shard {
             Method::Update if self.take_refresh(slot, side, timed_out.client) => {
                 return self.refresh_answered(now, slot, side, 408, None);
             }
-            Method::Update => return self.exchange_timed_out(now, slot, false),
-            method => return self.passed_timed_out(now, slot, method, timed_out.client),
+            Method::Update => return self.exchange_timed_out(now, slot, false, status),
+            method => return self.passed_timed_out(now, slot, method, timed_out.client, status),
         }
         let Some(call) = self.call_mut(slot) else { return };
         if matches!(call.leg(side).state, LegState::Inviting(_)) {
@@ -196,7 +196,7 @@ impl Shard {
             self.lost_leg(now, slot, side);
             self.end(now, slot, status, "callee_timeout");
         } else {
-            self.exchange_timed_out(now, slot, timed_out.cancelled);
+            self.exchange_timed_out(now, slot, timed_out.cancelled, status);
         }
     }
 

@@ -123,3 +123,29 @@ fn an_unreachable_callee_fails_the_call_at_once() {
     assert_eq!(kinds(&desk.drain()), ["A<500"]);
     desk.assert_quiet();
 }
+
+#[test]
+fn an_info_whose_way_is_no_more_is_answered_at_once() {
+    // RFC 4320 forbids a late 408; here the asker still listens.
+    let mut desk = Desk::new();
+    let up = establish(&mut desk);
+    desk.caller(&request("INFO", &up.contact, 2, "i1", &up.tag, ""));
+    desk.shard
+        .handle_unreachable(desk.now, sbc_core::shard::ListenerId(0), CALLEE.parse().unwrap());
+    assert_eq!(kinds(&desk.drain()), ["A<500"]);
+}
+
+#[test]
+fn an_update_whose_way_is_no_more_is_answered_before_the_call_ends() {
+    let mut desk = Desk::new();
+    let up = establish(&mut desk);
+    let offer = OFFER
+        .replace("m=audio 4000", "m=audio 4004")
+        .replace("caller 1 1", "caller 1 2");
+    desk.caller(&request("UPDATE", &up.contact, 2, "u1", &up.tag, &offer));
+    desk.shard
+        .handle_unreachable(desk.now, sbc_core::shard::ListenerId(0), CALLEE.parse().unwrap());
+    let sent = desk.drain();
+    assert_eq!(kinds(&sent)[0], "A<500", "{:?}", kinds(&sent));
+    assert!(kinds(&sent).contains(&"A<BYE".to_owned()), "{:?}", kinds(&sent));
+}

@@ -124,7 +124,7 @@ fn the_owner_hears_at_once_that_a_request_found_no_connection() {
     pass_back(&mut desks);
     assert_eq!(desks[0].shard.counters().streams_handed_back, 1);
     let sent = hand_back(&mut desks);
-    assert_eq!(kinds(&sent), ["B<408", "B<BYE"], "no 64·T1 later");
+    assert_eq!(kinds(&sent), ["B<500", "B<BYE"], "no 64·T1 later");
     // The BYE to the caller has no connection either.
     pass_back(&mut desks);
     hand_back(&mut desks);
@@ -198,5 +198,5 @@ fn what_is_handed_back_wrongly_ends_nothing() {
         assert_eq!(nowhere(&mut desks[1], &wrong), Vec::<String>::new());
     }
     assert_eq!(desks[1].shard.gauges().calls, 1);
-    assert_eq!(nowhere(&mut desks[1], &change), ["B<408", "B<BYE"]);
+    assert_eq!(nowhere(&mut desks[1], &change), ["B<500", "B<BYE"]);
 }
