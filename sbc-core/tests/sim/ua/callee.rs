@@ -231,7 +231,9 @@ impl Ua {
             .iter()
             .position(|d| d.local_tag == msg.tag_of_to() && d.remote_tag == msg.tag_of_from());
         let server = self.add_server(leg, msg, dialog);
-        let Some(dialog) = dialog.filter(|&d| !self.legs[leg].dialogs[d].ended) else {
+        // §15.1.1: for who has sent BYE the session is over, whether that arrives or not.
+        let open = |d: &Dialog| !d.ended && (method == "BYE" || !d.bye_sent);
+        let Some(dialog) = dialog.filter(|&d| open(&self.legs[leg].dialogs[d])) else {
             return self.reply(now, leg, server, 481);
         };
         let cseq = self.legs[leg].servers[server].request.cseq();
