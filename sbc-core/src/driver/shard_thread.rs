@@ -14,7 +14,7 @@ use super::{
     log,
     pace::Pace,
     ring::Ring,
-    sockets::{self, MediaPorts},
+    sockets::{self, BoundPair, MediaPorts},
     sparing::Sparing,
     syscall::Syscall,
     tls,
@@ -37,6 +37,8 @@ const PAIRS_BATCH: usize = 128;
 const PAIRS_PER_TURN: usize = 8;
 /// Ports tried in one turn when other programs hold many.
 const PORT_TRIES_PER_TURN: usize = 32;
+/// How long to leave ports alone that other programs hold, when the calls want more than are bound.
+const PORTS_HELD_PAUSE: Duration = Duration::from_secs(1);
 /// Handed-over messages taken from one sender in one turn.
 const LETTERS_PER_TURN: usize = 256;
 /// Requests of the control thread run in one turn.
@@ -118,6 +120,8 @@ struct ShardThread<B> {
     ports: MediaPorts,
     /// Pairs still to bind of the batch that was started.
     pairs_wanted: usize,
+    /// When to try again the ports that other programs held.
+    held_retry: Timestamp,
     id: ShardId,
 }
 
@@ -150,11 +154,17 @@ impl<B: Backend> ShardThread<B> {
             sparing: Sparing::default(),
             ports: setup.ports,
             pairs_wanted: 0,
+            held_retry: Timestamp::ZERO,
             id: setup.id,
         };
         // The first call finds ports ready, and a wrong address is a failure to start.
         for _ in 0..PAIRS_BATCH {
             thread.bind_pair(PORT_TRIES_PER_TURN)?;
+        }
+        while thread.ports.bound() < PAIRS_BATCH
+            && let Some(pair) = thread.ports.await_held()?
+        {
+            thread.add_pair(pair)?;
         }
         Ok(thread)
     }
@@ -338,19 +348,17 @@ impl<B: Backend> ShardThread<B> {
 
     fn bind_more_ports(&mut self) {
         if self.pairs_wanted == 0 {
-            if self.ports.exhausted() || self.shard.media_pairs_free() >= PAIRS_LOW {
+            if self.shard.media_pairs_free() >= PAIRS_LOW {
                 return;
+            }
+            if self.ports.exhausted() {
+                return self.bind_held_ports();
             }
             self.pairs_wanted = PAIRS_BATCH;
         }
         for _ in 0..PAIRS_PER_TURN.min(self.pairs_wanted) {
             if let Err(error) = self.bind_pair(PORT_TRIES_PER_TURN) {
-                self.ports.give_up();
-                tracing::warn!(
-                    shard = self.id.0,
-                    "no more media ports can be bound: {error}; {}",
-                    sockets::media_advice(&error)
-                );
+                self.no_more_ports(&error);
             }
             self.pairs_wanted -= 1;
         }
@@ -365,12 +373,46 @@ impl<B: Backend> ShardThread<B> {
         }
     }
 
-    fn bind_pair(&mut self, tries: usize) -> io::Result<()> {
-        let index = PairIndex(u32::try_from(self.ports.bound()).unwrap_or(u32::MAX));
-        if let Some(pair) = self.ports.bind_next(tries)? {
-            self.backend.add_media_pair(pair.rtp, pair.rtcp)?;
-            self.shard.add_media_pair(index, pair.port);
+    /// All others are bound: look whether those that other programs held are free by now.
+    fn bind_held_ports(&mut self) {
+        let now = self.clock.now();
+        if self.ports.in_use_elsewhere() == 0 || now < self.held_retry {
+            return;
         }
+        let pair = self.ports.bind_held(PORT_TRIES_PER_TURN);
+        match pair.and_then(|pair| pair.map(|pair| self.add_pair(pair)).transpose()) {
+            // More of them may be.
+            Ok(Some(())) => {}
+            Ok(None) => self.held_retry = now + PORTS_HELD_PAUSE,
+            Err(error) => {
+                self.held_retry = now + PORTS_HELD_PAUSE;
+                self.no_more_ports(&error);
+            }
+        }
+    }
+
+    fn no_more_ports(&mut self, error: &io::Error) {
+        self.ports.give_up();
+        tracing::warn!(
+            shard = self.id.0,
+            "no more media ports can be bound: {error}; {}",
+            sockets::media_advice(error)
+        );
+    }
+
+    fn bind_pair(&mut self, tries: usize) -> io::Result<()> {
+        match self.ports.bind_next(tries)? {
+            Some(pair) => self.add_pair(pair),
+            None => Ok(()),
+        }
+    }
+
+    /// A pair that the slice has just bound.
+    fn add_pair(&mut self, pair: BoundPair) -> io::Result<()> {
+        let before = self.ports.bound().saturating_sub(1);
+        let index = PairIndex(u32::try_from(before).unwrap_or(u32::MAX));
+        self.backend.add_media_pair(pair.rtp, pair.rtcp)?;
+        self.shard.add_media_pair(index, pair.port);
         Ok(())
     }
 

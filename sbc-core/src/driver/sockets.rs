@@ -4,6 +4,7 @@ use super::address::RawAddress;
 use crate::{snapshot::Listener, transport::Transport};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::{
+    collections::VecDeque,
     io,
     net::{IpAddr, Shutdown, SocketAddr},
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
@@ -12,8 +13,9 @@ use std::{
 
 /// Kernel buffer asked for on SIP sockets: a whole trunk may arrive on one socket.
 const SIP_BUFFER: usize = 4 << 20;
-/// How often and how long apart a SIP port in use is tried again at start.
-const IN_USE_TRIES: usize = 20;
+/// How often and how long apart a port in use is tried again at start: three seconds in all, because
+/// a busy kernel has been seen to take more than one.
+const IN_USE_TRIES: usize = 60;
 const IN_USE_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that may wait to be accepted; `net.core.somaxconn` may allow fewer.
 const BACKLOG: i32 = 4096;
@@ -72,17 +74,19 @@ pub(crate) fn listener_sockets(listener: &Listener, count: u8) -> Result<Vec<Own
 fn patiently(bind: impl Fn() -> io::Result<Socket>) -> io::Result<Socket> {
     for _ in 0..IN_USE_TRIES {
         match bind() {
-            Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {
-                #[allow(
-                    clippy::disallowed_methods,
-                    reason = "this is the driver, and no shard runs yet"
-                )]
-                std::thread::sleep(IN_USE_PAUSE);
-            }
+            Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => pause(),
             outcome => return outcome,
         }
     }
     bind()
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the driver, and no shard runs yet"
+)]
+fn pause() {
+    std::thread::sleep(IN_USE_PAUSE);
 }
 
 fn udp(bind: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
@@ -280,7 +284,11 @@ pub(crate) struct MediaPorts {
     end: u32,
     bound: usize,
     bound_max: usize,
-    in_use_elsewhere: usize,
+    /// Even ports of pairs that somebody else held when they were last tried. It may be a daemon
+    /// that has just ended, so they are not lost.
+    held: VecDeque<u16>,
+    /// Pauses that the start of this shard has made for them.
+    pauses: usize,
 }
 
 impl MediaPorts {
@@ -297,7 +305,8 @@ impl MediaPorts {
                 end: first + pairs * (shard + 1) / shards * 2,
                 bound: 0,
                 bound_max: pairs_max,
-                in_use_elsewhere: 0,
+                held: VecDeque::new(),
+                pauses: 0,
             })
             .collect()
     }
@@ -307,7 +316,7 @@ impl MediaPorts {
         (self.bound + (self.end.saturating_sub(self.next) / 2) as usize).min(self.bound_max)
     }
 
-    /// Whether no further pair can be bound.
+    /// Whether every pair has been tried, or no further one may be bound.
     pub(crate) fn exhausted(&self) -> bool {
         self.next >= self.end || self.bound >= self.bound_max
     }
@@ -319,7 +328,7 @@ impl MediaPorts {
 
     /// Pairs skipped because another program holds one of their ports.
     pub(crate) fn in_use_elsewhere(&self) -> usize {
-        self.in_use_elsewhere
+        self.held.len()
     }
 
     /// Bind the next pair whose two ports are free, trying at most `tries`. `None`: not this time,
@@ -340,12 +349,48 @@ impl MediaPorts {
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {
                     self.next += 2;
-                    self.in_use_elsewhere += 1;
+                    self.held.push_back(port);
                 }
                 Err(error) => return Err(error),
             }
         }
         Ok(None)
+    }
+
+    /// Bind one of the skipped pairs, trying at most `tries`. `None`: all that were tried are still
+    /// in use.
+    pub(crate) fn bind_held(&mut self, tries: usize) -> io::Result<Option<BoundPair>> {
+        for _ in 0..tries.min(self.held.len()) {
+            if self.bound >= self.bound_max {
+                return Ok(None);
+            }
+            let Some(port) = self.held.pop_front() else {
+                return Ok(None);
+            };
+            match self.bind_pair(port) {
+                Ok(pair) => {
+                    self.bound += 1;
+                    return Ok(Some(pair));
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => self.held.push_back(port),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// At start: bind one of the skipped pairs, waiting for it when need be. The
+    /// kernel closes the media ports of an ended daemon as late as its listeners.
+    pub(crate) fn await_held(&mut self) -> io::Result<Option<BoundPair>> {
+        loop {
+            let pair = self.bind_held(usize::MAX)?;
+            let hopeless = self.held.is_empty() || self.bound >= self.bound_max;
+            if pair.is_some() || hopeless || self.pauses >= IN_USE_TRIES {
+                return Ok(pair);
+            }
+            self.pauses += 1;
+            pause();
+        }
     }
 
     /// Bind no more: the system has refused for a reason that another port will not cure.
@@ -441,6 +486,68 @@ mod tests {
             .into_iter()
             .map(|slice| (slice.next, slice.end))
             .collect()
+    }
+
+    /// One slice of three pairs on an address of this test, and somebody who holds the second.
+    fn slice_with_a_held_pair(host: u8) -> (MediaPorts, Socket) {
+        let address = IpAddr::from([127, 78, 1, host]);
+        let other = udp(SocketAddr::new(address, 20003), false).unwrap();
+        let mut slices = MediaPorts::split(address, (20000, 20005), 1, usize::MAX);
+        (slices.remove(0), other)
+    }
+
+    fn port(pair: io::Result<Option<BoundPair>>) -> Option<u16> {
+        pair.unwrap().map(|pair| pair.port)
+    }
+
+    #[test]
+    fn a_pair_in_use_elsewhere_is_skipped_and_bound_once_it_is_free() {
+        let (mut ports, other) = slice_with_a_held_pair(1);
+        assert_eq!(port(ports.bind_next(8)), Some(20000));
+        assert_eq!(port(ports.bind_next(8)), Some(20004));
+        assert_eq!((ports.bound(), ports.in_use_elsewhere()), (2, 1));
+        assert!(ports.exhausted());
+        assert_eq!(port(ports.bind_held(8)), None);
+        drop(other);
+        assert_eq!(port(ports.bind_held(8)), Some(20002));
+        assert_eq!((ports.bound(), ports.in_use_elsewhere()), (3, 0));
+    }
+
+    #[test]
+    fn the_start_waits_for_ports_of_a_daemon_that_has_just_ended() {
+        let (mut ports, other) = slice_with_a_held_pair(2);
+        while port(ports.bind_next(8)).is_some() {}
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "somebody else's ports close in their time"
+        )]
+        let closing = std::thread::spawn(move || {
+            std::thread::sleep(3 * IN_USE_PAUSE);
+            drop(other);
+        });
+        assert_eq!(port(ports.await_held()), Some(20002));
+        closing.join().unwrap();
+        assert!(ports.pauses > 0);
+        assert_eq!(port(ports.await_held()), None, "nothing is left to wait for");
+    }
+
+    #[test]
+    fn the_start_does_not_wait_for_ever() {
+        let (mut ports, _other) = slice_with_a_held_pair(3);
+        while port(ports.bind_next(8)).is_some() {}
+        assert_eq!(port(ports.await_held()), None);
+        assert_eq!(ports.pauses, IN_USE_TRIES);
+    }
+
+    #[test]
+    fn no_more_pairs_are_bound_than_there_is_room_for() {
+        let (mut ports, other) = slice_with_a_held_pair(4);
+        while port(ports.bind_next(8)).is_some() {}
+        drop(other);
+        ports.give_up();
+        assert_eq!(port(ports.bind_held(8)), None);
+        assert_eq!(port(ports.await_held()), None);
+        assert_eq!(ports.pauses, 0);
     }
 
     #[test]
