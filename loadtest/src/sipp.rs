@@ -318,10 +318,16 @@ impl Sipp {
         })
     }
 
-    /// What went wrong first, for a message.
+    /// What went wrong first, for a message: lines with a date, without the messages they quote.
     pub(crate) fn errors(&self) -> String {
         let text = fs::read_to_string(&self.errors).unwrap_or_default();
-        text.lines().take(12).collect::<Vec<_>>().join("\n")
+        let dated = text.lines().filter_map(|line| line.splitn(3, '\t').nth(2));
+        let lines: Vec<&str> = dated.take(3).collect();
+        if lines.is_empty() {
+            // It has not even begun.
+            return text.lines().take(12).collect::<Vec<_>>().join("\n");
+        }
+        lines.join("\n")
     }
 
     /// Wait for it to end by itself; whether it did, and was content.
@@ -336,11 +342,18 @@ impl Sipp {
         }
     }
 
-    /// Every message, whole, as far as `most` bytes go; only with patience.
-    pub(crate) fn whole_messages(&self, most: usize) -> String {
+    /// The last `most` messages of the call that went wrong first, or of all; only with patience.
+    pub(crate) fn last_messages(&self, most: usize) -> String {
         let text = fs::read_to_string(&self.whole_messages).unwrap_or_default();
-        let text: String = text.chars().filter(|c| *c != '\r').take(most).collect();
-        format!("  messages of {}:\n{text}", self.name)
+        let errors = fs::read_to_string(&self.errors).unwrap_or_default();
+        let failed = errors
+            .split_once("Call-Id '")
+            .and_then(|(_, rest)| rest.split('\'').next());
+        format!(
+            "  last messages of {}:\n{}",
+            self.name,
+            last_messages(&text, failed, most)
+        )
     }
 
     /// Lines of the message log so far.
@@ -388,6 +401,20 @@ impl Drop for Sipp {
             let _ = self.child.wait();
         }
     }
+}
+
+/// The last `most` messages of a log of whole ones; of the call `call_id` alone when one is given.
+fn last_messages(log: &str, call_id: Option<&str>, most: usize) -> String {
+    // A line of dashes with the time is before each.
+    let messages: Vec<&str> = log
+        .split("-----------------------------------------------")
+        .filter(|message| !message.trim().is_empty())
+        .filter(|message| call_id.is_none_or(|call_id| message.contains(call_id)))
+        .collect();
+    let last = messages[messages.len().saturating_sub(most)..].concat();
+    last.lines()
+        .filter(|line| !line.trim().is_empty())
+        .fold(String::new(), |text, line| text + "    " + line.trim() + "\n")
 }
 
 /// The messages in a log.
@@ -464,6 +491,23 @@ cut off";
     #[test]
     fn set_up_is_counted_from_the_first_invite_to_the_first_200() {
         assert_eq!(setup_times_ns(LOG), [502_000_000]);
+    }
+
+    #[test]
+    fn the_last_messages_are_those_of_the_call_that_failed() {
+        let dashes = "-".repeat(47);
+        let log: String = ["one a", "two b", "three a", "four b", "five a"]
+            .map(|text| format!("{dashes} 12:00\nUDP\n\n{text}\r\n"))
+            .concat();
+        let last = |call_id| {
+            let text = last_messages(&log, call_id, 2);
+            text.lines()
+                .map(|line| line.trim().to_owned())
+                .filter(|line| line.contains(' ') && !line.contains(':'))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(last(None), ["four b", "five a"]);
+        assert_eq!(last(Some(" b")), ["two b", "four b"]);
     }
 
     #[test]

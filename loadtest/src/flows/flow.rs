@@ -1,5 +1,6 @@
 //! The table of flows: which there are, and what each needs and must leave behind.
 
+use super::name_server::Zone;
 use serde::Deserialize;
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -27,6 +28,9 @@ pub(crate) struct Plan {
     /// Also over TCP, TLS and IPv6.
     #[serde(default)]
     pub(crate) basic: bool,
+    /// Also over TCP and TLS.
+    #[serde(default)]
+    pub(crate) streams: bool,
     /// Part of the short run of continuous integration.
     #[serde(default)]
     pub(crate) short: bool,
@@ -45,6 +49,13 @@ pub(crate) struct Plan {
     /// Seconds within which one expected message must follow the other.
     #[serde(default = "ten")]
     pub(crate) patience_s: u64,
+    /// The third party is another host of the callee's trunk, and has none of its own.
+    #[serde(default)]
+    pub(crate) third_of_callee: bool,
+    /// What a name server says that runs at `{{DNS}}`: addresses, or SRV records as they are written
+    /// in zones (priority, weight, port, target).
+    #[serde(default)]
+    pub(crate) dns: Zone,
     /// More lines of `[sip]`.
     #[serde(default)]
     pub(crate) sip: String,
@@ -157,6 +168,9 @@ flows! {
     "cancel-ringing" caller callee,
     "challenge-401-hidden" caller callee,
     "declined-603" caller callee,
+    "dns-failover" caller callee,
+    "domain-refused-403" caller,
+    "domain-routing" caller third,
     "early-media-183" caller callee,
     "fork-early-media" caller callee,
     "fork-two-answers" caller callee,
@@ -173,10 +187,12 @@ flows! {
     "message-alone" caller callee,
     "message-in-dialog" caller callee,
     "method-unknown-501" caller,
+    "moved-302" caller callee third,
     "no-answer" caller callee,
     "not-found-404" caller callee,
     "options-alone" caller,
     "options-in-dialog" caller callee,
+    "outbound-proxy" caller callee,
     "prack-both" caller callee,
     "prack-callee-leg-only" caller callee,
     "prack-caller-leg-only" caller callee,
@@ -192,12 +208,14 @@ flows! {
     "reinvite-refused-488" caller callee,
     "reinvite-without-sdp" caller callee,
     "repeated-200" caller callee,
+    "replaces" caller callee,
     "require-unknown-420" caller,
     "service-unavailable-503" caller callee,
     "session-timer-422" caller callee,
     "session-timer-422-callee" caller callee,
     "session-timer-none" caller callee,
     "target-refresh" caller callee,
+    "trunk-down" caller callee,
     "update-as-reinvite" caller callee,
     "update-confirmed" caller callee,
     "update-early" caller callee,

@@ -2,6 +2,7 @@
 
 use super::{
     flow::Flow,
+    name_server::{NameServer, Zone},
     script::expand,
     wire::{Addresses, Daemonic, Party, Transport, Wire},
 };
@@ -59,13 +60,16 @@ impl Run<'_> {
             }
         }
         let sip = self.addresses.sbc(self.wire.caller());
+        let _name_server = self.name_server()?;
         let daemon = Daemon::start_with(self.binary, &text, sip, &[], &self.dir)?;
+        self.wait_for_names()?;
         let before = daemon.admin.stats()?;
         for (calls, label) in [(1, "-one"), (self.flow.plan.calls, "-many")] {
             if calls > 0
                 && let Err(failure) = self.place(calls, label)?
             {
-                return Ok(Some(failure + &self.daemon_log()));
+                let now = daemon.admin.stats()?;
+                return Ok(Some(failure + &counted(&before, &now) + &self.daemon_log()));
             }
         }
         // Finished transactions linger for 64 T1 (timers H, B and F with their tombstones).
@@ -73,7 +77,33 @@ impl Run<'_> {
         let after = daemon.wait_quiet(patience, |_| {})?;
         Ok(self
             .leftovers(&before, &after)
-            .map(|failure| failure + &self.daemon_log()))
+            .map(|failure| failure + &counted(&before, &after) + &self.daemon_log()))
+    }
+
+    /// The DNS server of a flow that has names.
+    fn name_server(&self) -> Result<Option<NameServer>> {
+        let zone = &self.flow.plan.dns;
+        if zone.is_empty() {
+            return Ok(None);
+        }
+        let filled_in = |text: &String| self.addresses.filled_in(text);
+        let zone: Zone = zone
+            .iter()
+            .map(|(name, records)| (name.clone(), records.iter().map(filled_in).collect()))
+            .collect();
+        NameServer::start(self.addresses.name_server(), zone).map(Some)
+    }
+
+    /// Names are looked up ahead of need: until the daemon has them, calls are refused.
+    fn wait_for_names(&self) -> Result<()> {
+        let log = || fs::read_to_string(self.dir.join(sbcd::LOG)).unwrap_or_default();
+        for _ in 0..100 {
+            if self.flow.plan.dns.is_empty() || log().contains(" stands for ") {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Err(Error::Process(format!("sbcd finds no address:\n{}", log())))
     }
 
     /// Place `calls` calls; the inner error says what went wrong.
@@ -127,7 +157,7 @@ impl Run<'_> {
             return Ok(Ok(()));
         }
         for sipp in std::iter::once(&caller).chain(&answering) {
-            let _ = writeln!(faults, "{}", sipp.whole_messages(20_000));
+            let _ = writeln!(faults, "{}", sipp.last_messages(LAST_MESSAGES));
         }
         Ok(Err(format!("with {calls} call(s):\n{faults}")))
     }
@@ -140,7 +170,7 @@ impl Run<'_> {
         offer: Option<Offer>,
         takes: Option<u32>,
     ) -> Result<Sipp> {
-        let place = self.addresses.place(self.flow, party);
+        let place = self.addresses.place(party);
         let script = expand(script, &place)
             .map_err(|error| Error::Setup(format!("{}/{}.xml: {error}", self.flow.name, party.name())))?;
         let patience = Duration::from_secs(self.flow.plan.patience_s);
@@ -172,7 +202,17 @@ impl Run<'_> {
             what: format!("binding {at}"),
             source,
         };
-        let socket = UdpSocket::bind(at).map_err(io)?;
+        // A process that is being started beside us holds a copy of the last one until it runs its own
+        // program.
+        let mut bound = UdpSocket::bind(at);
+        for _ in 0..100 {
+            if bound.is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            bound = UdpSocket::bind(at);
+        }
+        let socket = bound.map_err(io)?;
         socket.set_nonblocking(true).map_err(io)?;
         Ok(socket)
     }
@@ -205,12 +245,38 @@ impl Run<'_> {
         (!wrong.is_empty()).then_some(wrong)
     }
 
+    /// The end of what the daemon has logged, without its greeting.
     fn daemon_log(&self) -> String {
         let text = fs::read_to_string(self.dir.join(sbcd::LOG)).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        let tail = lines[lines.len().saturating_sub(20)..].join("\n");
+        let dated = |line: &&str| line.starts_with(|c: char| c.is_ascii_digit());
+        let lines: Vec<&str> = text.lines().filter(dated).collect();
+        let tail = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
         format!("  sbcd's log:\n{tail}\n")
     }
+}
+
+/// Messages of each party that the report of a failure has.
+const LAST_MESSAGES: usize = 4;
+/// Lines of the daemon's log that it has.
+const LAST_LINES: usize = 6;
+
+/// What the daemon has counted.
+fn counted(before: &Stats, now: &Stats) -> String {
+    let counters = now
+        .counters
+        .keys()
+        .map(|name| (name, now.since(before, name)))
+        .filter(|(name, grown)| *grown != 0 && !name.starts_with("io_"))
+        .map(|(name, grown)| format!(" {name}={grown}"));
+    let gauges = now
+        .left()
+        .into_iter()
+        .map(|(name, value)| format!(" {name}={value}"));
+    format!(
+        "  counters:{}\n  gauges:{}\n",
+        counters.collect::<String>(),
+        gauges.collect::<String>()
+    )
 }
 
 /// How long a run took, for the line that reports it.

@@ -113,7 +113,9 @@ impl Wire {
 
     /// Whether `flow` is run over it when all are asked for.
     pub(crate) fn usual_for(self, flow: &Flow) -> bool {
-        self == Self::Udp || (flow.plan.basic && !flow.plan.udp_only)
+        let plan = &flow.plan;
+        let streams = plan.streams && matches!(self, Self::Tcp | Self::Tls);
+        self == Self::Udp || ((plan.basic || streams) && !plan.udp_only)
     }
 }
 
@@ -261,7 +263,7 @@ impl Addresses {
     }
 
     /// What `party`'s script must know.
-    pub(crate) fn place(&self, flow: &Flow, party: Party) -> Place {
+    pub(crate) fn place(&self, party: Party) -> Place {
         let others = Party::ALL.into_iter().filter(|other| *other != party);
         let mut foreign = String::new();
         for other in others {
@@ -284,11 +286,24 @@ impl Addresses {
             sbc: self.sbc(self.transport(party)),
             transport: self.transport(party).via(),
             foreign,
-            values: self.values(flow, party),
+            values: self.values(party),
         }
     }
 
-    fn values(&self, _flow: &Flow, party: Party) -> Vec<(&'static str, String)> {
+    /// Where the name server of a flow listens.
+    pub(crate) fn name_server(&self) -> SocketAddr {
+        SocketAddr::new(self.host(5), self.port_of(5, Transport::Udp))
+    }
+
+    /// `text` with the values that the callee's script would have.
+    pub(crate) fn filled_in(&self, text: &str) -> String {
+        let values = self.values(Party::Callee);
+        values.into_iter().fold(text.to_owned(), |text, (name, value)| {
+            text.replace(&format!("{{{{{name}}}}}"), &value.replace("\\x5B", "["))
+        })
+    }
+
+    fn values(&self, party: Party) -> Vec<(&'static str, String)> {
         let sbc = self.sbc(self.transport(party));
         vec![
             ("SBC", shown(sbc)),
@@ -301,6 +316,15 @@ impl Addresses {
             ("THIRD", shown(self.party(Party::Third))),
             ("THIRD_IP", self.party(Party::Third).ip().to_string()),
             ("CALLEE_IP", self.party(Party::Callee).ip().to_string()),
+            ("CALLEE_PORT", self.party(Party::Callee).port().to_string()),
+            ("DNS", self.name_server().to_string()),
+            (
+                "TRANSPORT",
+                match self.transport(party) {
+                    Transport::Udp => String::new(),
+                    other => format!(";transport={}", other.name()),
+                },
+            ),
             (
                 "V",
                 if self.wire == Wire::Ipv6 {
@@ -367,18 +391,19 @@ impl Addresses {
             (Party::Callee, &plan.callee),
             (Party::Third, &plan.third),
         ] {
-            if party == Party::Third && flow.third.is_empty() {
+            if party == Party::Third && (flow.third.is_empty() || plan.third_of_callee) {
                 continue;
             }
             let at = self.party(party);
-            // Over streams a peer's connections come from any port.
-            let host = match (self.wire, self.transport(party)) {
-                (Wire::Ipv6, _) | (_, Transport::Udp) => at.to_string(),
-                _ => at.ip().to_string(),
+            let hosts = match party {
+                Party::Callee if plan.third_of_callee => {
+                    format!("{}\", \"{}", self.source(party), self.source(Party::Third))
+                }
+                _ => self.source(party),
             };
             let _ = writeln!(
                 text,
-                "[[trunk]]\nname = \"{}\"\nhosts = [\"{host}\"]\nlistener = \"{}\"",
+                "[[trunk]]\nname = \"{}\"\nhosts = [\"{hosts}\"]\nlistener = \"{}\"",
                 party.name(),
                 self.transport(party).name()
             );
@@ -397,10 +422,16 @@ impl Addresses {
             "[log]\nlevel = \"debug\"\n[drain]\ntimeout_s = 0\n{}",
             plan.more
         );
-        for (name, value) in self.values(flow, Party::Callee) {
-            text = text.replace(&format!("{{{{{name}}}}}"), &value.replace("\\x5B", "["));
+        self.filled_in(&text)
+    }
+
+    /// Where requests of `party` come from. Over streams its connections come from any port.
+    fn source(&self, party: Party) -> String {
+        let at = self.party(party);
+        match (self.wire, self.transport(party)) {
+            (Wire::Ipv6, _) | (_, Transport::Udp) => at.to_string(),
+            _ => at.ip().to_string(),
         }
-        text
     }
 }
 
