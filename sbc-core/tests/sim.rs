@@ -13,6 +13,8 @@
 
 #[path = "sim/message.rs"]
 mod message;
+#[path = "sim/mischief.rs"]
+mod mischief;
 #[path = "sim/network.rs"]
 mod network;
 #[path = "sim/plan.rs"]

@@ -39,7 +39,7 @@ const TRANSMITS_PER_DATAGRAM_MAX: usize = 5 + 8;
 /// After so long without a message nothing may be left: a transaction may wait 64·T1 for an answer
 /// and then keep its tombstone as long.
 const QUIET: u64 = 2 * 64 * T1 + 8 * SECOND;
-const ATTACKER: [u8; 4] = [198, 51, 100, 66];
+pub(super) const ATTACKER: [u8; 4] = [198, 51, 100, 66];
 /// In the packets of the attacker.
 const SPOOFED_CALL: u32 = 0x5F00_F00D;
 
@@ -149,7 +149,7 @@ pub struct World {
     /// Sockets the driver would have connected.
     connected: HashMap<(usize, MediaSocket), SocketAddr>,
     finished: HashMap<(Side, String, String), Finished>,
-    recent: VecDeque<(Side, Rc<[u8]>)>,
+    pub(super) recent: VecDeque<(Side, Rc<[u8]>)>,
     /// Per Call-ID the branches seen inside the dialog and the highest CSeq among them.
     sequence: HashMap<String, (HashSet<String>, u32)>,
     /// Branches of requests that came out of order.
@@ -638,62 +638,6 @@ impl World {
         }
     }
 
-    /// Something that no honest peer sends.
-    fn mischief(&mut self) {
-        let picked = self.rng.below(self.recent.len() as u64) as usize;
-        let Some((side, bytes)) = self.recent.get(picked).cloned() else {
-            return;
-        };
-        // Without the marks of its side, so that a mangled copy that starts a call of its own
-        // does not look like a leak.
-        let mut bytes = replace(&bytes, side.marker(), "999999999999");
-        bytes = replace(&bytes, side.network(), "10.99.");
-        if bytes.starts_with(b"SIP/2.0") {
-            // Responses come over the trusted trunk: with our branch they would be believed, and the
-            // honest peer would find itself in a call that it knows nothing of.
-            bytes = replace(&bytes, "z9hG4bK", "z9hG4bKm");
-        }
-        let from = if self.rng.chance(200) {
-            SocketAddr::from((ATTACKER, 5060))
-        } else {
-            side.sip()
-        };
-        match self.rng.below(6) {
-            0 => bytes = (0..self.rng.below(600)).map(|_| self.rng.next() as u8).collect(),
-            1 => bytes.truncate(self.rng.below(bytes.len() as u64) as usize),
-            2 => bytes = b"\r\n\r\n".to_vec(),
-            3 => {
-                let n = self.rng.below(40);
-                for _ in 0..n {
-                    let at = self.rng.below(bytes.len() as u64) as usize;
-                    bytes[at] = self.rng.next() as u8;
-                }
-            }
-            4 => {
-                let at = self.rng.below(bytes.len() as u64) as usize;
-                let piece: Vec<u8> = bytes[at..].to_vec();
-                bytes.extend_from_slice(&piece);
-            }
-            _ => {
-                let at = self.rng.below(bytes.len() as u64) as usize;
-                bytes[at] ^= 1 << self.rng.below(8);
-            }
-        }
-        self.last_datagram = self.now;
-        if self.setup.is_stream(side) {
-            return self.stream_mischief(side, from.ip(), bytes.into());
-        }
-        let listener = self.setup.listener(side);
-        self.push(
-            self.now,
-            Event::ToSbc {
-                from,
-                listener,
-                bytes: bytes.into(),
-            },
-        );
-    }
-
     /// §12.2.2: a request that arrives after one with a higher CSeq is refused. Only where one shard
     /// takes everything does the order of arrival say what the dialog saw.
     fn note_order(&mut self, bytes: &[u8]) {
@@ -907,16 +851,4 @@ pub(super) fn first_line(bytes: &[u8]) -> String {
         .position(|&b| b == b'\r')
         .unwrap_or(bytes.len().min(80));
     String::from_utf8_lossy(&bytes[..end]).into_owned()
-}
-
-fn replace(bytes: &[u8], what: &str, with: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some(at) = memchr::memmem::find(rest, what.as_bytes()) {
-        out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(with.as_bytes());
-        rest = &rest[at + what.len()..];
-    }
-    out.extend_from_slice(rest);
-    out
 }
