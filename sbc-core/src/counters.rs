@@ -1,4 +1,4 @@
-//! Counters of a shard: declared once, summed over shards, shown by `sbc-ctl stats`.
+//! Counters and gauges of a shard: declared once, summed over shards, shown by `sbc-ctl stats`.
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -218,4 +218,24 @@ counters! {
     tls_handshakes_put_off,
     /// TLS handshakes that failed, and connections with a record that is none.
     tls_failures,
+}
+
+/// What a shard holds right now; every one returns to 0 when traffic stops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Gauges {
+    /// Calls in any state.
+    pub calls: u64,
+    /// Media port pairs in use (not those in quarantine).
+    pub media_pairs: u64,
+    /// Media port pairs resting after use.
+    pub media_pairs_quarantined: u64,
+    /// Transactions that still have work to do.
+    pub transactions: u64,
+    /// Finished transactions kept only to absorb retransmissions.
+    pub tombstones: u64,
+    /// Armed timers.
+    pub timers: u64,
+    /// TCP and TLS connections, those being opened included.
+    #[serde(default)]
+    pub connections: u64,
 }

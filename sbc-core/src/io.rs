@@ -1,5 +1,6 @@
 //! What goes into a shard besides bytes, and everything that comes out of it.
 
+pub use crate::counters::Gauges;
 use crate::{
     admin::protocol::{CallDetail, CallSummary, TrunkAddress},
     counters::ShardCounters,
@@ -201,24 +202,4 @@ pub enum Reply {
     Addresses(Vec<Vec<TrunkAddress>>),
     /// Answer to [`Command::Stats`].
     Stats(Box<ShardCounters>, Gauges),
-}
-
-/// What a shard holds right now; every one returns to 0 when traffic stops.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Gauges {
-    /// Calls in any state.
-    pub calls: u64,
-    /// Media port pairs in use (not those in quarantine).
-    pub media_pairs: u64,
-    /// Media port pairs resting after use.
-    pub media_pairs_quarantined: u64,
-    /// Transactions that still have work to do.
-    pub transactions: u64,
-    /// Finished transactions kept only to absorb retransmissions.
-    pub tombstones: u64,
-    /// Armed timers.
-    pub timers: u64,
-    /// TCP and TLS connections, those being opened included.
-    #[serde(default)]
-    pub connections: u64,
 }

@@ -9,6 +9,7 @@ pub use sbc_media::time;
 
 pub mod admin;
 pub mod admission;
+pub(crate) mod alarm;
 pub mod b2bua;
 pub mod config;
 pub mod counters;

@@ -154,6 +154,12 @@ fn the_call_core_reads_no_files() {
         "sdp",
         "topology",
         "admission",
+        "alarm",
+        "health",
+        "io",
+        "resolve",
+        "stream",
+        "transport",
         "trunk",
         "timer_wheel",
         "token",
@@ -171,6 +177,102 @@ fn the_call_core_reads_no_files() {
         }
     }
     fail(&findings);
+}
+
+/// The rooms of `sbc-core/src`, from the ground up: each names only rooms above it in this list. Those
+/// in one line are one floor: `b2bua` is `shard`'s methods for calls.
+const FLOORS: &[&[&str]] = &[
+    &["time"],
+    &["id"],
+    &["counters"],
+    &["timer_wheel"],
+    &["token"],
+    &["alarm"],
+    &["sip"],
+    &["sdp"],
+    &["trunk"],
+    &["transport"],
+    &["topology"],
+    &["dialog"],
+    &["admission"],
+    &["health"],
+    &["resolve"],
+    &["snapshot"],
+    &["admin"],
+    &["io"],
+    &["stream"],
+    &["transaction"],
+    &["shard", "b2bua"],
+    &["config"],
+    &["driver"],
+];
+
+/// The rooms that `code` names as `crate::room` or `crate::{room, …}`.
+fn rooms_named(code: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for (at, start) in code.match_indices("crate::") {
+        let rest = &code[at + start.len()..];
+        let Some(list) = rest.strip_prefix('{') else {
+            rooms.push(first_word(rest));
+            continue;
+        };
+        let (mut depth, mut item) = (1, 0);
+        for (n, c) in list.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 || depth == 1 && c == ',' {
+                rooms.push(first_word(list[item..n].trim_start()));
+                item = n + 1;
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    rooms.retain(|room| !room.is_empty());
+    rooms
+}
+
+fn first_word(text: &str) -> String {
+    text.chars()
+        .take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_')
+        .collect()
+}
+
+#[test]
+fn dependencies_point_down() {
+    let floor = |room: &str| FLOORS.iter().position(|rooms| rooms.contains(&room));
+    let mut findings = Vec::new();
+    for source in rust("sbc-core/src/") {
+        let inside = source.path.trim_start_matches("sbc-core/src/");
+        let room = inside.split(['/', '.']).next().unwrap_or_default();
+        if matches!(room, "lib" | "bin") {
+            continue;
+        }
+        let Some(own) = floor(room) else {
+            findings.push(format!("{}: {room} has no floor", source.path));
+            continue;
+        };
+        let code: Vec<String> = source.code().map(|(_, line)| line).collect();
+        for named in rooms_named(&code.join("\n")) {
+            match floor(&named) {
+                Some(floor) if floor <= own => {}
+                Some(_) => findings.push(format!("{}: {room} stands below {named}", source.path)),
+                None => findings.push(format!("{}: {named} has no floor", source.path)),
+            }
+        }
+    }
+    fail(&findings);
+}
+
+#[test]
+fn rooms_are_found_in_every_form_of_use() {
+    let code = "use crate::{\n    io::{Output, Closed},\n    sip,\n    b2bua::{Call, Leg},\n    time::Timestamp,\n};\n\
+        pub(crate) use crate::transport::Hop;";
+    assert_eq!(rooms_named(code), ["io", "sip", "b2bua", "time", "transport"]);
 }
 
 #[test]

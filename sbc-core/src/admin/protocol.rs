@@ -5,7 +5,7 @@
 //! minor version.
 
 use super::named::Named;
-use crate::shard::Gauges;
+use crate::counters::Gauges;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Version of this protocol. A change of `major` breaks clients; `minor` counts additions.

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     admission::{Admission, LimitId, LimitSpec, burst_default},
     health::HealthTable,
+    id::ListenerId,
     resolve::Query,
-    shard::ListenerId,
     snapshot::{self, Snapshot},
     transport::Transport,
     trunk::{HostMatch, SourceTable, TrunkId},

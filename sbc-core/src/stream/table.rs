@@ -6,13 +6,13 @@ use super::{
     connection::{Connection, Silence},
 };
 use crate::{
+    alarm::Alarm,
     counters::ShardCounters,
     id::{ConnectionId, ListenerId, ShardId},
     io::{Closed, Output, PeerIdentity},
     snapshot::{Listener, Streams},
     time::Timestamp,
     timer_wheel::TimerWheel,
-    transaction::Alarm,
     transport::{Flow, Hop, Transport},
     trunk::TrunkId,
 };

@@ -1,8 +1,9 @@
 //! What every layer of a shard writes to: outputs, counters, timers, and the buffer in which
 //! messages are composed.
 
-use super::{Hop, Side, Timer};
+use super::Hop;
 use crate::{
+    alarm::Alarm,
     counters::ShardCounters,
     io::Output,
     stream::{Connections, Lost, Outlet, Way},
@@ -23,35 +24,6 @@ pub(crate) struct Io {
     pub(crate) streams: Connections,
     /// Messages are composed here, then copied once to their exact size.
     pub(crate) scratch: Vec<u8>,
-}
-
-/// What a timer of the wheel is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Alarm {
-    /// A server transaction's timer G or H.
-    Server(u32, Timer),
-    /// A client transaction's timer A, B, E or F.
-    Client(u32, Timer),
-    /// The CANCEL inside an INVITE client transaction is due again (its timer E).
-    ClientCancel(u32),
-    /// A leg's 2xx is due again (§13.3.1.4).
-    AnswerResend(u32, Side),
-    /// A leg's 2xx was never acknowledged.
-    AnswerExpire(u32, Side),
-    /// A call rang for too long.
-    NoAnswer(u32),
-    /// A re-INVITE has been without a final response for too long.
-    ExchangeExpire(u32),
-    /// A reliable provisional response is due again (RFC 3262 §3).
-    ReliableResend(u32),
-    /// A reliable provisional response was never acknowledged.
-    ReliableExpire(u32),
-    /// A leg's session is to be refreshed, or has expired (RFC 4028).
-    SessionTimer(u32, Side),
-    /// Look whether media still flows.
-    MediaCheck(u32),
-    /// Something about the connection in this slot must have happened by now.
-    Connection(u32),
 }
 
 impl Io {

@@ -14,35 +14,18 @@ mod reply;
 mod server;
 mod states;
 mod table;
-mod timer;
 mod tombstone;
 
 pub(crate) use client::{ClientEvent, TimedOut};
-pub(crate) use io::{Alarm, Io};
+pub(crate) use io::Io;
 pub(crate) use key::{Key, Keys};
 pub(crate) use reply::{ALLOW, Echo, Extra, Reply, met_hop};
 pub(crate) use states::STATES;
 pub(crate) use table::{ServerVerdict, TableConfig, Transactions};
-pub use timer::{Base, Timer};
 pub(crate) use tombstone::Ack;
 
-pub(crate) use crate::transport::Hop;
-
-/// Side of a call: A called us, B is called by us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    A,
-    B,
-}
-
-impl Side {
-    pub(crate) const fn other(self) -> Self {
-        match self {
-            Side::A => Side::B,
-            Side::B => Side::A,
-        }
-    }
-}
+pub use crate::alarm::{Base, Timer};
+pub(crate) use crate::{alarm::Alarm, id::Side, transport::Hop};
 
 /// Who hears of a transaction's events: a leg of a call, or nobody.
 pub(crate) type Owner = Option<(u32, Side)>;
