@@ -26,6 +26,7 @@ mod message;
 mod names;
 mod notify;
 mod prack_offer;
+mod privacy;
 mod redirect;
 mod refer;
 mod reinvite;

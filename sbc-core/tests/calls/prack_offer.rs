@@ -148,3 +148,19 @@ fn a_new_offer_in_a_prack_crosses_as_update() {
     assert!(sent[0].media_port() > 0);
     assert!(desk.pass(seconds(20)).is_empty(), "the 183 was acknowledged");
 }
+
+#[test]
+fn an_offer_of_a_second_fork_gets_no_prack() {
+    let mut desk = Desk::new();
+    let invite = supporting(&request("INVITE", "sip:1000@127.0.0.1", 1, "inv1", "", ""));
+    let sent = desk.caller(&invite);
+    let out = only(&sent, "INVITE").clone();
+    let sent = desk.callee(&reliable(&out, 183, "f1", 1, ANSWER));
+    let early = only(&sent, "183").clone();
+    // While the first is unanswered, and afterwards.
+    assert!(desk.callee(&reliable(&out, 183, "f2", 1, ANSWER)).is_empty());
+    let sent = desk.caller(&prack(&early, 2, "p1", OFFER));
+    assert!(only(&sent, "PRACK").header("To").contains("f1"));
+    assert!(desk.callee(&reliable(&out, 183, "f3", 1, ANSWER)).is_empty());
+    assert_eq!(desk.shard.counters().early_offers_ignored, 2);
+}

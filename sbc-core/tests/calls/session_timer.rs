@@ -230,3 +230,18 @@ fn no_timer_runs_when_nobody_asks() {
     assert!(!up.invite.has("Session-Expires") && !up.ok.has("Session-Expires"));
     assert_eq!(desk.shard.gauges().timers, 0);
 }
+
+#[test]
+fn a_422_to_a_refresh_is_not_asked_again_and_the_call_ends_in_time() {
+    let mut desk = desk(1800);
+    up(&mut desk, "Allow: UPDATE\r\n", THEIRS_B);
+    let sent = desk.pass(Duration::from_millis(900_300));
+    let update = only(&sent, "UPDATE").clone();
+    let refusal =
+        response(&update, 422, "", "", "").replace("Content-Length", "Min-SE: 7200\r\nContent-Length");
+    assert!(desk.caller(&refusal).is_empty());
+    assert!(desk.pass(seconds(800)).is_empty(), "the session still runs");
+    let sent = desk.pass(seconds(69));
+    assert_eq!(kinds(&sent)[..2], ["A<BYE", "B<BYE"]);
+    assert_eq!(desk.shard.counters().sessions_expired, 1);
+}

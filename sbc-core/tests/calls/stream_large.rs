@@ -78,3 +78,17 @@ fn a_trunk_may_be_without_tcp() {
     let sent = desk.caller(&large());
     assert_eq!(only(&sent, "INVITE").over, None);
 }
+
+#[test]
+fn an_ack_to_a_2xx_stays_a_datagram_whatever_its_size() {
+    let mut desk = desk_on("udp", "udp", "");
+    let sent = desk.caller(&invite());
+    let out = only(&sent, "INVITE").clone();
+    let routes: String = (0..20)
+        .map(|n| format!("Record-Route: <sip:127.0.0.3;lr;x={n}{}>\r\n", "x".repeat(60)))
+        .collect();
+    let sent = desk.callee(&ok(&out).replace("Contact:", &format!("{routes}Contact:")));
+    let ack = only(&sent, "ACK");
+    assert!(ack.text.len() > 1300, "{}", ack.text.len());
+    assert_eq!(ack.over, None);
+}

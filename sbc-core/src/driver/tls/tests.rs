@@ -514,3 +514,18 @@ fn a_certificate_that_ends_soon_is_warned_about() {
         }
     }
 }
+
+#[test]
+fn a_wildcard_names_servers_and_no_clients() {
+    let files = Files::new();
+    files.issue("server", &["*.example.com"], |_| {});
+    files.issue("client", &["*.example.com"], |_| {});
+    let tls = files.tls(ASKING, &format!("{TRUSTING}\n{SHOWING}"));
+    let mut ends = Ends::new(&tls, &tls);
+    ends.run(4096).unwrap();
+    // The shard compares names as they are: no trunk has this one.
+    assert_eq!(Ends::names(&ends.client_is), ["*.example.com"]);
+    // It stands for one label.
+    let deep = TRUSTING.replace("sbc.example", "a.sbc.example");
+    refusal(&files.tls("", &deep), &tls);
+}
