@@ -286,7 +286,12 @@ fn a_client_that_does_not_read_is_closed() {
         let mut lazy = Client::connect(path);
         lazy.send("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"calls.list\"}\n");
         Client::connect(path).is_served();
-        thread::sleep(Duration::from_millis(600));
+        // Writing fails once the server has closed; reading would let it go on, however late it is.
+        let closed = (0..600).any(|_| {
+            thread::sleep(Duration::from_millis(100));
+            lazy.0.get_mut().write_all(b"\n").is_err()
+        });
+        assert!(closed);
         let mut rest = Vec::new();
         let _ = lazy.0.read_to_end(&mut rest);
         assert!(rest.len() < 1_900_000, "cut off, not waited for: {}", rest.len());
