@@ -252,8 +252,8 @@ impl World {
         let events_max = 4_000 * self.plans.len() as u64 + 20_000;
         while let Some(Reverse(entry)) = self.queue.pop() {
             // Names are refreshed for ever; who waits longer than this waits in vain.
-            let quiet = if self.uas.iter().all(Ua::is_settled) { 1 } else { 4 };
-            if entry.at > self.last_datagram + quiet * QUIET {
+            let silence = entry.at.saturating_sub(self.last_datagram);
+            if silence > QUIET && (silence > 4 * QUIET || self.uas.iter().all(Ua::is_settled)) {
                 break;
             }
             self.now = entry.at;
