@@ -263,8 +263,9 @@ impl Shard {
                 self.transactions.own_server(server, Some((slot, side)));
                 self.snapshot.sip.no_answer
             }
-            // Before the asker gives up by itself, 64·T1 after it sent the UPDATE (§17.1.2.2).
-            Asker::Request(_) | Asker::Us => self.base.give_up() * 7 / 8,
+            // Well before the asker gives up by itself, 64·T1 after it sent the UPDATE (§17.1.2.2):
+            // an answer that is lost is said again only when the UPDATE is, every T2.
+            Asker::Request(_) | Asker::Us => self.base.give_up() * 5 / 8,
         };
         let ceiling =
             (!patience.is_zero()).then(|| self.io.timers.insert(now + patience, Alarm::ExchangeExpire(slot)));

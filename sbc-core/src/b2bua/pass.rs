@@ -168,6 +168,11 @@ impl Shard {
                 }
                 write_body(&mut w, response);
             });
+        // RFC 5057 §5.1: with this the peer says that it knows no such dialog. Of a NOTIFY it says so
+        // of the subscription.
+        if response.status() == 481 && method != Method::Notify {
+            self.end(now, slot, 200, "dialog_gone");
+        }
     }
 
     /// The other side never answered (RFC 4320: nor do we).

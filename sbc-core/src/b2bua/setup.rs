@@ -472,7 +472,12 @@ impl Shard {
             self.io.counters.internal_errors += 1;
             return;
         };
-        let (t1, give_up) = (self.base.t1, self.base.give_up());
+        let t1 = self.base.t1;
+        // The far side's 2xx waits for this ACK, too, and its sender gives up after 64·T1.
+        let give_up = match late {
+            Some(_) => self.base.give_up() * 7 / 8,
+            None => self.base.give_up(),
+        };
         let answer = Box::new(Answer {
             hop,
             response,

@@ -141,3 +141,16 @@ fn a_session_description_in_an_info_or_its_answer_stays_behind() {
     desk.caller(&request("BYE", &up.contact, 3, "bye", &up.tag, ""));
     desk.assert_quiet();
 }
+
+#[test]
+fn a_peer_that_knows_no_such_dialog_has_left_the_call() {
+    // RFC 5057 §5.1: its BYE was lost, and nothing else would end the call.
+    let mut desk = Desk::new();
+    let up = establish(&mut desk);
+    let sent = desk.caller(&info(&up, 2, "i1"));
+    let out = only(&sent, "INFO").clone();
+    let sent = desk.callee(&response(&out, 481, "", "", ""));
+    assert_eq!(kinds(&sent), ["A<481", "A<BYE", "B<BYE"]);
+    desk.assert_quiet();
+    assert_eq!(desk.records[0].cause, "dialog_gone");
+}

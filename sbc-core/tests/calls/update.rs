@@ -192,7 +192,7 @@ fn an_update_that_takes_too_long_is_504_and_the_call_goes_on() {
     let mut desk = Desk::new();
     let up = establish_with_update(&mut desk);
     desk.caller(&request("UPDATE", &up.contact, 2, "u1", &up.tag, &changed()));
-    let sent = desk.pass(seconds(29));
+    let sent = desk.pass(seconds(21));
     assert_eq!(kinds(&sent).last().map(String::as_str), Some("A<504"));
     assert_eq!(desk.shard.gauges().calls, 1);
     hang_up(&mut desk, &up, 3);

@@ -377,6 +377,7 @@ impl World {
     fn excuse(&mut self, pipe: usize) {
         let side = self.pipes.pipes[pipe].side;
         self.uas[side as usize].excuse_all();
+        self.run_effects(side);
     }
 
     /// Hand whole messages to the peer.

@@ -303,7 +303,17 @@ impl Ua {
 
     /// A connection of this side broke: its calls may have missed something.
     pub fn excuse_all(&mut self) {
-        self.legs.iter_mut().for_each(|leg| leg.excused = true);
+        for leg in 0..self.legs.len() {
+            self.legs[leg].excused = true;
+            // A BYE that may have been lost is sent again, or the other side would never know.
+            let byes: Vec<Vec<u8>> = self.legs[leg]
+                .clients
+                .iter()
+                .filter(|c| c.method == "BYE" && c.state != ClientState::Done)
+                .map(|c| c.bytes.clone())
+                .collect();
+            self.effects.extend(byes.into_iter().map(Effect::Send));
+        }
     }
 
     /// Whether nothing is owed to this side any more.
