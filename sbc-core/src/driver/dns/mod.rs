@@ -1,7 +1,7 @@
 //! DNS on the control thread: questions of shards in, answers as commands out.
 //!
 //! The same question of several shards is looked up once. Look-ups run beside each other, at most
-//! [`LOOKUPS_MAX`] at a time and each with a deadline, as tasks of their own: neither shards nor
+//! `LOOKUPS_MAX` at a time and each with a deadline, as tasks of their own: neither shards nor
 //! admin clients wait for them. A question or an answer may be lost when a queue is full; the shard
 //! then asks again.
 

@@ -1,11 +1,11 @@
 //! TLS for connections: which certificates are used where, read from files and replaced as a whole.
 //!
-//! In: the file names in the [`Snapshot`]. Out: [`Tls`], from which [`Session`]s are made. The control
+//! In: the file names in the [`Snapshot`]. Out: [`Tls`], from which `Session`s are made. The control
 //! thread reads the files; [`Shared`] hands the result to the shards, which take it up with
 //! their next handshake. Connections that are open go on as they are.
 //!
 //! rustls does the cryptography, with `ring`. It is driven here without I/O: wire bytes in and out of
-//! a [`Session`], plain bytes in and out.
+//! a `Session`, plain bytes in and out.
 
 mod certificate;
 mod files;
