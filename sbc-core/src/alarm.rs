@@ -21,6 +21,8 @@ pub(crate) enum Alarm {
     NoAnswer(u32),
     /// A re-INVITE has been without a final response for too long.
     ExchangeExpire(u32),
+    /// The target of a transfer rang for too long.
+    TransferExpire(u32),
     /// A reliable provisional response is due again (RFC 3262 §3).
     ReliableResend(u32),
     /// A reliable provisional response was never acknowledged.

@@ -75,6 +75,10 @@ counters! {
     refused_request,
     /// Calls of which a new caller took over one side (Replaces), by our doing.
     calls_taken_over,
+    /// Transfers that we have carried out.
+    transfers,
+    /// Transfers that we began and that failed.
+    transfers_failed,
     /// MESSAGEs outside calls passed on.
     messages_passed,
     /// MESSAGEs outside calls refused, for whatever reason.

@@ -12,7 +12,7 @@ use message::{Msg, param, uri, user};
 use sbc_core::{
     admission::{Admission, LimitId, LimitSpec},
     shard::{Command, ListenerId, Output, Reply, Shard, ShardId},
-    snapshot::{Listener, Media, Sip, Snapshot, Streams, Trunk},
+    snapshot::{Listener, Media, Refer, Sip, Snapshot, Streams, Trunk},
     time::Timestamp,
     transport::Transport,
     trunk::{SourceTable, TrunkId},
@@ -80,9 +80,15 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let side = |s: Side, route: u16| Trunk {
-            route: Some(TrunkId(route)),
-            ..Trunk::new(&format!("trunk {s:?}"), s.sip(), s.listener())
+        Self::with(Refer::Pass)
+    }
+
+    fn with(refer: Refer) -> Self {
+        let side = |s: Side, route: u16| {
+            let mut trunk = Trunk::new(&format!("trunk {s:?}"), s.sip(), s.listener());
+            trunk.route = Some(TrunkId(route));
+            trunk.peer.refer = refer;
+            trunk
         };
         let listener = |s: Side| Listener {
             name: format!("{s:?}"),
@@ -786,6 +792,46 @@ fn transfer(from: Side) {
         stage.say(to, &bytes);
     }
     stage.end();
+}
+
+/// A REFER of `from` that we carry out: the target is on the other side.
+fn transfer_of_ours(from: Side) {
+    let to = from.other();
+    let mut stage = Stage::with(Refer::Local);
+    let talk = answered(&mut stage);
+    let m = from.marker();
+    let refer_to = format!(
+        "Refer-To: \"{m}\" <sip:+1555@h{m}.example:5099;x={m}?Subject={m}&X-{m}={m}>;x={m}\r\nTarget-Dialog: {m};local-tag={m}\r\n"
+    );
+    talk.say_dressed(&mut stage, from, "REFER", 20, &refer_to, "x/y", "");
+    assert_eq!(stage.last(from, "202").method(), "REFER");
+    let called = stage.last(to, "INVITE");
+    assert!(called.tag_of_to().is_empty(), "a new call");
+    stage.say(to, &response(to, &called, 183, &sdp(to, 7, "sendrecv")));
+    stage.say(to, &response(to, &called, 200, &sdp(to, 8, "sendrecv")));
+    let asked = stage.last(to, "INVITE");
+    assert_eq!(asked.call_id(), talk.names(to).0);
+    stage.say(to, &response(to, &asked, 200, &sdp(to, 9, "sendrecv")));
+    assert_eq!(stage.last(to, "ACK").call_id(), called.call_id());
+    for kind in ["NOTIFY", "BYE"] {
+        let told = stage.last(from, kind);
+        stage.say(from, &response(from, &told, 200, ""));
+    }
+    talk.say(&mut stage, to, "BYE", 40, "");
+    let bye = stage.last(to, "BYE");
+    assert_eq!(bye.call_id(), called.call_id());
+    stage.say(to, &response(to, &bye, 200, ""));
+    stage.end();
+}
+
+#[test]
+fn a_transfer_of_ours_for_the_caller() {
+    transfer_of_ours(A);
+}
+
+#[test]
+fn a_transfer_of_ours_for_the_callee() {
+    transfer_of_ours(B);
 }
 
 #[test]

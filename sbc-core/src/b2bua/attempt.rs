@@ -110,12 +110,12 @@ impl Shard {
     /// Our dialog for a new attempt at `target`: Call-ID and tag of its own.
     pub(crate) fn dialog_towards(
         &mut self,
-        slot: u32,
+        (slot, side): (u32, Side),
         target: &AttemptTarget,
         parties: &Parties,
         trunk: &Trunk,
     ) -> Dialog {
-        let tag = self.mint_tag(slot, Side::B);
+        let tag = self.mint_tag(slot, side);
         let call_id = self.mint(u32::MAX);
         let ours = self.local(target.hop).address;
         let host = match &trunk.peer.domain {
@@ -273,7 +273,7 @@ impl Shard {
         let Some(plan) = call.plan.take() else {
             return false;
         };
-        let dialog = self.dialog_towards(slot, &target, &plan.parties, trunk);
+        let dialog = self.dialog_towards((slot, Side::B), &target, &plan.parties, trunk);
         let described = match plan.offer.as_deref().map(Sdp::parse) {
             Some(Ok(sdp)) => self.describe_for(now, slot, Side::B, &sdp),
             Some(Err(_)) => false,

@@ -10,6 +10,7 @@ use crate::{
     snapshot::Snapshot,
     time::Timestamp,
     timer_wheel::TimerKey,
+    topology::{self, Parties},
     transaction::{Hop, Side, Transactions},
     trunk::TrunkId,
 };
@@ -41,6 +42,10 @@ pub(crate) struct Call {
     pub(crate) passing: SmallVec<[Passing; 1]>,
     /// REFERs whose outcome is not known yet.
     pub(crate) referrals: Vec<super::Referral>,
+    /// A target that is called to take the place of the side that asked for it.
+    pub(crate) transfer: Option<Box<super::Transfer>>,
+    /// Leg B is the one that calls, for the record: a target stands in A's place.
+    pub(crate) turned: bool,
     pub(crate) caller: Box<str>,
     pub(crate) callee: Box<str>,
     pub(crate) started: Timestamp,
@@ -87,6 +92,7 @@ pub(crate) struct Leg {
     pub(crate) hop: Hop,
     pub(crate) session: Session,
     pub(crate) can: Abilities,
+    pub(crate) party: Party,
     pub(crate) timer: Option<SessionTimer>,
     /// What its last INVITE or UPDATE asked of session timers, until our 2xx.
     pub(crate) ask: Option<Ask>,
@@ -94,6 +100,36 @@ pub(crate) struct Leg {
     pub(crate) invited: u32,
     /// A 2xx we sent on this leg that is not acknowledged yet.
     pub(crate) answer: Option<Box<Answer>>,
+}
+
+/// Who is on a leg, for others that it is brought together with.
+#[derive(Clone, Debug)]
+pub(crate) struct Party {
+    pub(crate) number: Box<str>,
+    /// Its From was anonymous (RFC 3323 §4.1.1.3).
+    pub(crate) anonymous: bool,
+    /// Value of its Privacy.
+    pub(crate) privacy: Option<Box<[u8]>>,
+}
+
+impl Party {
+    /// One that was called.
+    pub(crate) fn of_number(number: &str) -> Self {
+        Self {
+            number: number.into(),
+            anonymous: false,
+            privacy: None,
+        }
+    }
+
+    /// The sender of an INVITE.
+    pub(crate) fn of_caller(parties: &Parties, invite: &Message<'_>) -> Self {
+        Self {
+            number: parties.caller.clone(),
+            anonymous: parties.anonymous,
+            privacy: topology::privacy(invite).map(Into::into),
+        }
+    }
 }
 
 /// What one leg waits for.
@@ -189,7 +225,7 @@ pub(crate) struct Answer {
 }
 
 /// The far side's 2xx that an answer in the caller's ACK will acknowledge.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LateOffer {
     pub(crate) key: crate::transaction::Key,
     pub(crate) invite_nonce: u64,
@@ -228,6 +264,8 @@ pub(crate) enum Asker {
     Request(u32),
     /// We do: the session on the far side is refreshed.
     Us,
+    /// The target of a transfer, whose 2xx had an offer.
+    Called(LateOffer),
 }
 
 /// A request inside the dialog, other than INVITE, that waits for the other side's answer.
@@ -257,6 +295,12 @@ pub(crate) struct Media {
 }
 
 impl Call {
+    /// Both sides talk, and no change of the session is under way.
+    pub(crate) fn is_settled(&self) -> bool {
+        let quiet = |leg: &Leg| leg.state == LegState::Confirmed && leg.answer.is_none();
+        self.phase == Phase::Answered && self.exchange.is_none() && quiet(&self.a) && quiet(&self.b)
+    }
+
     pub(crate) fn leg(&self, side: Side) -> &Leg {
         match side {
             Side::A => &self.a,

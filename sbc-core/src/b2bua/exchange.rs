@@ -148,9 +148,8 @@ impl Shard {
         match &call.exchange {
             Some(exchange) if exchange.from == side => match exchange.asker {
                 Asker::Request(_) => return Err(retry),
-                Asker::Invite(_) if offer.is_some() => return Err(retry),
-                Asker::Us if offer.is_some() => return Err(retry),
-                Asker::Invite(_) | Asker::Us => {}
+                _ if offer.is_some() => return Err(retry),
+                Asker::Invite(_) | Asker::Us | Asker::Called(_) => {}
             },
             Some(_) if offer.is_some() => return Err(Reply::new(491)),
             _ => {}
@@ -265,7 +264,7 @@ impl Shard {
             }
             // Well before the asker gives up by itself, 64·T1 after it sent the UPDATE (§17.1.2.2):
             // an answer that is lost is said again only when the UPDATE is, every T2.
-            Asker::Request(_) | Asker::Us => self.base.give_up() * 5 / 8,
+            Asker::Request(_) | Asker::Us | Asker::Called(_) => self.base.give_up() * 5 / 8,
         };
         let ceiling =
             (!patience.is_zero()).then(|| self.io.timers.insert(now + patience, Alarm::ExchangeExpire(slot)));
@@ -372,6 +371,7 @@ impl Shard {
             Asker::Invite(server) => self.answer_leg(now, slot, from, server, described, late),
             Asker::Request(server) if failed => self.refuse_update(now, slot, from, server, 500),
             Asker::Request(server) => self.accept_update(now, slot, from, server, described),
+            Asker::Called(called) => self.acknowledge_late(slot, from, called, described),
             Asker::Us => {}
         }
         if failed {
@@ -416,7 +416,7 @@ impl Shard {
         self.transactions.cancel(&mut self.io, now, client, None);
         self.transactions.orphan_client(&mut self.io, now, client);
         // RFC 3311 §5.2: 504 says that the change needs more time than an UPDATE has.
-        let status = if matches!(asker, Asker::Invite(_)) {
+        let status = if matches!(asker, Asker::Invite(_) | Asker::Called(_)) {
             408
         } else {
             504
@@ -456,7 +456,7 @@ impl Shard {
                     .respond(&mut self.io, now, server, status, &tag, |mut w| w.empty_body());
             }
             Asker::Request(server) => self.refuse_update(now, slot, from, server, status),
-            Asker::Us => {}
+            Asker::Us | Asker::Called(_) => {}
         }
     }
 
@@ -516,7 +516,7 @@ impl Shard {
         let status = match exchange.asker {
             // RFC 3891 §3: what it wants to replace is no more.
             Asker::Invite(_) if exchange.takeover.is_some() => 603,
-            Asker::Invite(_) => 487,
+            Asker::Invite(_) | Asker::Called(_) => 487,
             Asker::Request(_) | Asker::Us => 481,
         };
         self.transactions

@@ -17,7 +17,7 @@ use crate::{
     snapshot::Snapshot,
     time::Timestamp,
     topology::{self, Parties},
-    transaction::Reply,
+    transaction::{Reply, Side},
     transport::Transport,
     trunk::TrunkId,
 };
@@ -69,7 +69,7 @@ impl Shard {
         let target = self.targets_of(now, &snapshot, to)?.remove(0);
         let hop = target.hop;
         let ours = self.local(hop);
-        let mut dialog = self.dialog_towards(NO_CALL, &target, &parties, trunk);
+        let mut dialog = self.dialog_towards((NO_CALL, Side::B), &target, &parties, trunk);
         let nonce = self.random();
         let branch = self.transactions.next_branch(nonce);
         let cseq = dialog.next_cseq();

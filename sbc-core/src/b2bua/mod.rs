@@ -9,6 +9,7 @@
 //! | INVITE with Replaces | the same, or a re-INVITE and BYE to whom it replaces | `takeover` |
 //! | MESSAGE outside a call | a new MESSAGE, its status back | `message` |
 //! | REFER, NOTIFY, SUBSCRIBE | the same, rewritten, or a refusal | `refer`, `replaces` |
+//! | REFER that we carry out | re-INVITE; a new leg in place of its sender's | `transfer` |
 //! | 18x | the same; PRACK, a dialog for each fork | `early`, `reliable` |
 //! | PRACK | what waited for it | `reliable` |
 //! | re-INVITE, UPDATE and their answers | re-INVITE or UPDATE and their answers | `exchange` |
@@ -33,12 +34,13 @@ mod session_timer;
 mod setup;
 mod takeover;
 mod teardown;
+mod transfer;
 mod view;
 
 use attempt::Aim;
 pub(crate) use attempt::{AttemptFailure, AttemptTarget, Plan};
 pub(crate) use call::{
-    Abilities, Answer, Asker, Call, Exchange, LateOffer, Leg, LegState, Media, Passing, Phase, Session,
+    Abilities, Answer, Asker, Call, Exchange, LateOffer, Leg, LegState, Media, Party, Passing, Phase, Session,
 };
 pub(crate) use early::Early;
 pub(crate) use media::PortPool;
@@ -48,6 +50,7 @@ pub(crate) use reliable::Caller;
 pub(crate) use replaces::{Detours, Replaces};
 pub(crate) use setup::check_require;
 pub(crate) use takeover::Takeover;
+pub(crate) use transfer::{Referred, Transfer};
 
 use crate::{
     shard::Shard,

@@ -95,13 +95,16 @@ impl Shard {
         }
         let trunk = usize::from(call.leg(side).trunk.0);
         let policy = self.snapshot.trunks.get(trunk).map(|trunk| trunk.peer.refer);
-        if policy != Some(Refer::Pass) {
+        if !matches!(policy, Some(Refer::Pass | Refer::Local)) {
             return Err(Reply::new(603));
         }
         if call.referrals.len() >= REFERRALS_MAX {
             return Err(Reply::retry_after(500, 5));
         }
         let destination = Destination::of(request)?;
+        if policy == Some(Refer::Local) && destination.replaces.is_none() {
+            return self.transfer(now, slot, side, request, from, destination);
+        }
         self.pass_refer(now, slot, side, request, from, &destination)
     }
 

@@ -2,8 +2,8 @@
 
 use super::session_timer::{Ask, demanded_min, write_agreed};
 use super::{
-    Abilities, Aim, Answer, AttemptFailure, Call, Caller, LateOffer, Leg, LegState, Phase, Plan, Replaces,
-    Session, write_contact,
+    Abilities, Aim, Answer, AttemptFailure, Call, Caller, LateOffer, Leg, LegState, Party, Phase, Plan,
+    Replaces, Session, write_contact,
 };
 use crate::{
     admission::Refused,
@@ -109,7 +109,7 @@ impl Shard {
             None => None,
         };
 
-        let mut dialog_b = self.dialog_towards(slot, &first, &checked.parties, trunk);
+        let mut dialog_b = self.dialog_towards((slot, Side::B), &first, &checked.parties, trunk);
         let replaces = aim.map(|aim| {
             dialog_b.routes = aim.routes;
             aim.replaces
@@ -151,6 +151,7 @@ impl Shard {
                 hop: met_hop(request, from.hop, ours_a),
                 session: session_a,
                 can,
+                party: Party::of_caller(&checked.parties, request),
                 timer: None,
                 ask: Some(checked.ask),
                 invited: request.cseq().map_or(1, |cseq| cseq.number),
@@ -164,6 +165,7 @@ impl Shard {
                 hop: first.hop,
                 session: session_b,
                 can: Abilities::default(),
+                party: Party::of_number(&checked.parties.callee),
                 timer: None,
                 ask: None,
                 invited: 0,
@@ -177,6 +179,8 @@ impl Shard {
             early: None,
             passing: SmallVec::new(),
             referrals: Vec::new(),
+            transfer: None,
+            turned: false,
             caller: checked.parties.caller.clone(),
             callee: checked.parties.callee.clone(),
             plan: Some(Box::new(Plan {

@@ -15,7 +15,7 @@
 //! that a REFER of X's own trunk was given by us.
 
 use super::{
-    Abilities, Aim, Asker, AttemptTarget, Leg, LegState, Phase,
+    Abilities, Aim, Asker, AttemptTarget, Leg, LegState, Party, Phase, Referred,
     replaces::{Naming, Replaces},
     teardown::Past,
 };
@@ -37,13 +37,15 @@ use std::sync::Arc;
 pub(crate) struct Takeover {
     pub(super) leg: Leg,
     /// The trunk of the other side.
-    to: TrunkId,
+    pub(super) to: TrunkId,
     pub(crate) permit: Permit,
     /// Its media ports, when the call has media.
-    pair: Option<(PairIndex, u16)>,
-    caller: Box<str>,
-    callee: Box<str>,
-    started: Timestamp,
+    pub(super) pair: Option<(PairIndex, u16)>,
+    pub(super) caller: Box<str>,
+    pub(super) callee: Box<str>,
+    pub(super) started: Timestamp,
+    /// It did not call: we called it, for a transfer.
+    pub(super) referred: Option<Referred>,
 }
 
 impl Shard {
@@ -161,6 +163,7 @@ impl Shard {
                 hop: from.hop,
                 session: self.new_session(),
                 can,
+                party: Party::of_caller(&checked.parties, request),
                 invited: request.cseq().map_or(1, |cseq| cseq.number),
                 timer: None,
                 ask: Some(checked.ask),
@@ -172,6 +175,7 @@ impl Shard {
             caller: checked.parties.caller,
             callee: checked.parties.callee,
             started: now,
+            referred: None,
         });
         self.io.counters.calls_admitted += 1;
         let asked = self.put(
@@ -206,6 +210,12 @@ impl Shard {
     /// The other side talks to the new caller: its leg takes the place of the one on `side`, which
     /// is told that it is over.
     pub(super) fn take_place(&mut self, now: Timestamp, slot: u32, side: Side, takeover: Takeover) {
+        if let Some(referred) = takeover.referred {
+            self.notify_referrer(now, slot, side, referred.id, 200);
+        }
+        // A target that is still being called would come between others than it was called for.
+        self.abort_transfer(now, slot, 487);
+        let transferred = takeover.referred.is_some();
         let nonce = self.random();
         self.stop_session_timer(now, slot, side);
         let Some(call) = self.calls.get_mut(slot as usize) else {
@@ -215,9 +225,11 @@ impl Shard {
         let permit = call.permit.replace(takeover.permit);
         let past = Past {
             nonce: std::mem::replace(&mut call.nonce, nonce),
-            trunks: match side {
-                Side::A => [left.trunk, call.b.trunk],
-                Side::B => [call.a.trunk, left.trunk],
+            trunks: match (side, call.turned) {
+                (Side::A, false) => [left.trunk, call.b.trunk],
+                (Side::A, true) => [call.b.trunk, left.trunk],
+                (Side::B, false) => [call.a.trunk, left.trunk],
+                (Side::B, true) => [left.trunk, call.a.trunk],
             },
             caller: std::mem::replace(&mut call.caller, takeover.caller),
             callee: std::mem::replace(&mut call.callee, takeover.callee),
@@ -225,6 +237,7 @@ impl Shard {
             ringing: call.ringing.take(),
             answered: call.answered.replace(now),
         };
+        call.turned = transferred && side == Side::A;
         // What X was waiting to hear of its transfers, it will not.
         call.referrals.clear();
         if let Some(permit) = permit {
@@ -234,13 +247,19 @@ impl Shard {
             self.swap_pair(now, slot, side, pair);
         }
         self.io.counters.calls_answered += 1;
-        self.io.counters.calls_taken_over += 1;
-        self.write_record(slot, past, now, 200, "replaced");
+        let cause = if transferred {
+            self.io.counters.transfers += 1;
+            "transferred"
+        } else {
+            self.io.counters.calls_taken_over += 1;
+            "replaced"
+        };
+        self.write_record(slot, past, now, 200, cause);
         self.bid_farewell(now, &mut left);
     }
 
     /// BYE to a leg that belongs to no call any more; its transaction sees to the rest.
-    fn bid_farewell(&mut self, now: Timestamp, leg: &mut Leg) {
+    pub(super) fn bid_farewell(&mut self, now: Timestamp, leg: &mut Leg) {
         let nonce = self.random();
         let branch = self.transactions.next_branch(nonce);
         let cseq = leg.dialog.next_cseq();
@@ -258,9 +277,20 @@ impl Shard {
         &mut self,
         now: Timestamp,
         slot: u32,
-        takeover: Box<Takeover>,
+        mut takeover: Box<Takeover>,
         status: u16,
     ) {
+        let mut trunks = [takeover.leg.trunk, takeover.to];
+        let mut cause = "replace_refused";
+        if let Some(referred) = takeover.referred {
+            trunks.reverse();
+            cause = "transfer_failed";
+            self.io.counters.transfers_failed += 1;
+            if let Some(late) = referred.late {
+                self.turn_away(now, &mut takeover.leg, late);
+            }
+            self.notify_referrer(now, slot, referred.from, referred.id, status);
+        }
         self.admission.release(takeover.permit);
         if let Some(pair) = takeover.pair {
             self.close_pair(now, pair);
@@ -268,13 +298,13 @@ impl Shard {
         self.io.counters.calls_failed += 1;
         let past = Past {
             nonce: self.random(),
-            trunks: [takeover.leg.trunk, takeover.to],
+            trunks,
             caller: takeover.caller,
             callee: takeover.callee,
             started: takeover.started,
             ringing: None,
             answered: None,
         };
-        self.write_record(slot, past, now, status, "replace_refused");
+        self.write_record(slot, past, now, status, cause);
     }
 }

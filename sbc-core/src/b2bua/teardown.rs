@@ -40,18 +40,7 @@ impl Shard {
             let other = side.other();
             let sdp = session_of(request).ok().flatten();
             let described = sdp.is_some_and(|sdp| self.describe_to(now, slot, other, &sdp));
-            let body = described.then(|| std::mem::take(&mut self.sdp_scratch));
-            let ack = self.acknowledge(slot, other, late.cseq, late.invite_nonce, body.as_deref());
-            if let Some(body) = body {
-                self.sdp_scratch = body;
-            }
-            let tag = self
-                .calls
-                .get(slot as usize)
-                .map(|c| c.leg(other).dialog.remote_tag.clone())
-                .unwrap_or_default();
-            let how = ack.map_or(Ack::Rebuild, Ack::Stored);
-            self.transactions.acknowledged(late.key, &tag, how);
+            self.acknowledge_late(slot, other, late, described);
             if !described && !answer.bye_wanted {
                 self.warn(slot, || "the ACK to an offer brought no SDP answer".into());
                 self.end(now, slot, 200, "no_sdp_answer");
@@ -61,6 +50,28 @@ impl Shard {
         if answer.bye_wanted {
             self.send_bye(now, slot, side, None);
         }
+    }
+
+    /// Send the ACK of a 2xx with an offer, with the answer of the scratch buffer when `described`.
+    pub(super) fn acknowledge_late(
+        &mut self,
+        slot: u32,
+        side: Side,
+        late: super::LateOffer,
+        described: bool,
+    ) {
+        let body = described.then(|| std::mem::take(&mut self.sdp_scratch));
+        let ack = self.acknowledge(slot, side, late.cseq, late.invite_nonce, body.as_deref());
+        if let Some(body) = body {
+            self.sdp_scratch = body;
+        }
+        let tag = self
+            .calls
+            .get(slot as usize)
+            .map(|c| c.leg(side).dialog.remote_tag.clone())
+            .unwrap_or_default();
+        let how = ack.map_or(Ack::Rebuild, Ack::Stored);
+        self.transactions.acknowledged(late.key, &tag, how);
     }
 
     /// Send the ACK of a 2xx that we received on `side`.
@@ -187,6 +198,9 @@ impl Shard {
             Method::Update => return self.exchange_timed_out(now, slot, false, status),
             method => return self.passed_timed_out(now, slot, method, timed_out.client, status),
         }
+        if self.calls_target(slot, timed_out.client) {
+            return self.target_failed(now, slot, AttemptFailure::Unreachable, status);
+        }
         let Some(call) = self.call_mut(slot) else { return };
         if matches!(call.leg(side).state, LegState::Inviting(_)) {
             self.set_back(now, slot, None);
@@ -274,6 +288,7 @@ impl Shard {
         if !self.over(now, slot, status, cause) {
             return;
         }
+        self.abort_transfer(now, slot, 487);
         self.abort_exchange(now, slot);
         self.abort_passing(now, slot);
         self.end_leg(now, slot, Side::A, status, reason.clone());
@@ -407,7 +422,10 @@ impl Shard {
         let (status, cause) = call.outcome.unwrap_or((500, "internal"));
         let past = Past {
             nonce: call.nonce,
-            trunks: [call.a.trunk, call.b.trunk],
+            trunks: match call.turned {
+                false => [call.a.trunk, call.b.trunk],
+                true => [call.b.trunk, call.a.trunk],
+            },
             caller: call.caller,
             callee: call.callee,
             started: call.started,

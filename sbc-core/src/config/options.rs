@@ -313,7 +313,8 @@ sections! {
         /// Let the caller's display name pass to this trunk.
         pass_display_name: bool = default(false);
         /// What happens to its requests to transfer a call (REFER): `"pass"`, they go to the other
-        /// side, which then calls us; `"refuse"`, 603.
+        /// side, which then calls us; `"local"`, we call the target, by the trunk's own route, and bring it
+        /// together with the other side (one with Replaces passes all the same); `"refuse"`, 603.
         refer: Refer = default(Refer::Pass);
         /// Send requests of more than 1300 bytes over TCP, where there is a TCP listener (RFC 3261
         /// §18.1.1). When no connection opens they go over UDP, for five minutes at once.

@@ -461,8 +461,9 @@ word_value!(
 
 word_value!(
     Refer,
-    "\"pass\" or \"refuse\"",
+    "\"pass\", \"local\" or \"refuse\"",
     "pass" => Refer::Pass,
+    "local" => Refer::Local,
     "refuse" => Refer::Refuse
 );
 

@@ -2,7 +2,7 @@
 
 use super::{Output, Shard, ShardId};
 use crate::{
-    b2bua::{LegState, check_require},
+    b2bua::{AttemptFailure, LegState, check_require},
     dialog::counts_cseq,
     sip::{HeaderName, Message, Method, OptionTags, validate},
     time::Timestamp,
@@ -101,13 +101,18 @@ impl Shard {
         {
             ClientEvent::Absorbed => {}
             ClientEvent::Provisional(owner) => {
-                if let Some((slot, side)) = owner {
+                if let Some((slot, side)) = owner
+                    && !self.calls_target(slot, token.slot)
+                {
                     self.met(slot, side, from.hop);
                     self.provisional(now, slot, side, response);
                 }
             }
             ClientEvent::Success(owner, key) => {
                 let Some((slot, side)) = owner else { return };
+                if self.calls_target(slot, token.slot) {
+                    return self.target_answered(now, slot, response, from, key, token.nonce);
+                }
                 self.met(slot, side, from.hop);
                 let Some(call) = self.call_mut(slot) else { return };
                 match call.leg(side).state {
@@ -122,6 +127,11 @@ impl Shard {
                     }
                     return self.probed(now, client, Some(response.status()));
                 };
+                if method == Method::Invite && self.calls_target(slot, client) {
+                    let status = response.status();
+                    let told = crate::topology::failure_status(status);
+                    return self.target_failed(now, slot, AttemptFailure::Status(status), told);
+                }
                 let Some(call) = self.call_mut(slot) else { return };
                 match (method, call.leg(side).state) {
                     (Method::Invite, LegState::Inviting(_)) => self.refused(now, slot, response),
@@ -200,6 +210,9 @@ impl Shard {
                 .is_some_and(|call| call.is_within(side, request))
         });
         let Some((slot, side)) = leg else {
+            if self.target_request(now, request, from, tag) {
+                return;
+            }
             return self.no_dialog(now, request, from);
         };
         self.met(slot, side, from.hop);

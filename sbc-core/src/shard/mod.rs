@@ -244,6 +244,7 @@ impl Shard {
             Alarm::AnswerExpire(slot, side) => self.answer_expired(now, slot, side),
             Alarm::NoAnswer(slot) => self.no_answer(now, slot),
             Alarm::ExchangeExpire(slot) => self.exchange_expired(now, slot),
+            Alarm::TransferExpire(slot) => self.transfer_expired(now, slot),
             Alarm::ReliableResend(slot) => self.reliable_resend(now, slot),
             Alarm::ReliableExpire(slot) => self.reliable_expired(now, slot),
             Alarm::SessionTimer(slot, side) => self.session_timer(now, slot, side),

@@ -116,6 +116,22 @@ impl Transactions {
         io.transmit_composed(hop);
     }
 
+    /// A callee answered an INVITE that nobody waits for any more: acknowledge it and hang up, and so
+    /// on any other that still does.
+    pub(super) fn end_unwanted(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        response: &Message<'_>,
+        from: Hop,
+        key: Key,
+        (branch, nonce): (&TokenText, u64),
+    ) {
+        // No tag is empty, so every one is surplus.
+        self.acknowledged(key, b"", Ack::Rebuild);
+        self.end_surplus(io, now, response, from, branch, nonce);
+    }
+
     /// A second callee answered too: acknowledge it and hang up on it (§13.2.2.4).
     pub(super) fn end_surplus(
         &mut self,

@@ -349,6 +349,15 @@ impl Transactions {
                 self.end_late(io, now, response, key, &branch, &client);
                 return ClientEvent::Absorbed;
             }
+            let new_call = || {
+                let invite = Message::parse(&client.request);
+                invite.is_ok_and(|invite| invite.to().is_ok_and(|to| to.tag().is_none()))
+            };
+            if client.owner.is_none() && new_call() {
+                // It crossed our CANCEL (§9.1), and nobody wants it.
+                self.end_unwanted(io, now, response, client.hop, key, (&branch, client.nonce));
+                return ClientEvent::Absorbed;
+            }
             if client.owner.is_none() {
                 self.acknowledge_orphan(io, response, client.hop, key, client.nonce);
                 return ClientEvent::Absorbed;

@@ -49,5 +49,6 @@ mod stream_large;
 mod stream_mixed;
 mod stream_shards;
 mod teardown;
+mod transfer_local;
 mod trying;
 mod update;
