@@ -18,7 +18,7 @@ use sip_support::{Verdict, answerable, verdict};
 use sipx_testkit::rfc4475::{CASES, case};
 use torture::{Outcome, Row};
 
-use Outcome::{Call, Nothing, Passed, Status};
+use Outcome::{Call, Nothing, Status};
 use Verdict::{Accept, Drop, Refuse};
 
 const REGISTRAR: &str = "It is a REGISTER: what is no registrar answers 405 (§3.3.7).";
@@ -38,7 +38,7 @@ const ROWS: &[Row] = &[
     Row("dblreq", "process the REGISTER, ignore what follows", Accept, Status(405), REGISTRAR),
     Row("semiuri", "accept", Accept, Status(200), ""),
     Row("transports", "accept", Accept, Status(200), ""),
-    Row("mpart01", "accept the syntax", Accept, Passed("MESSAGE"), ""),
+    Row("mpart01", "accept the syntax", Accept, Status(415), "It is understood; §21.4.13 lets an element refuse a body, and nobody here reads the parts of a multipart one, which may name addresses."),
     Row("unreason", "accept", Accept, Nothing, "The branch is not ours, so it is not for us (RFC 3261 §18.1.2). With our branch it answers a call."),
     Row("noreason", "accept", Accept, Nothing, "As before."),
     // 3.1.2: invalid.
@@ -104,7 +104,7 @@ fn a_whole_shard_does_what_the_table_says() {
         let sent = torture::outcome(bytes(name), expected, name);
         match expected {
             Status(405 | 501) => assert!(sent.header("Allow").contains("INVITE"), "{name}"),
-            Status(415 | 406) => assert_eq!(sent.header("Accept"), "application/sdp", "{name}"),
+            Status(415 | 406) => assert!(sent.header("Accept").contains("application/sdp"), "{name}"),
             _ => {}
         }
     }
@@ -309,7 +309,6 @@ fn over_a_stream_each_message_gets_the_same_and_the_next_one_is_found() {
                 }
                 (_, Nothing) => assert!(finals.is_empty(), "{name}: {got:?}"),
                 (_, Call) => assert_eq!(finals[0].kind(), "INVITE", "{name}: {got:?}"),
-                (_, Passed(method)) => assert_eq!(finals[0].kind(), method, "{name}: {got:?}"),
                 (_, Status(status)) => {
                     assert_eq!(finals.len(), 1, "{name}: {got:?}");
                     assert_eq!(finals[0].kind(), status.to_string(), "{name}");

@@ -10,7 +10,7 @@
 use super::{
     Asker, Exchange, LateOffer, LegState, Phase,
     session_timer::{Ask, min_of, write_agreed, write_session_timer},
-    setup::{check_require, session_of},
+    setup::{check_require, max_forwards_of, session_of},
     write_contact,
 };
 use crate::{
@@ -120,11 +120,7 @@ impl Shard {
         } else {
             self.take_update(now, slot, side, request, from)
         };
-        if let Err(reply) = taken {
-            self.io.counters.refused_request += 1;
-            self.transactions
-                .answer(&mut self.io, now, request, from.hop, reply);
-        }
+        self.answer_refused(now, request, from, taken);
     }
 
     fn take_update(
@@ -628,13 +624,4 @@ fn early_offer_can_cross(
         && (side == Side::A || early.is_heard(tag))
         && call.leg(side.other()).can.update;
     if crosses { Ok(()) } else { Err(Reply::new(488)) }
-}
-
-/// Max-Forwards of the request that goes on in place of `request`.
-fn max_forwards_of(request: &Message<'_>) -> Result<u8, Reply> {
-    match request.max_forwards() {
-        Ok(Some(0)) => Err(Reply::new(483)),
-        Ok(hops) => Ok(hops.map_or(70, |h| h - 1)),
-        Err(_) => Err(Reply::new(400)),
-    }
 }

@@ -8,8 +8,9 @@
 //! flood of it costs the far side as much as one of calls, and nothing is held afterwards.
 
 use super::{
+    pass::check_body,
     pass::{MESSAGE_BYTES_MAX, write_body},
-    setup::check_require,
+    setup::{check_require, max_forwards_of},
 };
 use crate::{
     shard::{Arrival, Shard},
@@ -57,11 +58,8 @@ impl Shard {
             return Err(Reply::retry_after(503, 5));
         }
         check_require(request, OptionTags::NONE)?;
-        let max_forwards = match request.max_forwards() {
-            Ok(Some(0)) => return Err(Reply::new(483)),
-            Ok(hops) => hops.map_or(70, |h| h - 1),
-            Err(_) => return Err(Reply::new(400)),
-        };
+        check_body(request)?;
+        let max_forwards = max_forwards_of(request)?;
         let parties = Parties::of(request).map_err(Reply::new)?;
         let snapshot = Arc::clone(&self.snapshot);
         let to = self.route(&snapshot, from.trunk, request)?;

@@ -6,7 +6,7 @@
 
 use super::{
     Call, Leg, LegState, Passing, Phase,
-    setup::{check_require, is_description},
+    setup::{check_require, essence, max_forwards_of},
     write_contact,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     sip::{HeaderName, Message, Method, OptionTags, Writer, unfold},
     time::Timestamp,
     topology,
-    transaction::{Reply, Side},
+    transaction::{Extra, Reply, Side},
 };
 
 /// Most requests of one call that may wait for answers at the same time.
@@ -43,7 +43,8 @@ impl Shard {
         request: &Message<'_>,
         from: Arrival,
     ) {
-        let passed = self.pass_on(now, slot, side, request, from, |w, _| write_body(w, request));
+        let passed = check_body(request)
+            .and_then(|()| self.pass_on(now, slot, side, request, from, |w, _| write_body(w, request)));
         self.answer_refused(now, request, from, passed.map(|_| ()));
     }
 
@@ -89,11 +90,7 @@ impl Shard {
         if request.body().len() > BODY_BYTES_MAX {
             return Err(Reply::new(513));
         }
-        let max_forwards = match request.max_forwards() {
-            Ok(Some(0)) => return Err(Reply::new(483)),
-            Ok(hops) => hops.map_or(70, |h| h - 1),
-            Err(_) => return Err(Reply::new(400)),
-        };
+        let max_forwards = max_forwards_of(request)?;
         let nonce = self.random();
         let branch = self.transactions.next_branch(nonce);
         let call = self.calls.get_mut(slot as usize).ok_or(Reply::new(481))?;
@@ -255,12 +252,32 @@ impl Call {
     }
 }
 
-/// End a message with the body of another, and the fields that describe it. A session description stays
-/// behind: it names addresses, and only INVITE, UPDATE, PRACK and their answers negotiate one.
+/// A body that may not pass is refused rather than lost (§21.4.13).
+pub(super) fn check_body(request: &Message<'_>) -> Result<(), Reply> {
+    if request.body().is_empty() || passes(request.content_type().unwrap_or_default()) {
+        Ok(())
+    } else {
+        Err(Reply::with(415, Extra::AcceptPassing))
+    }
+}
+
+/// Whether a body of this type may be seen on the other side. A session description names addresses, and
+/// only INVITE, UPDATE, PRACK and their answers negotiate one; whole SIP messages name everything; and what
+/// is in the parts of a multipart body, or in one without a type, nobody here has read.
+fn passes(media_type: &[u8]) -> bool {
+    let kind = essence(media_type);
+    let multipart = kind
+        .get(..10)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"));
+    let known = [&b"application/sdp"[..], b"message/sip", b"message/sipfrag"];
+    !kind.is_empty() && !multipart && !known.iter().any(|name| kind.eq_ignore_ascii_case(name))
+}
+
+/// End a message with the body of another, and the fields that describe it, unless it must stay behind.
 pub(super) fn write_body(w: &mut Writer<'_>, message: &Message<'_>) {
     let body = message.body();
     let media_type = message.content_type().unwrap_or_default();
-    if body.is_empty() || media_type.is_empty() || is_description(media_type) {
+    if body.is_empty() || !passes(media_type) {
         w.empty_body();
         return;
     }

@@ -6,7 +6,11 @@
 //! because the `id` of a refer subscription is the REFER's CSeq number (RFC 3515 §2.4.6) and each
 //! leg has its own. The subscription lives in the call's dialogs: it ends with them.
 
-use super::{Passing, Phase, pass::write_body, replaces::Replaces};
+use super::{
+    Passing, Phase,
+    pass::{check_body, write_body},
+    replaces::Replaces,
+};
 use crate::{
     shard::{Arrival, Shard},
     sip::{HeaderName, Message, Method, NameAddr, Scheme, Uri},
@@ -238,6 +242,7 @@ impl Shard {
             .copied()
             // Only a REFER makes such a subscription (RFC 3515 §2.4.4).
             .ok_or(Reply::new(403))?;
+        check_body(request)?;
         let expires = topology::seconds(request, HeaderName::Expires);
         self.pass_on(now, slot, side, request, from, |w, _| {
             write_event(w, id.map(|_| referral.passed));

@@ -218,12 +218,7 @@ impl Shard {
         reliable: snapshot::Reliable,
         timer: snapshot::SessionTimer,
     ) -> Result<Checked<'m>, Reply> {
-        let max_forwards = match request.max_forwards() {
-            Ok(Some(0)) => return Err(Reply::new(483)),
-            Ok(Some(hops)) => hops - 1,
-            Ok(None) => 70,
-            Err(_) => return Err(Reply::new(400)),
-        };
+        let max_forwards = max_forwards_of(request)?;
         let understood = match reliable {
             snapshot::Reliable::Off => OptionTags::TIMER.and(OptionTags::REPLACES),
             _ => OptionTags::ALL,
@@ -575,6 +570,15 @@ fn retry_after(response: &Message<'_>) -> Option<Duration> {
     seconds.parse().ok().map(Duration::from_secs)
 }
 
+/// Max-Forwards of what follows from `request` on the other side (§16.3, RFC 7332).
+pub(super) fn max_forwards_of(request: &Message<'_>) -> Result<u8, Reply> {
+    match request.max_forwards() {
+        Ok(Some(0)) => Err(Reply::new(483)),
+        Ok(hops) => Ok(hops.map_or(70, |h| h - 1)),
+        Err(_) => Err(Reply::new(400)),
+    }
+}
+
 /// §8.2.2.3: refuse what we do not understand.
 pub(crate) fn check_require(request: &Message<'_>, understood: OptionTags) -> Result<(), Reply> {
     let strange = |tag: &[u8]| !OptionTags::named(tag).is_some_and(|known| understood.contains(known));
@@ -618,13 +622,17 @@ pub(crate) fn session_of<'m>(message: &Message<'m>) -> Result<Option<Sdp<'m>>, R
 }
 
 /// Whether this value of Content-Type means a session description.
-pub(super) fn is_description(media_type: &[u8]) -> bool {
-    let media_type = media_type
+fn is_description(media_type: &[u8]) -> bool {
+    essence(media_type).eq_ignore_ascii_case(b"application/sdp")
+}
+
+/// A value of Content-Type without its parameters.
+pub(super) fn essence(media_type: &[u8]) -> &[u8] {
+    media_type
         .split(|&c| c == b';')
         .next()
         .unwrap_or_default()
-        .trim_ascii();
-    media_type.eq_ignore_ascii_case(b"application/sdp")
+        .trim_ascii()
 }
 
 pub(crate) fn dialog_refusal(error: DialogError) -> Reply {

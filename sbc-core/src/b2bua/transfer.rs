@@ -12,7 +12,10 @@
 
 use super::{
     Abilities, Asker, AttemptFailure, AttemptTarget, Call, LateOffer, Leg, LegState, Party, Phase, Takeover,
-    check_require, refer::Destination, setup::session_of, write_contact,
+    check_require,
+    refer::Destination,
+    setup::{max_forwards_of, session_of},
+    write_contact,
 };
 use crate::{
     shard::{Arrival, Shard},
@@ -62,11 +65,7 @@ impl Shard {
         destination: Destination,
     ) -> Result<(), Reply> {
         check_require(request, OptionTags::NONE)?;
-        let max_forwards = match request.max_forwards() {
-            Ok(Some(0)) => return Err(Reply::new(483)),
-            Ok(hops) => hops.map_or(70, |hops| hops - 1),
-            Err(_) => return Err(Reply::new(400)),
-        };
+        let max_forwards = max_forwards_of(request)?;
         if self.transactions.is_full() {
             self.io.counters.refused_transactions_max += 1;
             return Err(Reply::retry_after(503, 5));

@@ -245,7 +245,7 @@ pub(crate) fn is_accept_noise(errno: i32) -> bool {
     )
 }
 
-/// Whether a send error means that the peer cannot be reached for now, as opposed to a local fault.
+/// Whether a send error means that the peer cannot be reached at present, as opposed to a local fault.
 pub(crate) fn is_unreachable(errno: i32) -> bool {
     matches!(
         errno,

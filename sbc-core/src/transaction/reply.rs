@@ -28,6 +28,8 @@ pub(crate) enum Extra {
     Unsupported(OptionTags),
     /// Accept: application/sdp (415).
     Accept,
+    /// Accept: what may pass through in a body (415).
+    AcceptPassing,
     /// Allow-Events: refer (489).
     AllowEvents,
     /// Min-SE in seconds (422).
@@ -229,6 +231,12 @@ pub(crate) fn finish_reply(mut w: Writer<'_>, request: &Message<'_>, reply: Repl
         }
         Extra::MinSe(s) => {
             w.header_fmt("Min-SE", format_args!("{s}"));
+        }
+        Extra::AcceptPassing => {
+            w.header(
+                "Accept",
+                b"*/*, application/sdp;q=0, multipart/*;q=0, message/sip;q=0, message/sipfrag;q=0",
+            );
         }
         Extra::RetryAfter(s) => {
             w.header_fmt("Retry-After", format_args!("{s}"));

@@ -122,23 +122,37 @@ fn a_body_beyond_the_bound_is_513() {
     let mut desk = Desk::new();
     let up = establish(&mut desk);
     let body = "x".repeat(16 * 1024 + 1);
-    let sent = desk.caller(&request("INFO", &up.contact, 2, "i1", &up.tag, &body));
+    let sent = desk.caller(
+        &request("INFO", &up.contact, 2, "i1", &up.tag, &body).replace("application/sdp", "text/plain"),
+    );
     assert_eq!(kinds(&sent), ["A<513"]);
     desk.caller(&request("BYE", &up.contact, 3, "bye", &up.tag, ""));
     desk.assert_quiet();
 }
 
 #[test]
-fn a_session_description_in_an_info_or_its_answer_stays_behind() {
+fn a_body_that_may_name_addresses_is_refused_in_an_info_and_stays_behind_in_its_answer() {
     let mut desk = Desk::new();
     let up = establish(&mut desk);
-    let sent = desk.caller(&request("INFO", &up.contact, 2, "i1", &up.tag, OFFER));
+    let types = [
+        "application/sdp",
+        "Application/SDP;x=y",
+        "multipart/mixed;boundary=b",
+        "message/sip",
+        "message/sipfrag;version=2.0",
+        "",
+    ];
+    for (n, media_type) in (0..).zip(types) {
+        let info = request("INFO", &up.contact, 2 + n, &format!("i{n}"), &up.tag, OFFER);
+        let sent = desk.caller(&info.replace("application/sdp", media_type));
+        assert_eq!(kinds(&sent), ["A<415"], "{media_type}");
+    }
+    let sent = desk.caller(&info(&up, 9, "i9"));
     let info = only(&sent, "INFO").clone();
-    assert_eq!((info.has("Content-Type"), info.body()), (false, ""));
     let sent = desk.callee(&response(&info, 200, "", "", ANSWER));
     let answer = only(&sent, "200");
     assert_eq!((answer.has("Content-Type"), answer.body()), (false, ""));
-    desk.caller(&request("BYE", &up.contact, 3, "bye", &up.tag, ""));
+    desk.caller(&request("BYE", &up.contact, 10, "bye", &up.tag, ""));
     desk.assert_quiet();
 }
 
