@@ -11,6 +11,9 @@ use crate::{
 };
 use bytes::Bytes;
 
+/// What a caller is told whose callee is gone before the caller heard of its answer.
+const NOT_REACHED: u16 = 480;
+
 /// What the record of a call is made of, besides its end.
 pub(super) struct Past {
     pub(super) nonce: u64,
@@ -137,16 +140,11 @@ impl Shard {
             // BYE on an early dialog: the INVITE still needs its final response.
             LegState::Invited(_) | LegState::Inviting(_) => {}
         }
-        let status = if self
-            .calls
-            .get(slot as usize)
-            .is_some_and(|c| c.answered.is_some())
-        {
-            200
-        } else {
-            487
+        let unanswered = match side {
+            Side::A => 487,
+            Side::B => NOT_REACHED,
         };
-        self.end_with_reason(now, slot, status, cause, reason);
+        self.end_with_reason(now, slot, unanswered, cause, reason);
     }
 
     /// A CANCEL (§9.2).
@@ -276,7 +274,9 @@ impl Shard {
         self.end_with_reason(now, slot, status, cause, None);
     }
 
-    /// End a call and pass a Reason on. `status` is what an unanswered caller is told.
+    /// End a call and pass a Reason on. `status` is what an unanswered caller is told; 200, from where
+    /// calls are answered as a rule, becomes 480: the callee may have answered while the caller's 2xx still
+    /// waits for its PRACK.
     pub(crate) fn end_with_reason(
         &mut self,
         now: Timestamp,
@@ -285,6 +285,7 @@ impl Shard {
         cause: &'static str,
         reason: Option<Bytes>,
     ) {
+        let status = if status < 300 { NOT_REACHED } else { status };
         if !self.over(now, slot, status, cause) {
             return;
         }

@@ -69,10 +69,11 @@ impl Transactions {
                 self.send_reply(io, request, from, key, reply);
                 ServerVerdict::Absorbed
             }
-            Some(Tombstone::Passed(hop, response)) => {
+            Some(Tombstone::Passed(response)) => {
                 io.counters.retransmissions_received += 1;
                 io.counters.retransmissions_sent += 1;
-                io.transmit(*hop, response.clone());
+                let transport = io.streams.transport(from.listener);
+                io.transmit(response_hop(request, from, transport), response.clone());
                 ServerVerdict::Absorbed
             }
             _ if method == Method::Invite && request.to().is_ok_and(|to| to.tag().is_none()) => {
@@ -111,6 +112,9 @@ impl Transactions {
     }
 
     /// Answer a request other than INVITE at once, and the same way when it is repeated (§17.2.2).
+    ///
+    /// It is remembered on a stream too, where timer J would be zero: a peer whose connection broke before
+    /// the answer reached it sends the request again over a new one, and must not hear something else.
     pub(crate) fn answer(
         &mut self,
         io: &mut Io,
@@ -121,8 +125,7 @@ impl Transactions {
     ) {
         let key = self.keys.server(request, request.method());
         self.send_reply(io, request, from, key, reply);
-        // Timer J is zero on a stream.
-        if !self.is_full() && !io.is_reliable(from) {
+        if !self.is_full() {
             self.stones
                 .insert(now, key, Linger::Long, Tombstone::Answered(reply));
         }
@@ -238,14 +241,9 @@ impl Transactions {
         finish(server.echo.response(&mut io.scratch, status, tag));
         let response = io.composed();
         io.transmit(server.hop, response.clone());
-        // Timer J is zero on a stream.
-        if !self.is_full() && !io.is_reliable(server.hop) {
-            self.stones.insert(
-                now,
-                server.key,
-                Linger::Long,
-                Tombstone::Passed(server.hop, response),
-            );
+        if !self.is_full() {
+            self.stones
+                .insert(now, server.key, Linger::Long, Tombstone::Passed(response));
         }
     }
 

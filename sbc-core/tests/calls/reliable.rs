@@ -166,6 +166,30 @@ fn a_caller_that_hangs_up_while_the_2xx_waits_ends_both_sides() {
 }
 
 #[test]
+fn a_callee_that_is_gone_while_the_2xx_waits_leaves_the_caller_unanswered() {
+    let gone: [fn(&mut Desk, &Sent) -> Vec<Sent>; 2] = [
+        |desk, out| desk.callee(&callee_request(out, "BYE", 9, "cb", "")),
+        |desk, out| {
+            let sent = desk.callee(&callee_request(out, "INFO", 9, "ci", "").replace("sdp", "text"));
+            let info = only(&sent, "INFO").clone();
+            desk.caller(&response(&info, 481, "", "", ""))
+        },
+    ];
+    for gone in gone {
+        let (mut desk, out) = invited(&supporting(&invite()));
+        desk.callee(&response(&out, 183, "calleetag", "sip:bob@127.0.0.3", ANSWER));
+        desk.callee(&ok(&out));
+        let sent = gone(&mut desk, &out);
+        let told = only(&sent, "480");
+        assert_eq!(told.header("CSeq"), "1 INVITE");
+        if let Some(bye) = sent.iter().find(|sent| sent.kind() == "BYE") {
+            desk.callee(&response(&bye.clone(), 200, "", "", ""));
+        }
+        desk.assert_quiet();
+    }
+}
+
+#[test]
 fn a_caller_that_requires_it_gets_everything_reliably_one_at_a_time() {
     let (mut desk, out) = invited(&requiring(&invite()));
     let sent = desk.callee(&response(&out, 180, "calleetag", "sip:bob@127.0.0.3", ""));

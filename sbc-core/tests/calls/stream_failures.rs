@@ -74,6 +74,25 @@ fn a_call_outlives_its_connections() {
 }
 
 #[test]
+fn a_request_sent_again_over_a_new_connection_gets_the_same_answer() {
+    let mut desk = desk_on("tcp", "tcp", "");
+    let call = establish_tcp(&mut desk, usize::MAX);
+    let info = request("INFO", &call.up.contact, 2, "i1", &call.up.tag, "Signal=1\r\n");
+    let info = tcp(&info.replace("application/sdp", "application/dtmf-relay"));
+    let sent = desk.write(call.caller, info.clone());
+    desk.write(call.callee, response(only(&sent, "INFO"), 200, "", "", ""));
+    let bye = tcp(&request("BYE", &call.up.contact, 3, "bye", &call.up.tag, ""));
+    assert_eq!(kinds(&desk.write(call.caller, bye.clone())), ["A<200", "B<BYE"]);
+    desk.end(call.caller, Closed::Reset);
+    let again = desk.accept("127.0.0.2:41000");
+    for (request, cseq) in [(info, "2 INFO"), (bye, "3 BYE")] {
+        let sent = desk.write(again, request);
+        assert_eq!(kinds(&sent), ["A<200"]);
+        assert_eq!((sent[0].over, sent[0].header("CSeq")), (Some(again), cseq));
+    }
+}
+
+#[test]
 fn the_way_back_is_the_connection_that_the_peer_used_last() {
     let mut desk = desk_on("tcp", "tcp", "");
     let call = establish_tcp(&mut desk, usize::MAX);

@@ -46,6 +46,11 @@ impl World {
                 bytes[at] ^= 1 << self.rng.below(8);
             }
         }
+        // A changed byte can turn our address on this side into that on the other.
+        if self.setup.two_listeners {
+            let theirs = self.setup.sip(side.other()).ip().to_string();
+            bytes = replace(&bytes, &theirs, "192.0.2.9");
+        }
         self.last_datagram = self.now;
         if self.setup.is_stream(side) {
             return self.stream_mischief(side, from.ip(), bytes.into());

@@ -66,7 +66,7 @@ pub struct Pipes {
     pipes: Vec<Pipe>,
     by_id: HashMap<(usize, ConnectionId), usize>,
     /// Where each request of a peer went, to see that its responses come back the same way.
-    asked: HashMap<String, usize>,
+    asked: HashMap<String, Vec<usize>>,
     next_port: u16,
     /// Connections that broke, and those that the SBC closed.
     pub lost: u64,
@@ -98,7 +98,7 @@ impl World {
         };
         if let Some(msg) = Msg::parse(bytes).filter(|m| m.status().is_none()) {
             let key = format!("{} {}", msg.method(), msg.branch());
-            self.pipes.asked.insert(key, pipe);
+            self.pipes.asked.entry(key).or_default().push(pipe);
         }
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -289,14 +289,16 @@ impl World {
             return;
         };
         let key = format!("{} {}", msg.method(), msg.branch());
-        let Some(&asked) = self.pipes.asked.get(&key) else {
+        // A request may have been sent again over another connection when its first one broke.
+        let Some(asked) = self.pipes.asked.get(&key) else {
             return;
         };
-        if asked != pipe && self.pipes.pipes[asked].state == State::Open {
+        let lives = |&pipe: &usize| self.pipes.pipes[pipe].state == State::Open;
+        if !asked.contains(&pipe) && asked.iter().any(lives) {
             let line = super::world::first_line(payload);
             self.violation(
                 u32::MAX,
-                format!("{line} left by connection {pipe}, its request came by {asked}"),
+                format!("{line} left by connection {pipe}, its request came by {asked:?}"),
             );
         }
     }

@@ -543,10 +543,8 @@ impl World {
             None if status >= 200 => {
                 self.finished.insert(key, Finished { status, hash });
             }
-            // A stream has no memory of finished transactions (timer J): a BYE that is sent again after
-            // its connection broke finds no dialog any more.
-            Some(last) if self.setup.is_stream(side) && (last.status, status) == (200, 481) => {}
-            Some(last) if last.status != status || last.hash != hash => {
+            // Over another connection the same answer names another port (`rport`).
+            Some(last) if last.status != status || last.hash != hash && !self.setup.is_stream(side) => {
                 let why = format!(
                     "side {side:?} got {status} after {} to the same {} ({})",
                     last.status, key.2, key.1
