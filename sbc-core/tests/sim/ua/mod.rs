@@ -291,7 +291,7 @@ impl Ua {
     /// their dialog ended. The SBC must have sent one all the same (§15.1.2).
     pub fn overtaken(&self) -> Vec<(u32, String)> {
         let mut found = Vec::new();
-        for leg in self.legs.iter().filter(|leg| !leg.dead) {
+        for leg in self.legs.iter().filter(|leg| !leg.dead && !leg.excused) {
             let unanswered = leg
                 .clients
                 .iter()
