@@ -69,11 +69,13 @@ impl Transactions {
                 self.send_reply(io, request, from, key, reply);
                 ServerVerdict::Absorbed
             }
-            Some(Tombstone::Passed(response)) => {
+            Some(Tombstone::Passed(hop, response)) => {
                 io.counters.retransmissions_received += 1;
                 io.counters.retransmissions_sent += 1;
-                let transport = io.streams.transport(from.listener);
-                io.transmit(response_hop(request, from, transport), response.clone());
+                // Over a new connection when the first one broke; but never to another peer, who could use
+                // the same branch: the response names whom it was for.
+                let over = io.is_reliable(from) && from.trunk == hop.trunk;
+                io.transmit(if over { from } else { *hop }, response.clone());
                 ServerVerdict::Absorbed
             }
             _ if method == Method::Invite && request.to().is_ok_and(|to| to.tag().is_none()) => {
@@ -242,8 +244,12 @@ impl Transactions {
         let response = io.composed();
         io.transmit(server.hop, response.clone());
         if !self.is_full() {
-            self.stones
-                .insert(now, server.key, Linger::Long, Tombstone::Passed(response));
+            self.stones.insert(
+                now,
+                server.key,
+                Linger::Long,
+                Tombstone::Passed(server.hop, response),
+            );
         }
     }
 

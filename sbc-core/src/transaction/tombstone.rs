@@ -22,9 +22,9 @@ pub(crate) enum Tombstone {
     Confirmed,
     /// Another request, answered (Completed, timer J): answer again in the same way.
     Answered(super::Reply),
-    /// A request passed on, answered with what the other side said (Completed, timer J): send this
-    /// again, the way that the repetition came by.
-    Passed(Bytes),
+    /// A request passed on, answered with what the other side said (Completed, timer J): send the
+    /// same again.
+    Passed(super::Hop, Bytes),
     /// Identity (Call-ID, From tag, CSeq) of a new INVITE: the same through another path is a
     /// merged request (§8.2.2.2).
     Merge(Key),

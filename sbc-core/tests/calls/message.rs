@@ -49,6 +49,16 @@ fn a_message_passes_as_a_new_one_and_its_status_comes_back() {
 }
 
 #[test]
+fn the_answer_is_not_repeated_to_another_peer_with_the_same_branch() {
+    let mut desk = Desk::new();
+    let sent = desk.caller(&message("m1", "Hello"));
+    let out = only(&sent, "MESSAGE").clone();
+    desk.callee(&response(&out, 202, "calleetag", "sip:bob@127.0.0.3", ""));
+    let sent = desk.callee(&message("m1", "Hello"));
+    assert!(sent.iter().all(Sent::to_caller), "{:?}", kinds(&sent));
+}
+
+#[test]
 fn refusals_come_back_without_what_is_not_the_senders_business() {
     for (status, seen) in [
         (404, "A<404"),
