@@ -74,6 +74,14 @@ pub(crate) struct Wait {
     pub(crate) gather: Duration,
 }
 
+impl Wait {
+    /// Do not block.
+    pub(crate) const NONE: Self = Self {
+        timeout: Some(Duration::ZERO),
+        gather: Duration::ZERO,
+    };
+}
+
 /// Something that happened since the last turn.
 #[derive(Debug)]
 pub(crate) enum Arrival {

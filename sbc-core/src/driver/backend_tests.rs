@@ -410,6 +410,42 @@ fn an_exhausted_buffer_ring_is_counted_and_recovers() {
     }
 }
 
+/// With more waiting than there are buffers, each socket is told so once, not in every turn: or with
+/// thousands of them the telling takes longer than the packets.
+#[test]
+fn a_backlog_beyond_the_buffers_is_worked_off_without_a_storm() {
+    const PAIRS: usize = 256;
+    let Ok(ring) = Ring::open() else { return };
+    let (mut ring, addresses, _) = with_sockets(ring, PAIRS);
+    let (sender, sink) = (peer(), peer());
+    let to = sink.local_addr().unwrap();
+    ring.wait(Wait::NONE).unwrap();
+    for address in &addresses {
+        for _ in 0..8 {
+            sender.send_to(b"packet", address).unwrap();
+        }
+    }
+    let mut left = 8 * addresses.len();
+    assert!(left >= 4 * usize::from(super::ring::MEDIA_BUFFERS));
+    let gather = Wait {
+        gather: Duration::from_millis(5),
+        ..BRIEF
+    };
+    while left > 0 {
+        ring.wait(gather).unwrap();
+        while let Some(arrival) = ring.next() {
+            let Arrival::Media { packet, .. } = arrival else {
+                panic!("not media")
+            };
+            ring.forward(packet, MediaSocket(1), Some(to));
+            left -= 1;
+        }
+    }
+    let starved = ring.counters().ring_buffers_exhausted;
+    assert!(starved > 0, "nothing was short: the test tests nothing");
+    assert!(starved <= addresses.len() as u64, "{starved}");
+}
+
 #[test]
 fn a_batch_is_relayed_with_one_enter_and_its_buffers_return() {
     let Ok(ring) = Ring::open() else { return };

@@ -119,6 +119,11 @@ impl Buffers {
         tail.store(self.tail, Ordering::Release);
     }
 
+    /// How many buffers the kernel may fill.
+    pub(super) fn offered(&self) -> u16 {
+        self.offered
+    }
+
     /// The kernel has filled one buffer.
     #[inline]
     pub(super) fn taken(&mut self) {

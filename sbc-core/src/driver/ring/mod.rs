@@ -28,6 +28,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use sbc_media::relay::MediaSocket;
 use slab::Slab;
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
@@ -47,6 +48,8 @@ const MEDIA_GROUP: u16 = 0;
 /// Ten milliseconds at 100,000 packets a second. The kernel goes through all of them in turn, so what
 /// they touch should fit the second-level cache; packets beyond wait in their sockets.
 pub(super) const MEDIA_BUFFERS: u16 = 1024;
+/// As many packets are expected to wait in a socket that had no buffer.
+const STARVED_PACKETS: usize = 8;
 /// Room for what fits an Ethernet frame. An odd number of cache lines: with a power of two all packets
 /// would meet in a few cache sets (measured: a fifth of the relay's time).
 const MEDIA_BUFFER_LEN: u32 = 25 * 64;
@@ -178,6 +181,8 @@ pub(crate) struct Ring {
     streams: Slab<Stream>,
     /// Receives, accepts and the wake-up that could not be queued and are tried again.
     unarmed: Vec<Operation>,
+    /// Media sockets whose receive ended for want of a buffer, the one that waits longest first.
+    starved: VecDeque<u32>,
     can_gather: bool,
     counters: ShardCounters,
 }
@@ -221,6 +226,7 @@ impl Ring {
             sip_sends: Slab::with_capacity(SIP_SENDS_MAX),
             streams: Slab::new(),
             unarmed: Vec::new(),
+            starved: VecDeque::new(),
             can_gather,
             counters: ShardCounters::default(),
         })
@@ -295,6 +301,19 @@ impl Ring {
         };
         if !self.push(&entry.user_data(operation.encode())) {
             self.unarmed.push(operation);
+        }
+    }
+
+    /// Let starved sockets receive again, as many as there are buffers for.
+    ///
+    /// Armed all at once, most would fail again at once. With thousands of sockets that costs so much
+    /// that the backlog of a short stall grows instead of shrinking.
+    fn arm_starved(&mut self) {
+        let room = usize::from(self.media_buffers.offered()).div_ceil(STARVED_PACKETS);
+        for _ in 0..room.min(self.starved.len()) {
+            if let Some(socket) = self.starved.pop_front() {
+                self.arm(Operation::ReceiveMedia(socket), false);
+            }
         }
     }
 
@@ -385,7 +404,13 @@ impl Ring {
                     buffers.give_back(buffer);
                 }
                 match -result {
-                    libc::ENOBUFS => self.counters.ring_buffers_exhausted += 1,
+                    libc::ENOBUFS => {
+                        self.counters.ring_buffers_exhausted += 1;
+                        if pool == Pool::Media && !cqueue::more(flags) {
+                            self.starved.push_back(index);
+                            return None;
+                        }
+                    }
                     // ICMP errors about what we sent before, and passing shortages.
                     0
                     | libc::ECONNREFUSED
@@ -445,10 +470,7 @@ impl Drop for Ring {
             .ring
             .submitter()
             .register_sync_cancel(Some(patience), types::CancelBuilder::any());
-        let _ = self.enter(Wait {
-            timeout: Some(Duration::ZERO),
-            gather: Duration::ZERO,
-        });
+        let _ = self.enter(Wait::NONE);
     }
 }
 
@@ -494,7 +516,8 @@ impl Backend for Ring {
         self.media_buffers.publish();
         self.sip_buffers.publish();
         self.stream_buffers.publish();
-        self.enter(wait)?;
+        self.arm_starved();
+        self.enter(if self.starved.is_empty() { wait } else { Wait::NONE })?;
         self.reclaim_sent();
         self.completed.clear();
         self.completed_next = 0;
