@@ -5,6 +5,7 @@ pub mod call;
 pub mod input;
 pub mod media;
 pub mod sip;
+pub mod whole_call;
 
 /// One named operation for the instruction counter: runs itself as often as asked, after its own preparation.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,7 @@ pub fn operations() -> impl Iterator<Item = Operation> {
     sip::OPERATIONS
         .iter()
         .chain(call::OPERATIONS)
+        .chain(whole_call::OPERATIONS)
         .chain(media::OPERATIONS)
         .copied()
 }
