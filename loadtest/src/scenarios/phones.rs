@@ -166,7 +166,7 @@ impl Phones {
             json.display().to_string(),
         ];
         arguments.extend(pairs.into_iter().flat_map(|pair| ["--pair".to_owned(), pair]));
-        let quick = ["call", "hold", "dtmf", "blind"].map(str::to_owned);
+        let quick = ["call", "hold", "dtmf", "blind", "attended"].map(str::to_owned);
         let scenarios = if self.quick && self.scenario.is_empty() {
             &quick[..]
         } else {
