@@ -5,14 +5,16 @@
 //! [`SocketAction`]s between batches. The whole table is indexed by socket number; a packet costs
 //! two bounds-checked reads and no search.
 
+mod stats;
+mod walk;
+
 use crate::{
-    latch::{Latch, Observed},
-    rtcp::{self, Kind},
-    rtp,
+    latch::Latch,
     stream::{CLOCK_RATE_DEFAULT, Stream},
     time::Timestamp,
 };
 use core::net::SocketAddr;
+pub use stats::{DropReason, RelayCounters, StreamStats};
 use std::collections::VecDeque;
 
 /// Index of a pre-bound pair of UDP ports (even RTP, odd RTCP) within one shard.
@@ -43,20 +45,6 @@ impl MediaSocket {
     pub const fn is_rtcp(self) -> bool {
         self.0 % 2 == 1
     }
-}
-
-/// Why a packet was not forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum DropReason {
-    /// The pair is not part of a call.
-    NoSession,
-    /// Not RTP or RTCP version 2, or shorter than its header says.
-    Malformed,
-    /// The source is not the latched or signalled peer.
-    WrongSource,
-    /// The other side has no known address yet, or is on hold.
-    NoDestination,
 }
 
 /// What the driver does with a received packet.
@@ -102,81 +90,6 @@ pub struct Remote {
     pub send: bool,
     /// Accept only sources with the IP address that the SDP names.
     pub strict_source: bool,
-}
-
-/// Totals over all sockets since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RelayCounters {
-    /// Packets given to [`Relay::forward`].
-    pub received: u64,
-    /// Packets that left.
-    pub forwarded: u64,
-    /// Dropped: the pair is not part of a call.
-    pub no_session: u64,
-    /// Dropped: not RTP or RTCP.
-    pub malformed: u64,
-    /// Dropped: not from the peer.
-    pub wrong_source: u64,
-    /// Dropped: nowhere to go.
-    pub no_destination: u64,
-}
-
-impl RelayCounters {
-    /// Packets dropped for `reason`.
-    pub fn drops(&self, reason: DropReason) -> u64 {
-        match reason {
-            DropReason::NoSession => self.no_session,
-            DropReason::Malformed => self.malformed,
-            DropReason::WrongSource => self.wrong_source,
-            DropReason::NoDestination => self.no_destination,
-        }
-    }
-
-    fn dropped(&mut self, reason: DropReason) {
-        match reason {
-            DropReason::NoSession => self.no_session += 1,
-            DropReason::Malformed => self.malformed += 1,
-            DropReason::WrongSource => self.wrong_source += 1,
-            DropReason::NoDestination => self.no_destination += 1,
-        }
-    }
-}
-
-/// What was received from one peer, on both sockets of its pair.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct StreamStats {
-    /// RTP address in the peer's SDP.
-    pub signalled: Option<SocketAddr>,
-    /// RTP address learned from packets.
-    pub latched: Option<SocketAddr>,
-    /// Whether the RTP socket is connected to the learned address.
-    pub connected: bool,
-    /// RTP packets accepted.
-    pub packets: u64,
-    /// RTP octets accepted, headers included.
-    pub octets: u64,
-    /// RTP packets missing by sequence number.
-    pub lost: u64,
-    /// RTP packets that arrived after a later one.
-    pub reordered: u64,
-    /// RTP packets that arrived again.
-    pub duplicates: u64,
-    /// Times the SSRC changed.
-    pub ssrc_changes: u64,
-    /// Interarrival jitter in milliseconds (RFC 3550 §6.4.1).
-    pub jitter_ms: f64,
-    /// When the last RTP packet was accepted.
-    pub last_received: Option<Timestamp>,
-    /// RTCP datagrams accepted, on either socket.
-    pub rtcp_packets: u64,
-    /// Octets of those.
-    pub rtcp_octets: u64,
-    /// Datagrams on either socket that are not RTP or RTCP.
-    pub malformed: u64,
-    /// Datagrams on either socket from an address that is not the peer's.
-    pub wrong_source: u64,
-    /// Datagrams of the peer that had nowhere to go.
-    pub no_destination: u64,
 }
 
 /// Whether the kernel filters and addresses a socket's packets.
@@ -255,122 +168,6 @@ impl Relay {
             // Socket indices are twice as large and NOBODY is none of them.
             pairs_max: pairs_max.min(NOBODY / 2),
         }
-    }
-
-    /// Decide what to do with `packet`, received at `now` on `socket` from `from`. In place, no
-    /// allocation. The bytes are not changed: payload type, sequence, timestamp, SSRC and marker
-    /// pass as they came.
-    #[inline]
-    pub fn forward(
-        &mut self,
-        now: Timestamp,
-        socket: MediaSocket,
-        from: SocketAddr,
-        packet: &mut [u8],
-    ) -> Verdict {
-        self.counters.received += 1;
-        match self
-            .accept(now, socket, from, packet)
-            .and_then(|out| self.route(out))
-        {
-            Ok(verdict) => {
-                self.counters.forwarded += 1;
-                verdict
-            }
-            Err(reason) => {
-                self.counters.dropped(reason);
-                if let Some(slot) = self.sockets.get_mut(socket.0 as usize) {
-                    slot.stream.dropped(reason);
-                }
-                Verdict::Drop(reason)
-            }
-        }
-    }
-
-    /// Check a packet's form and source and count it; the result is the socket to send from.
-    #[inline]
-    fn accept(
-        &mut self,
-        now: Timestamp,
-        socket: MediaSocket,
-        from: SocketAddr,
-        packet: &[u8],
-    ) -> Result<u32, DropReason> {
-        let slot = self
-            .sockets
-            .get_mut(socket.0 as usize)
-            .ok_or(DropReason::NoSession)?;
-        if !slot.active {
-            return Err(DropReason::NoSession);
-        }
-        if socket.is_rtcp() || Kind::of(packet) != Kind::Rtp {
-            return self.accept_rtcp(now, socket, from, packet);
-        }
-        let header = rtp::Packet::new_checked(packet).map_err(|_| DropReason::Malformed)?;
-        match slot.latch.observe(now, from) {
-            Observed::Accepted => {}
-            Observed::Locked => enqueue(&mut self.pending, slot, socket),
-            Observed::Refused => return Err(DropReason::WrongSource),
-        }
-        slot.stream.received(now, packet.len(), &header);
-        Ok(slot.partner)
-    }
-
-    /// RTCP, on its own socket or on the RTP socket of a peer that multiplexes.
-    fn accept_rtcp(
-        &mut self,
-        now: Timestamp,
-        socket: MediaSocket,
-        from: SocketAddr,
-        packet: &[u8],
-    ) -> Result<u32, DropReason> {
-        if Kind::of(packet) != Kind::Rtcp || rtcp::Compound::new_checked(packet).is_err() {
-            return Err(DropReason::Malformed);
-        }
-        let own = self
-            .sockets
-            .get_mut(socket.0 as usize)
-            .ok_or(DropReason::NoSession)?;
-        if socket.is_rtcp() {
-            match own.latch.observe(now, from) {
-                Observed::Accepted => {}
-                Observed::Locked => enqueue(&mut self.pending, own, socket),
-                Observed::Refused => return Err(DropReason::WrongSource),
-            }
-            own.stream.count(now, packet.len());
-            return Ok(own.partner);
-        }
-        // Some peers multiplex without having been asked to (RFC 5761 wants an agreement). Their
-        // reports are of use to the other side, which hears them on its RTCP port as negotiated.
-        // They never move the RTP latch: a peer that confuses the ports would point it at its RTCP
-        // port.
-        if !own.latch.admits(from) {
-            return Err(DropReason::WrongSource);
-        }
-        let partner = own.partner;
-        if let Some(rtcp) = self.sockets.get_mut(socket.pair().rtcp().0 as usize) {
-            rtcp.stream.count(now, packet.len());
-        }
-        Ok(if partner == NOBODY { NOBODY } else { partner + 1 })
-    }
-
-    /// Where a packet leaves that goes out of socket `out`.
-    #[inline]
-    fn route(&self, out: u32) -> Result<Verdict, DropReason> {
-        let slot = self.sockets.get(out as usize).ok_or(DropReason::NoDestination)?;
-        if !slot.sending {
-            return Err(DropReason::NoDestination);
-        }
-        let peer = slot.latch.destination().ok_or(DropReason::NoDestination)?;
-        let to = if slot.link == Link::Connected {
-            None
-        } else {
-            Some(peer)
-        };
-        Ok(Verdict::Forward {
-            socket: MediaSocket(out),
-            to,
-        })
     }
 
     /// The next pending socket action; call until `None` after each batch of packets and commands.
