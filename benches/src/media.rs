@@ -69,9 +69,10 @@ impl Calls {
         }
         let pair = PairIndex(self.next);
         self.next += 1;
+        let len = self.packet.len();
         let verdict = self
             .relay
-            .forward(self.now, pair.rtp(), peer(pair), &mut self.packet);
+            .forward(self.now, pair.rtp(), peer(pair), &mut self.packet, len);
         matches!(verdict, Verdict::Forward { .. })
     }
 }

@@ -1,7 +1,7 @@
 //! Media plane of the Session Border Controller, without sockets and without SIP.
 //!
-//! Packets come in as `&mut [u8]` with the index of the socket that received them; a
-//! [`relay::Verdict`] says where the same bytes go. Nothing here allocates per packet, reads a
+//! Packets come in as `&mut [u8]`, with room behind them and the index of the socket that received
+//! them; a [`relay::Verdict`] says how much of the same buffer goes where. Nothing here allocates per packet, reads a
 //! clock or performs I/O.
 #![forbid(unsafe_code)]
 

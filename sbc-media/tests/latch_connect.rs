@@ -52,7 +52,8 @@ fn sends_carry_no_address_once_the_driver_has_connected() {
         session.destination(A),
         Verdict::Forward {
             socket: A.rtp(),
-            to: None
+            to: None,
+            len: rtp(0).len()
         }
     );
     assert!(session.relay.stats(A).connected);

@@ -45,14 +45,17 @@ proptest! {
                 bytes[0] = 0x80;
                 bytes[1] &= 0x3f;
             }
+            let len = bytes.len();
+            bytes.resize(len + 64, 0x5a);
             let before = bytes.clone();
             session.wait_ms(pause_ms);
             let socket = MediaSocket(socket);
             let now = Timestamp::from_millis(session.now_ms);
-            let verdict = session.relay.forward(now, socket, addr(sources[source]), &mut bytes);
+            let verdict = session.relay.forward(now, socket, addr(sources[source]), &mut bytes, len);
             prop_assert_eq!(bytes, before);
             verdicts[match verdict {
-                Verdict::Forward { socket: out, to } => {
+                Verdict::Forward { socket: out, to, len: leaves } => {
+                    prop_assert_eq!(leaves, len);
                     prop_assert_ne!(out.pair(), socket.pair());
                     prop_assert!(to.is_some());
                     0

@@ -25,11 +25,17 @@ fn packets_for_no_call_go_nowhere() {
     let mut packet = rtp(1);
     let now = sbc_media::time::Timestamp::ZERO;
     // Neither a pair that was never bound, nor one that waits for a call.
-    assert_eq!(relay.forward(now, A.rtp(), addr(A_RTP), &mut packet), NO_SESSION);
-    relay.add_pair(A);
-    assert_eq!(relay.forward(now, A.rtp(), addr(A_RTP), &mut packet), NO_SESSION);
     assert_eq!(
-        relay.forward(now, MediaSocket(u32::MAX), addr(A_RTP), &mut packet),
+        relay.forward(now, A.rtp(), addr(A_RTP), &mut packet, 172),
+        NO_SESSION
+    );
+    relay.add_pair(A);
+    assert_eq!(
+        relay.forward(now, A.rtp(), addr(A_RTP), &mut packet, 172),
+        NO_SESSION
+    );
+    assert_eq!(
+        relay.forward(now, MediaSocket(u32::MAX), addr(A_RTP), &mut packet, 172),
         NO_SESSION
     );
     assert_eq!(relay.counters().no_session, 3);

@@ -12,6 +12,11 @@ use std::{
     time::Duration,
 };
 
+/// The longest media packet that an Ethernet frame holds: IPv4 without options, UDP.
+pub(crate) const MEDIA_PACKET_LEN: usize = 1500 - 20 - 8;
+/// How much such a packet may grow in its buffer: what protecting it adds, and some.
+pub(crate) const MEDIA_GROWTH: usize = 64;
+
 /// The ways to move packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendKind {
@@ -194,6 +199,10 @@ pub(crate) trait Backend: StreamBackend {
 
     /// The bytes of a received packet.
     fn bytes(&mut self, packet: &Packet) -> &mut [u8];
+
+    /// A media packet with all the room behind it in its buffer. When it has grown or shrunk there,
+    /// its `len` must say so before [`Self::forward`].
+    fn room(&mut self, packet: &Packet) -> &mut [u8];
 
     /// Send a media packet's bytes from `socket`, to `to` or to its connected peer.
     fn forward(&mut self, packet: Packet, socket: MediaSocket, to: Option<SocketAddr>);

@@ -1,7 +1,7 @@
 //! What both backends must do, against real sockets on the loopback interface.
 
 use super::{
-    backend::{Arrival, Backend, Packet, Wait},
+    backend::{Arrival, Backend, MEDIA_GROWTH, MEDIA_PACKET_LEN, Packet, Wait},
     handover::Waker,
     ring::Ring,
     sockets::{connect, disconnect},
@@ -111,6 +111,7 @@ macro_rules! on_both_backends {
 
 on_both_backends! {
     media_leaves_from_the_named_socket_to_the_named_address
+    media_may_grow_and_shrink_in_its_buffer
     media_leaves_a_connected_socket_without_an_address
     a_disconnected_socket_keeps_its_port_and_hears_everyone
     a_closed_peer_port_does_not_end_reception
@@ -142,6 +143,28 @@ fn media_leaves_from_the_named_socket_to_the_named_address<B: Backend>(backend: 
             (bytes[0], &bytes[1..], from),
             (0x80, &[round; 171][..], addresses[2])
         );
+    }
+}
+
+fn media_may_grow_and_shrink_in_its_buffer<B: Backend>(backend: B) {
+    let (mut backend, addresses, _) = with_sockets(backend, 2);
+    let (sender, sink) = (peer(), peer());
+    for (came, leaves) in [
+        (172, 192),
+        (MEDIA_PACKET_LEN, MEDIA_PACKET_LEN + MEDIA_GROWTH),
+        (172, 12),
+    ] {
+        sender.send_to(&vec![1; came], addresses[0]).unwrap();
+        let (_, _, mut packet) = media(&mut backend);
+        let room = backend.room(&packet);
+        assert_eq!(room[..came], vec![1; came]);
+        room[came.min(leaves)..leaves].fill(2);
+        packet.len = leaves as u32;
+        backend.forward(packet, MediaSocket(2), Some(sink.local_addr().unwrap()));
+        backend.wait(BRIEF).unwrap();
+        let mut expected = vec![2; leaves];
+        expected[..came.min(leaves)].fill(1);
+        assert_eq!(receive(&sink).0, expected);
     }
 }
 

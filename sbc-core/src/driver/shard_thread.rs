@@ -191,11 +191,19 @@ impl<B: Backend> ShardThread<B> {
         let now = self.clock.now();
         while let Some(arrival) = self.backend.next() {
             match arrival {
-                Arrival::Media { socket, from, packet } => {
+                Arrival::Media {
+                    socket,
+                    from,
+                    mut packet,
+                } => {
                     self.pace.packet();
-                    let bytes = self.backend.bytes(&packet);
-                    match self.shard.relay.forward(now, socket, from, bytes) {
-                        Verdict::Forward { socket, to } => self.backend.forward(packet, socket, to),
+                    let len = packet.len as usize;
+                    let buffer = self.backend.room(&packet);
+                    match self.shard.relay.forward(now, socket, from, buffer, len) {
+                        Verdict::Forward { socket, to, len } => {
+                            packet.len = len as u32;
+                            self.backend.forward(packet, socket, to);
+                        }
                         Verdict::Drop(_) => self.backend.release(packet),
                     }
                 }

@@ -8,7 +8,10 @@ mod streams;
 
 use super::{
     address::{self, NAME_LEN, RawAddress},
-    backend::{Arrival, Backend, Packet, Pool, Wait, count_media_send_error, is_unreachable},
+    backend::{
+        Arrival, Backend, MEDIA_GROWTH, MEDIA_PACKET_LEN, Packet, Pool, Wait, count_media_send_error,
+        is_unreachable,
+    },
 };
 use crate::{counters::ShardCounters, shard::ListenerId};
 use bytes::Bytes;
@@ -24,6 +27,7 @@ use streams::Streams;
 
 const EVENTS_MAX: usize = 1024;
 const MEDIA_BUFFER_LEN: usize = 2048;
+const _: () = assert!(MEDIA_BUFFER_LEN >= MEDIA_PACKET_LEN + MEDIA_GROWTH);
 /// Datagrams fetched from a SIP socket with one call.
 const SIP_BATCH: usize = 32;
 /// The largest UDP payload fits.
@@ -493,6 +497,10 @@ impl Backend for Syscall {
         &mut buffer[..end]
     }
 
+    fn room(&mut self, _packet: &Packet) -> &mut [u8] {
+        &mut self.media_buffer[..]
+    }
+
     fn forward(&mut self, packet: Packet, socket: MediaSocket, to: Option<SocketAddr>) {
         let Some(fd) = self.media.get(socket.0 as usize).map(|fd| fd.as_raw_fd()) else {
             return;
@@ -502,7 +510,7 @@ impl Backend for Syscall {
             .as_ref()
             .map_or((std::ptr::null(), 0), |to| (to.as_ptr(), to.len()));
         self.counters.io_syscalls += 1;
-        // SAFETY: the buffer holds `len` bytes (capped by the receive); the address is null or live.
+        // SAFETY: `len` is capped by the buffer's; the address is null or live.
         let sent = unsafe {
             libc::sendto(
                 fd,

@@ -50,12 +50,15 @@ impl MediaSocket {
 /// What the driver does with a received packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Send the same bytes from `socket`: to `to`, or to its connected peer when `None`.
+    /// Send the first `len` octets of the same buffer from `socket`: to `to`, or to its connected
+    /// peer when `None`.
     Forward {
         /// The socket to send from.
         socket: MediaSocket,
         /// Destination; `None` when `socket` is connected.
         to: Option<SocketAddr>,
+        /// Octets of what leaves; at most those of the buffer.
+        len: usize,
     },
     /// Nothing leaves.
     Drop(DropReason),

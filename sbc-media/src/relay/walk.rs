@@ -10,22 +10,21 @@ use crate::{
 use core::net::SocketAddr;
 
 impl Relay {
-    /// Decide what to do with `packet`, received at `now` on `socket` from `from`. In place, no
-    /// allocation. The bytes are not changed: payload type, sequence, timestamp, SSRC and marker
-    /// pass as they came.
+    /// Decide what to do with a packet received at `now` on `socket` from `from`. It is the first
+    /// `len` octets of `buffer`; what is behind them is room for it to grow. In place, no allocation:
+    /// what leaves are the first octets of the same buffer, as many as the verdict says. Payload type,
+    /// sequence, timestamp, SSRC and marker pass as they came.
     #[inline]
     pub fn forward(
         &mut self,
         now: Timestamp,
         socket: MediaSocket,
         from: SocketAddr,
-        packet: &mut [u8],
+        buffer: &mut [u8],
+        len: usize,
     ) -> Verdict {
         self.counters.received += 1;
-        match self
-            .accept(now, socket, from, packet)
-            .and_then(|out| self.route(out))
-        {
+        match self.walk(now, socket, from, buffer, len) {
             Ok(verdict) => {
                 self.counters.forwarded += 1;
                 verdict
@@ -38,6 +37,20 @@ impl Relay {
                 Verdict::Drop(reason)
             }
         }
+    }
+
+    #[inline]
+    fn walk(
+        &mut self,
+        now: Timestamp,
+        socket: MediaSocket,
+        from: SocketAddr,
+        buffer: &mut [u8],
+        len: usize,
+    ) -> Result<Verdict, DropReason> {
+        let packet = buffer.get(..len).ok_or(DropReason::Malformed)?;
+        let out = self.accept(now, socket, from, packet)?;
+        self.route(out, len)
     }
 
     /// Check a packet's form and source and count it; the result is the socket to send from.
@@ -107,9 +120,9 @@ impl Relay {
         Ok(if partner == NOBODY { NOBODY } else { partner + 1 })
     }
 
-    /// Where a packet leaves that goes out of socket `out`.
+    /// Where a packet of `len` octets leaves that goes out of socket `out`.
     #[inline]
-    fn route(&self, out: u32) -> Result<Verdict, DropReason> {
+    fn route(&self, out: u32, len: usize) -> Result<Verdict, DropReason> {
         let slot = self.sockets.get(out as usize).ok_or(DropReason::NoDestination)?;
         if !slot.sending {
             return Err(DropReason::NoDestination);
@@ -123,6 +136,7 @@ impl Relay {
         Ok(Verdict::Forward {
             socket: MediaSocket(out),
             to,
+            len,
         })
     }
 }

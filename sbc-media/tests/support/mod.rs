@@ -70,8 +70,14 @@ impl Session {
     }
 
     pub fn send(&mut self, socket: MediaSocket, from: &str, packet: &mut [u8]) -> Verdict {
-        self.relay
-            .forward(Timestamp::from_millis(self.now_ms), socket, addr(from), packet)
+        let len = packet.len();
+        self.relay.forward(
+            Timestamp::from_millis(self.now_ms),
+            socket,
+            addr(from),
+            packet,
+            len,
+        )
     }
 
     /// Where a packet of the other side would go that is for the peer of `pair`.
@@ -105,11 +111,16 @@ pub fn remote(rtp: &str) -> Remote {
     }
 }
 
-/// What a packet through `socket` to `peer` looks like.
+/// What becomes of [`rtp`] or [`rtcp`] through `socket` to `peer`.
 pub fn to(socket: MediaSocket, peer: &str) -> Verdict {
     Verdict::Forward {
         socket,
         to: Some(addr(peer)),
+        len: if socket.is_rtcp() {
+            rtcp().len()
+        } else {
+            rtp(0).len()
+        },
     }
 }
 
