@@ -3,6 +3,7 @@
 use crate::{Operation, input};
 use sbc_media::{
     g711,
+    latch::LatchMode,
     relay::{PairIndex, Relay, Remote, Verdict},
     time::Timestamp,
 };
@@ -44,7 +45,8 @@ impl Calls {
                         rtp,
                         rtcp: None,
                         send: true,
-                        strict_source: false,
+                        mux: false,
+                        latch: LatchMode::default(),
                     },
                 );
             }

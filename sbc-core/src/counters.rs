@@ -138,6 +138,8 @@ counters! {
     media_wrong_source,
     /// Media packets with nowhere to go: far side unknown or on hold.
     media_no_destination,
+    /// Media packets of a payload type that the other side has not agreed to.
+    media_format,
     /// Media packets that the kernel refused to send.
     media_send_errors,
     /// Connections refused because no trunk lists their source.

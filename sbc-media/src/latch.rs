@@ -6,10 +6,10 @@
 //! ```text
 //! Closed ──negotiate──► Armed ──the signalled address──────────────► Locked
 //!                         │  ▲                                        ▲  │
-//!        another address, │  │ silent for LEARNING_WINDOW             │  │ negotiate
+//!        another address, │  │ silent for the window                  │  │ negotiate
 //!             two packets ▼  │ and somebody else sends                │  ▼
 //!                        Learning ──the signalled address, or ────────┘ Armed
-//!                                   still sending after LEARNING_WINDOW
+//!                                   still sending after the window
 //! ```
 //!
 //! What each rule is for:
@@ -21,19 +21,48 @@
 //!   unknown source is forwarded but moves nothing, and a source that falls silent before the
 //!   window is over loses its turn. So one hostile or late packet does not silence a good stream.
 //! - A re-INVITE arms the latch again. Where the address stayed, the peer of before continues with
-//!   its next packet and others wait for [`LEARNING_WINDOW`]; where it changed, the old peer's late
+//!   its next packet and others wait for the window; where it changed, the old peer's late
 //!   packets wait so long.
-//! - `strict` reduces unknown sources to those with the signalled IP address.
+//!
+//! [`LatchMode`] says which unknown sources there are, and how long a window lasts.
 
 use crate::time::Timestamp;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-/// How long the signalled address may take over from another source, how long that source must
-/// keep sending before it is final, and how long a source that is not expected has to wait after a
-/// re-negotiation. Longer than the gap between two packets of any usual packet time and than the
+/// The usual window: how long the signalled address may take over from another source, how long that
+/// source must keep sending before it is final, and how long a source that is not expected has to wait
+/// after a re-negotiation. Longer than the gap between two packets of any usual packet time and than the
 /// reordering of a bad path, shorter than anybody waits for audio.
 pub const LEARNING_WINDOW: Duration = Duration::from_millis(500);
+
+/// Who may become the peer besides the address in its SDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LatchMode {
+    /// Sources with the IP address that the SDP names, whatever their port, as [`LatchMode::Relearn`]
+    /// has it with [`LEARNING_WINDOW`].
+    Strict,
+    /// The first source that sends a valid packet, until the next negotiation. For peers whose SDP is
+    /// known to be of no use; whoever is first keeps the latch, stranger or not.
+    Once,
+    /// Any source that keeps sending for a window of this length, unless the address in the SDP is
+    /// heard within it.
+    Relearn(Duration),
+}
+
+impl Default for LatchMode {
+    fn default() -> Self {
+        Self::Relearn(LEARNING_WINDOW)
+    }
+}
+
+/// What a [`LatchMode`] allows; its window lies apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sources {
+    SameHost,
+    First,
+    Any,
+}
 
 /// How far learning has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +95,7 @@ pub struct Latch {
     // The first two fields decide about every packet of a locked latch.
     destination: Option<SocketAddr>,
     phase: Phase,
-    strict: bool,
+    sources: Sources,
     /// The destination was locked before the last negotiation and may continue.
     guarded: bool,
     /// The candidate has to wait from `since` on.
@@ -74,6 +103,7 @@ pub struct Latch {
     signalled: Option<SocketAddr>,
     /// Source of the last packet that did not suffice to latch.
     candidate: Option<SocketAddr>,
+    window_ms: u32,
     /// Start of learning, or of the candidate's waiting.
     since: Option<Timestamp>,
     /// Last packet of the source being learned.
@@ -91,24 +121,31 @@ impl Latch {
     pub const CLOSED: Self = Self {
         destination: None,
         phase: Phase::Closed,
-        strict: false,
+        sources: Sources::SameHost,
         guarded: false,
         held_off: false,
         signalled: None,
         candidate: None,
+        window_ms: 0,
         since: None,
         heard: Timestamp::ZERO,
     };
 
     /// An SDP of the peer names `signalled`. `None` (hold with `c=0.0.0.0`) keeps the address of
     /// before. Returns whether a locked latch was opened.
-    pub fn negotiate(&mut self, signalled: Option<SocketAddr>, strict: bool) -> bool {
+    pub fn negotiate(&mut self, signalled: Option<SocketAddr>, mode: LatchMode) -> bool {
+        let (sources, window) = match mode {
+            LatchMode::Strict => (Sources::SameHost, LEARNING_WINDOW),
+            LatchMode::Once => (Sources::First, LEARNING_WINDOW),
+            LatchMode::Relearn(window) => (Sources::Any, window),
+        };
         let signalled = signalled.or(self.signalled);
         let changed = signalled != self.signalled;
-        let tightened = strict && !self.strict;
+        let tightened = sources == Sources::SameHost && self.sources != Sources::SameHost;
         let was_locked = self.phase == Phase::Locked;
         self.signalled = signalled;
-        self.strict = strict;
+        self.sources = sources;
+        self.window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
         match self.phase {
             // Not decided yet, and nothing new to decide on: 183 and 200 often repeat the answer
             // within the window, and starting again would only prolong the window.
@@ -142,6 +179,22 @@ impl Latch {
             }
         } else {
             self.learn(now, from)
+        }
+    }
+
+    /// Whether a packet from `from` could be accepted now, or bring its source nearer to that. If
+    /// not, [`Latch::observe`] would refuse it and change nothing, and the packet needs no closer
+    /// look.
+    pub fn considers(&self, now: Timestamp, from: SocketAddr) -> bool {
+        match self.phase {
+            Phase::Locked => self.destination == Some(from),
+            Phase::Closed => false,
+            Phase::Armed => self.is_expected(from) || self.is_allowed(from),
+            Phase::Learning => {
+                self.destination == Some(from)
+                    || self.signalled == Some(from)
+                    || self.has_fallen_silent(now) && self.is_allowed(from)
+            }
         }
     }
 
@@ -187,12 +240,12 @@ impl Latch {
             Phase::Learning if self.destination == Some(from) => {
                 self.heard = now;
                 match self.since {
-                    Some(since) if now.since(since) < LEARNING_WINDOW => Observed::Accepted,
+                    Some(since) if now.since(since) < self.window() => Observed::Accepted,
                     _ => self.lock(from),
                 }
             }
             Phase::Learning if self.signalled == Some(from) => self.lock(from),
-            Phase::Learning if now.since(self.heard) >= LEARNING_WINDOW && self.is_allowed(from) => {
+            Phase::Learning if self.has_fallen_silent(now) && self.is_allowed(from) => {
                 self.phase = Phase::Armed;
                 self.candidate = None;
                 self.try_candidate(now, from)
@@ -207,14 +260,18 @@ impl Latch {
             self.candidate = Some(from);
             self.held_off = self.guarded;
             self.since = Some(now);
-            return if self.held_off {
-                Observed::Refused
-            } else {
-                Observed::Accepted
-            };
+            if self.held_off {
+                return Observed::Refused;
+            }
+            if self.sources != Sources::First {
+                return Observed::Accepted;
+            }
         }
-        if self.held_off && now.since(*self.since.get_or_insert(now)) < LEARNING_WINDOW {
+        if self.held_off && now.since(*self.since.get_or_insert(now)) < self.window() {
             return Observed::Refused;
+        }
+        if self.sources == Sources::First {
+            return self.lock(from);
         }
         self.phase = Phase::Learning;
         self.destination = Some(from);
@@ -232,6 +289,15 @@ impl Latch {
         Observed::Locked
     }
 
+    fn window(&self) -> Duration {
+        Duration::from_millis(self.window_ms.into())
+    }
+
+    /// The source being learned has stopped sending.
+    fn has_fallen_silent(&self, now: Timestamp) -> bool {
+        now.since(self.heard) >= self.window()
+    }
+
     fn is_expected(&self, from: SocketAddr) -> bool {
         self.signalled == Some(from) || self.guarded && self.destination == Some(from)
     }
@@ -240,7 +306,7 @@ impl Latch {
         match self.signalled {
             // No address was ever negotiated: nobody can be told from a stranger.
             None => false,
-            Some(signalled) => !self.strict || signalled.ip() == from.ip(),
+            Some(signalled) => self.sources != Sources::SameHost || signalled.ip() == from.ip(),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What is known about the packets received on one socket: how many, how many are missing, how
 //! evenly they arrive.
 //!
-//! In: header fields and arrival times of accepted packets, reasons of dropped ones. Out: counts as
+//! In: header fields and arrival times of accepted packets. Out: counts as
 //! RFC 3550 defines them (loss: A.1 and A.3, jitter: A.8).
 
-use crate::{relay::DropReason, rtp, time::Timestamp};
+use crate::{rtp, time::Timestamp};
 
 /// RTP clock rate of G.711, G.722 (by RFC 3551's historic error) and G.729, in Hz.
 pub const CLOCK_RATE_DEFAULT: u32 = 8000;
@@ -40,9 +40,6 @@ pub struct Stream {
     duplicates: u32,
     reordered: u32,
     ssrc_changes: u32,
-    malformed: u32,
-    wrong_source: u32,
-    no_destination: u32,
     /// Highest sequence number so far.
     sequence: u16,
     /// Whether `transit` is in units of `clock_rate`.
@@ -74,9 +71,6 @@ impl Stream {
             duplicates: 0,
             reordered: 0,
             ssrc_changes: 0,
-            malformed: 0,
-            wrong_source: 0,
-            no_destination: 0,
             sequence: 0,
             transit_known: false,
         }
@@ -148,18 +142,6 @@ impl Stream {
         self.last = now;
     }
 
-    /// A packet was not forwarded.
-    pub fn dropped(&mut self, reason: DropReason) {
-        let count = match reason {
-            // Belongs to no stream: only the relay's totals have it.
-            DropReason::NoSession => return,
-            DropReason::Malformed => &mut self.malformed,
-            DropReason::WrongSource => &mut self.wrong_source,
-            DropReason::NoDestination => &mut self.no_destination,
-        };
-        *count = count.saturating_add(1);
-    }
-
     /// When the last packet was accepted.
     pub fn last(&self) -> Option<Timestamp> {
         (self.packets > 0).then_some(self.last)
@@ -205,16 +187,6 @@ impl Stream {
     /// Interarrival jitter in milliseconds.
     pub fn jitter_ms(&self) -> f64 {
         f64::from(self.jitter_16) / 16.0 * 1000.0 / f64::from(self.clock_rate.max(1))
-    }
-
-    /// Packets dropped for `reason`; always 0 for [`DropReason::NoSession`].
-    pub fn drops(&self, reason: DropReason) -> u64 {
-        match reason {
-            DropReason::NoSession => 0,
-            DropReason::Malformed => self.malformed.into(),
-            DropReason::WrongSource => self.wrong_source.into(),
-            DropReason::NoDestination => self.no_destination.into(),
-        }
     }
 
     /// Count from `sequence` on: first packet, new source, or a sender that jumped.

@@ -2,6 +2,7 @@
 
 mod support;
 use sbc_media::latch::LEARNING_WINDOW;
+use sbc_media::latch::LatchMode;
 use support::*;
 
 const WINDOW_MS: u64 = LEARNING_WINDOW.as_millis() as u64;
@@ -112,7 +113,8 @@ fn hold_without_an_address_keeps_the_learned_one_for_resume() {
         rtp: None,
         rtcp: None,
         send: false,
-        strict_source: false,
+        mux: false,
+        latch: LatchMode::default(),
     };
     session.relay.set_remote(A, hold);
     assert_eq!(session.destination(A), NO_DESTINATION);

@@ -1,6 +1,7 @@
 //! Strict source checking: only the signalled IP address may send.
 
 mod support;
+use sbc_media::latch::LatchMode;
 use sbc_media::relay::Remote;
 use support::*;
 
@@ -9,7 +10,7 @@ fn strict() -> Session {
     session.relay.set_remote(
         A,
         Remote {
-            strict_source: true,
+            latch: LatchMode::Strict,
             ..remote(A_RTP)
         },
     );
@@ -43,7 +44,7 @@ fn becoming_strict_drops_a_source_that_is_being_learned() {
     session.relay.set_remote(
         A,
         Remote {
-            strict_source: true,
+            latch: LatchMode::Strict,
             ..remote(A_RTP)
         },
     );
@@ -62,7 +63,7 @@ fn becoming_strict_drops_a_locked_source_too() {
     session.relay.set_remote(
         A,
         Remote {
-            strict_source: true,
+            latch: LatchMode::Strict,
             ..remote(A_RTP)
         },
     );

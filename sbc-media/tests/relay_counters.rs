@@ -21,6 +21,7 @@ fn the_closing_statistics_are_those_of_the_call() {
         (live.wrong_source, live.malformed, live.no_destination),
         (1, 0, 0)
     );
+    assert_eq!(live.stranger, Some(addr(STRANGER)));
     assert_eq!(
         (live.signalled, live.latched),
         (Some(addr(A_RTP)), Some(addr(A_RTP)))
@@ -39,7 +40,7 @@ proptest! {
     )) {
         let mut session = Session::new();
         let sources = [A_RTP, B_RTP, NAT, STRANGER];
-        let mut verdicts = [0u64; 5];
+        let mut verdicts = [0u64; 1 + DropReason::ALL.len()];
         for (socket, source, mut bytes, well_formed, pause_ms) in packets {
             if well_formed && bytes.len() >= 12 {
                 bytes[0] = 0x80;
@@ -69,7 +70,7 @@ proptest! {
         let counters = session.relay.counters();
         prop_assert_eq!(counters.received, verdicts.iter().sum::<u64>());
         prop_assert_eq!(counters.forwarded, verdicts[0]);
-        for reason in [DropReason::NoSession, DropReason::Malformed, DropReason::WrongSource, DropReason::NoDestination] {
+        for reason in DropReason::ALL {
             prop_assert_eq!(counters.drops(reason), verdicts[1 + reason as usize]);
         }
         let sides = [session.relay.stats(A), session.relay.stats(B)];
@@ -77,6 +78,6 @@ proptest! {
         let undelivered: u64 = sides.iter().map(|side| side.no_destination).sum();
         prop_assert_eq!(accepted, counters.forwarded + undelivered);
         let malformed: u64 = sides.iter().map(|side| side.malformed).sum();
-        prop_assert_eq!(malformed, counters.malformed);
+        prop_assert_eq!(malformed, counters.drops(DropReason::Malformed));
     }
 }

@@ -1,6 +1,7 @@
 //! Hold: nothing is sent to a peer that asked for silence.
 
 mod support;
+use sbc_media::latch::LatchMode;
 use sbc_media::relay::Remote;
 use support::*;
 
@@ -36,7 +37,8 @@ fn hold_with_a_zero_address_stops_rtcp_as_well() {
             rtp,
             rtcp,
             send: false,
-            strict_source: false,
+            mux: false,
+            latch: LatchMode::default(),
         };
         session.relay.set_remote(A, hold);
         assert_eq!(session.rtp(B, B_RTP), NO_DESTINATION);

@@ -1,7 +1,7 @@
 //! Which pairs exchange packets, from opening to closing.
 
 mod support;
-use sbc_media::relay::{MediaSocket, PairIndex, Relay};
+use sbc_media::relay::{DropReason, MediaSocket, PairIndex, Relay};
 use support::*;
 
 const C: PairIndex = PairIndex(2);
@@ -38,7 +38,7 @@ fn packets_for_no_call_go_nowhere() {
         relay.forward(now, MediaSocket(u32::MAX), addr(A_RTP), &mut packet, 172),
         NO_SESSION
     );
-    assert_eq!(relay.counters().no_session, 3);
+    assert_eq!(relay.counters().drops(DropReason::NoSession), 3);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! The bytes are a series of `length, socket and source, payload`.
 
 use sbc_media::{
-    relay::{MediaSocket, PairIndex, Relay, Remote, SocketAction, Verdict},
+    latch::LatchMode,
+    relay::{DropReason, MediaSocket, PairIndex, Relay, Remote, SocketAction, Verdict},
     rtcp, rtp,
     time::Timestamp,
 };
@@ -22,7 +23,12 @@ pub(crate) fn run(bytes: &[u8]) {
                 rtp,
                 rtcp: None,
                 send: true,
-                strict_source: host == 3,
+                mux: false,
+                latch: if host == 3 {
+                    LatchMode::Strict
+                } else {
+                    LatchMode::default()
+                },
             },
         );
     }
@@ -64,7 +70,7 @@ pub(crate) fn run(bytes: &[u8]) {
         }
     }
     let counters = *relay.counters();
-    let dropped = counters.no_session + counters.malformed + counters.wrong_source + counters.no_destination;
+    let dropped: u64 = DropReason::ALL.iter().map(|reason| counters.drops(*reason)).sum();
     assert_eq!(counters.received, counters.forwarded + dropped);
     relay.close(a);
     relay.close(b);

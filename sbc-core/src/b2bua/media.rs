@@ -7,7 +7,10 @@ use crate::{
     time::Timestamp,
     transaction::{Alarm, Side},
 };
-use sbc_media::relay::{PairIndex, Remote};
+use sbc_media::{
+    latch::LatchMode,
+    relay::{PairIndex, Remote},
+};
 use std::{collections::VecDeque, time::Duration};
 
 /// The media ports of a shard that no call uses.
@@ -258,6 +261,11 @@ impl Shard {
     /// Direct the relay by what the peer on `side` said of itself.
     pub(crate) fn apply_remote(&mut self, now: Timestamp, media: Media, side: Side, sdp: &Sdp<'_>) -> Media {
         let mut media = media;
+        let latch = if self.snapshot.media.strict_source {
+            LatchMode::Strict
+        } else {
+            LatchMode::default()
+        };
         let remote = sdp.first_audio().and_then(|index| sdp.remote_of(index).ok());
         let Some(remote) = remote else {
             // The audio was refused or removed: nothing is sent there.
@@ -268,7 +276,8 @@ impl Shard {
                     rtp: None,
                     rtcp: None,
                     send: false,
-                    strict_source: self.snapshot.media.strict_source,
+                    mux: false,
+                    latch,
                 },
             );
             return media;
@@ -284,7 +293,8 @@ impl Shard {
                 rtp: (!remote.held).then_some(remote.rtp),
                 rtcp: (!remote.held).then_some(remote.rtcp),
                 send: listens,
-                strict_source: self.snapshot.media.strict_source,
+                mux: false,
+                latch,
             },
         );
         media

@@ -2,6 +2,7 @@
 
 use super::{Command, Gauges, Output, Reply, RequestId, Shard};
 use crate::time::Timestamp;
+use sbc_media::relay::DropReason;
 use std::sync::Arc;
 
 impl Shard {
@@ -60,10 +61,11 @@ impl Shard {
         let media = self.relay.counters();
         counters.media_received = media.received;
         counters.media_forwarded = media.forwarded;
-        counters.media_no_session = media.no_session;
-        counters.media_malformed = media.malformed;
-        counters.media_wrong_source = media.wrong_source;
-        counters.media_no_destination = media.no_destination;
+        counters.media_no_session = media.drops(DropReason::NoSession);
+        counters.media_malformed = media.drops(DropReason::Malformed);
+        counters.media_wrong_source = media.drops(DropReason::WrongSource);
+        counters.media_no_destination = media.drops(DropReason::NoDestination);
+        counters.media_format = media.drops(DropReason::Format);
         counters
     }
 

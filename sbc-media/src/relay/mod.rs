@@ -5,17 +5,21 @@
 //! [`SocketAction`]s between batches. The whole table is indexed by socket number; a packet costs
 //! two bounds-checked reads and no search.
 
+mod formats;
 mod stats;
 mod walk;
 
 use crate::{
-    latch::Latch,
+    latch::{Latch, LatchMode},
     stream::{CLOCK_RATE_DEFAULT, Stream},
     time::Timestamp,
 };
 use core::net::SocketAddr;
+pub use formats::{Action, Formats};
+use stats::Refusals;
 pub use stats::{DropReason, RelayCounters, StreamStats};
 use std::collections::VecDeque;
+use walk::Walk;
 
 /// Index of a pre-bound pair of UDP ports (even RTP, odd RTCP) within one shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,8 +95,10 @@ pub struct Remote {
     pub rtcp: Option<SocketAddr>,
     /// Whether RTP may be sent to the peer: false while it is on hold.
     pub send: bool,
-    /// Accept only sources with the IP address that the SDP names.
-    pub strict_source: bool,
+    /// Whether the peer sends and wants RTCP on its RTP port (RFC 5761); `rtcp` says nothing then.
+    pub mux: bool,
+    /// Who may become the peer besides the one that the SDP names.
+    pub latch: LatchMode,
 }
 
 /// Whether the kernel filters and addresses a socket's packets.
@@ -113,9 +119,17 @@ enum Link {
 /// No socket: the pair has no other side.
 const NOBODY: u32 = u32::MAX;
 
+/// What only some calls need, and is too large for every socket. Both sockets of a pair share what
+/// the RTP socket has.
+#[derive(Debug, Default)]
+struct Extras {
+    /// What becomes of the peer's payload types.
+    formats: Option<Formats>,
+}
+
 /// One socket of the table. In the order in which a packet needs it, so that a packet of a locked
 /// latch touches the first lines of its own and only the first of the other side's.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[repr(C, align(64))]
 struct Socket {
     /// Index of the socket that this one's packets leave from.
@@ -126,6 +140,11 @@ struct Socket {
     link: Link,
     /// Whether the socket waits in `Relay::pending`.
     queued: bool,
+    /// Of an RTP socket: what is done with the packets that arrive there.
+    walk: Walk,
+    /// Of an RTCP socket: RTCP for the peer leaves from the RTP socket.
+    multiplexed: bool,
+    extras: Option<Box<Extras>>,
     latch: Latch,
     stream: Stream,
 }
@@ -138,6 +157,9 @@ impl Default for Socket {
             sending: false,
             link: Link::Free,
             queued: false,
+            walk: Walk::PLAIN,
+            multiplexed: false,
+            extras: None,
             latch: Latch::CLOSED,
             stream: Stream::new(CLOCK_RATE_DEFAULT),
         }
@@ -148,6 +170,8 @@ impl Default for Socket {
 #[derive(Debug)]
 pub struct Relay {
     sockets: Vec<Socket>,
+    /// By socket.
+    refusals: Vec<Refusals>,
     /// Sockets whose `link` may be out of step with their latch, each at most once.
     pending: VecDeque<u32>,
     counters: RelayCounters,
@@ -166,6 +190,7 @@ impl Relay {
     pub fn new(pairs_max: u32) -> Self {
         Self {
             sockets: Vec::new(),
+            refusals: Vec::new(),
             pending: VecDeque::new(),
             counters: RelayCounters::default(),
             // Socket indices are twice as large and NOBODY is none of them.
@@ -231,7 +256,7 @@ impl Relay {
     }
 
     /// The driver has bound `pair`: make room for its two sockets. False when that is beyond the
-    /// `pairs_max` of [`Relay::new`]. The only call that allocates.
+    /// `pairs_max` of [`Relay::new`]. Only this and [`Relay::set_formats`] allocate.
     pub fn add_pair(&mut self, pair: PairIndex) -> bool {
         if pair.0 >= self.pairs_max {
             return false;
@@ -239,6 +264,7 @@ impl Relay {
         let sockets = 2 * (pair.0 as usize + 1);
         if self.sockets.len() < sockets {
             self.sockets.resize_with(sockets, Socket::default);
+            self.refusals.resize(sockets, Refusals::default());
             self.pending.reserve(sockets - self.pending.len());
         }
         true
@@ -277,19 +303,33 @@ impl Relay {
         // sent to, and sending to 0.0.0.0 would mean this very host.
         let usable = |address: &SocketAddr| !address.ip().is_unspecified() && address.port() != 0;
         let rtp = remote.rtp.filter(usable);
-        let rtcp = remote.rtcp.filter(usable).or_else(|| rtp.and_then(next_port));
-        self.negotiate(pair.rtp(), rtp, remote.send, remote.strict_source);
+        let rtcp = if remote.mux {
+            rtp
+        } else {
+            remote.rtcp.filter(usable).or_else(|| rtp.and_then(next_port))
+        };
+        self.negotiate(pair.rtp(), rtp, remote.send, remote.latch);
         // On hold RTCP goes on (RFC 3264 §5.1), unless the hold is the old kind that names no
         // address (§8.4).
-        self.negotiate(pair.rtcp(), rtcp, rtcp.is_some(), remote.strict_source);
+        self.negotiate(pair.rtcp(), rtcp, rtcp.is_some(), remote.latch);
+        let rtcp = self.sockets.get_mut(pair.rtcp().0 as usize);
+        if let Some(slot) = rtcp.filter(|slot| slot.active) {
+            slot.multiplexed = remote.mux;
+        }
     }
 
-    fn negotiate(&mut self, socket: MediaSocket, signalled: Option<SocketAddr>, sending: bool, strict: bool) {
+    fn negotiate(
+        &mut self,
+        socket: MediaSocket,
+        signalled: Option<SocketAddr>,
+        sending: bool,
+        mode: LatchMode,
+    ) {
         let Some(slot) = self.sockets.get_mut(socket.0 as usize).filter(|slot| slot.active) else {
             return;
         };
         slot.sending = sending;
-        if slot.latch.negotiate(signalled, strict) {
+        if slot.latch.negotiate(signalled, mode) {
             unlink(&mut self.pending, slot, socket);
         }
     }
@@ -299,6 +339,36 @@ impl Relay {
     pub fn set_clock_rate(&mut self, pair: PairIndex, clock_rate: u32) {
         if let Some(slot) = self.sockets.get_mut(pair.rtp().0 as usize) {
             slot.stream.set_clock_rate(clock_rate);
+        }
+    }
+
+    /// What to do with the payload types that the peer of `pair` sends, so that the other side gets
+    /// its own. `None`: everything passes. Ends with [`Relay::close`].
+    pub fn set_formats(&mut self, pair: PairIndex, formats: Option<&Formats>) {
+        let formats = formats.filter(|formats| **formats != Formats::PASS);
+        self.change_extras(pair, |extras| extras.formats = formats.copied());
+    }
+
+    fn change_extras(&mut self, pair: PairIndex, change: impl FnOnce(&mut Extras)) {
+        let slot = self.sockets.get_mut(pair.rtp().0 as usize);
+        let Some(slot) = slot.filter(|slot| slot.active) else {
+            return;
+        };
+        let mut extras = slot.extras.take().unwrap_or_default();
+        change(&mut extras);
+        slot.extras = Some(extras).filter(|extras| extras.formats.is_some());
+        self.compose(pair);
+    }
+
+    /// Find the steps of packets that arrive on `pair`, after something has changed.
+    fn compose(&mut self, pair: PairIndex) {
+        let Some(own) = self.socket(pair.rtp()) else {
+            return;
+        };
+        let formats = own.extras.as_ref().is_some_and(|extras| extras.formats.is_some());
+        let walk = Walk::compose(formats);
+        if let Some(own) = self.sockets.get_mut(pair.rtp().0 as usize) {
+            own.walk = walk;
         }
     }
 
@@ -316,6 +386,9 @@ impl Relay {
                     ..Socket::default()
                 };
             }
+            if let Some(refusals) = self.refusals.get_mut(socket.0 as usize) {
+                *refusals = Refusals::default();
+            }
         }
         stats
     }
@@ -325,7 +398,10 @@ impl Relay {
         let (Some(rtp), Some(rtcp)) = (self.socket(pair.rtp()), self.socket(pair.rtcp())) else {
             return StreamStats::default();
         };
-        let drops = |reason| rtp.stream.drops(reason) + rtcp.stream.drops(reason);
+        let refusals =
+            |socket: MediaSocket| self.refusals.get(socket.0 as usize).copied().unwrap_or_default();
+        let refused = [refusals(pair.rtp()), refusals(pair.rtcp())];
+        let drops = |reason| -> u64 { refused.iter().map(|socket| socket.drops(reason)).sum() };
         StreamStats {
             signalled: rtp.latch.signalled(),
             latched: rtp.latch.latched(),
@@ -342,7 +418,9 @@ impl Relay {
             rtcp_octets: rtcp.stream.octets(),
             malformed: drops(DropReason::Malformed),
             wrong_source: drops(DropReason::WrongSource),
+            stranger: refused.iter().find_map(Refusals::stranger),
             no_destination: drops(DropReason::NoDestination),
+            format: drops(DropReason::Format),
         }
     }
 
@@ -410,6 +488,7 @@ mod tests {
     #[test]
     fn the_way_out_is_one_cache_line() {
         assert!(core::mem::offset_of!(Socket, link) < 64);
+        assert!(core::mem::offset_of!(Socket, walk) < 64);
         assert!(core::mem::offset_of!(Socket, latch) + size_of::<Option<SocketAddr>>() <= 64);
     }
 }

@@ -15,6 +15,19 @@ pub enum DropReason {
     WrongSource,
     /// The other side has no known address yet, or is on hold.
     NoDestination,
+    /// The other side has not agreed to this payload type.
+    Format,
+}
+
+impl DropReason {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 5] = [
+        Self::NoSession,
+        Self::Malformed,
+        Self::WrongSource,
+        Self::NoDestination,
+        Self::Format,
+    ];
 }
 
 /// Totals over all sockets since the start.
@@ -24,34 +37,43 @@ pub struct RelayCounters {
     pub received: u64,
     /// Packets that left.
     pub forwarded: u64,
-    /// Dropped: the pair is not part of a call.
-    pub no_session: u64,
-    /// Dropped: not RTP or RTCP.
-    pub malformed: u64,
-    /// Dropped: not from the peer.
-    pub wrong_source: u64,
-    /// Dropped: nowhere to go.
-    pub no_destination: u64,
+    /// Dropped, by [`DropReason`].
+    drops: [u64; DropReason::ALL.len()],
 }
 
 impl RelayCounters {
     /// Packets dropped for `reason`.
     pub fn drops(&self, reason: DropReason) -> u64 {
-        match reason {
-            DropReason::NoSession => self.no_session,
-            DropReason::Malformed => self.malformed,
-            DropReason::WrongSource => self.wrong_source,
-            DropReason::NoDestination => self.no_destination,
-        }
+        self.drops[reason as usize]
     }
 
     pub(super) fn dropped(&mut self, reason: DropReason) {
-        match reason {
-            DropReason::NoSession => self.no_session += 1,
-            DropReason::Malformed => self.malformed += 1,
-            DropReason::WrongSource => self.wrong_source += 1,
-            DropReason::NoDestination => self.no_destination += 1,
+        self.drops[reason as usize] += 1;
+    }
+}
+
+/// What was refused on one socket. Rarely written, so it lies apart from what every packet needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Refusals {
+    drops: [u32; DropReason::ALL.len()],
+    stranger: Option<SocketAddr>,
+}
+
+impl Refusals {
+    pub(super) fn note(&mut self, from: SocketAddr, reason: DropReason) {
+        let count = &mut self.drops[reason as usize];
+        *count = count.saturating_add(1);
+        if reason == DropReason::WrongSource {
+            self.stranger = Some(from);
         }
+    }
+
+    pub(super) fn drops(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize].into()
+    }
+
+    pub(super) fn stranger(&self) -> Option<SocketAddr> {
+        self.stranger
     }
 }
 
@@ -88,6 +110,10 @@ pub struct StreamStats {
     pub malformed: u64,
     /// Datagrams on either socket from an address that is not the peer's.
     pub wrong_source: u64,
+    /// Where the last of those came from: on the RTP socket, if any did there.
+    pub stranger: Option<SocketAddr>,
     /// Datagrams of the peer that had nowhere to go.
     pub no_destination: u64,
+    /// RTP packets of a payload type that the other side has not agreed to.
+    pub format: u64,
 }

@@ -1,6 +1,7 @@
 //! A session of two pairs with a peer on each side, and packets to send through it.
 #![allow(dead_code, unreachable_pub)] // every test binary includes this file and uses its own part
 
+use sbc_media::latch::LatchMode;
 use sbc_media::relay::{DropReason, MediaSocket, PairIndex, Relay, Remote, SocketAction, Verdict};
 use sbc_media::time::Timestamp;
 use std::net::SocketAddr;
@@ -27,15 +28,24 @@ pub struct Session {
 impl Session {
     /// Both SDPs exchanged, no packet yet.
     pub fn new() -> Self {
-        let mut session = Self::without_remotes();
+        Self::with_pairs(2)
+    }
+
+    /// As [`Self::new`], with pairs beyond A and B that are bound and idle.
+    pub fn with_pairs(pairs: u32) -> Self {
+        let mut session = Self::joined(pairs);
         session.remote(A, A_RTP);
         session.remote(B, B_RTP);
         session
     }
 
     pub fn without_remotes() -> Self {
-        let mut relay = Relay::new(2);
-        assert!(relay.add_pair(A) && relay.add_pair(B));
+        Self::joined(2)
+    }
+
+    fn joined(pairs: u32) -> Self {
+        let mut relay = Relay::new(pairs);
+        assert!((0..pairs).all(|pair| relay.add_pair(PairIndex(pair))));
         assert!(relay.open(A, B));
         Self {
             relay,
@@ -80,6 +90,21 @@ impl Session {
         )
     }
 
+    /// `packet` in a buffer with room behind it, as a driver has it: the verdict, and what leaves.
+    pub fn through(&mut self, socket: MediaSocket, from: &str, packet: &[u8]) -> (Verdict, Vec<u8>) {
+        let mut buffer = packet.to_vec();
+        buffer.resize(packet.len() + 64, 0x5a);
+        let now = Timestamp::from_millis(self.now_ms);
+        let verdict = self
+            .relay
+            .forward(now, socket, addr(from), &mut buffer, packet.len());
+        match verdict {
+            Verdict::Forward { len, .. } => buffer.truncate(len),
+            Verdict::Drop(_) => buffer.clear(),
+        }
+        (verdict, buffer)
+    }
+
     /// Where a packet of the other side would go that is for the peer of `pair`.
     pub fn destination(&mut self, pair: PairIndex) -> Verdict {
         if pair == A {
@@ -107,7 +132,8 @@ pub fn remote(rtp: &str) -> Remote {
         rtp: Some(addr(rtp)),
         rtcp: None,
         send: true,
-        strict_source: false,
+        mux: false,
+        latch: LatchMode::default(),
     }
 }
 
