@@ -4,6 +4,63 @@
 //! at compile time from the definitions; the direct conversions follow tables 3 and 4 of the
 //! recommendation, which are not what decoding and encoding again would give.
 
+/// One of the two laws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Law {
+    /// A-law, static payload type 8 (PCMA).
+    A,
+    /// µ-law, static payload type 0 (PCMU).
+    Mu,
+}
+
+impl Law {
+    /// The octet of a 16-bit sample.
+    #[inline]
+    pub const fn encode(self, sample: i16) -> u8 {
+        match self {
+            Self::A => linear_to_alaw(sample),
+            Self::Mu => linear_to_ulaw(sample),
+        }
+    }
+
+    /// The 16-bit samples of all octets.
+    #[inline]
+    pub const fn decoder(self) -> &'static [i16; 256] {
+        match self {
+            Self::A => &ALAW_TO_LINEAR,
+            Self::Mu => &ULAW_TO_LINEAR,
+        }
+    }
+
+    /// The octet of silence: the smallest positive value.
+    pub const fn silence(self) -> u8 {
+        self.encode(0)
+    }
+
+    /// The virtual decision value beyond the largest code, in 16-bit scale (G.711 tables 1a and 2a): where
+    /// the law overloads.
+    pub const fn overload(self) -> f32 {
+        match self {
+            Self::A => 32768.0,
+            Self::Mu => 32636.0,
+        }
+    }
+
+    /// The peak amplitude of a sine of `dbm0`, in 16-bit scale. A sine that just reaches the point of overload
+    /// has +3.14 dBm0 in A-law and +3.17 dBm0 in µ-law (G.711 §4).
+    #[expect(
+        clippy::approx_constant,
+        reason = "the recommendation's figure, not a circle's"
+    )]
+    pub fn amplitude(self, dbm0: f32) -> f32 {
+        let full_dbm0 = match self {
+            Self::A => 3.14,
+            Self::Mu => 3.17,
+        };
+        self.overload() * 10f32.powf((dbm0 - full_dbm0) / 20.0)
+    }
+}
+
 /// Linear value of every A-law octet, in 16-bit scale.
 pub static ALAW_TO_LINEAR: [i16; 256] = linear_table(Law::A);
 /// Linear value of every µ-law octet, in 16-bit scale.
@@ -97,12 +154,6 @@ const fn ulaw_to_linear(octet: u8) -> i16 {
     let (segment, step) = ((code >> 4 & 7) as u32, (code & 0x0f) as i16);
     let sample = (((2 * step + 33) << segment) - 33) << 2;
     if code & 0x80 == 0 { sample } else { -sample }
-}
-
-#[derive(Clone, Copy)]
-enum Law {
-    A,
-    Mu,
 }
 
 const fn linear_table(law: Law) -> [i16; 256] {
