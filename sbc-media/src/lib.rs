@@ -5,10 +5,13 @@
 //! clock or performs I/O.
 #![forbid(unsafe_code)]
 
+pub mod dtmf;
 pub mod g711;
 pub mod latch;
 pub mod relay;
 pub mod rtcp;
 pub mod rtp;
+mod sine;
+pub mod splice;
 pub mod stream;
 pub mod time;
