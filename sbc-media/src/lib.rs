@@ -8,6 +8,7 @@
 pub mod dtmf;
 pub mod g711;
 pub mod latch;
+pub mod noise;
 pub mod relay;
 pub mod rtcp;
 pub mod rtp;
@@ -15,3 +16,4 @@ mod sine;
 pub mod splice;
 pub mod stream;
 pub mod time;
+pub mod tone;
