@@ -35,6 +35,11 @@ fn rtp() {
 }
 
 #[test]
+fn dtmf() {
+    replay("dtmf", target::dtmf::run);
+}
+
+#[test]
 fn config() {
     replay("config", target::config::run);
 }

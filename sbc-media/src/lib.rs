@@ -13,6 +13,7 @@ pub mod relay;
 pub mod rtcp;
 pub mod rtp;
 mod sine;
+pub mod source;
 pub mod splice;
 pub mod stream;
 pub mod time;

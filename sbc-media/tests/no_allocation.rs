@@ -78,3 +78,61 @@ fn a_hundred_thousand_packets_allocate_nothing() {
     let boxed = std::hint::black_box(Box::new(1u8));
     assert_eq!((ALLOCATIONS.get() - before, *boxed), (1, 1));
 }
+
+/// Digits, tones and noise: what is sized is sized when it is made.
+#[test]
+fn minutes_of_sounds_allocates_nothing() {
+    use sbc_media::dtmf::{Digit, Report, Timing, event, inband};
+    use sbc_media::g711::Law;
+    use sbc_media::source::{PACKET_MAX, Sound, Source};
+    use sbc_media::tone::{Country, Meaning, Player, Tone};
+    use sbc_media::{noise::Noise, rtp, splice::Splice, time::Timestamp};
+
+    let mut splice = Splice::new(Timestamp::ZERO, 1, 0, 0, 160);
+    let mut source = Source::new(Law::A, 8, 20);
+    let mut detector = inband::Detector::new(Law::A);
+    let mut receiver = event::Receiver::new();
+    let (mut written, mut began) = (0, 0);
+    let mut report = |report| began += u32::from(matches!(report, Report::Began(_)));
+    let before = ALLOCATIONS.get();
+    for tick in 0..20_000u64 {
+        let now = Timestamp::from_millis(tick * 20);
+        if tick % 100 == 0 {
+            let digit = Digit::from_code((tick / 100 % 16) as u8).unwrap();
+            source.play(
+                now,
+                match tick / 100 % 4 {
+                    0 => Sound::Tone(Player::new(Tone::of(Country::In, Meaning::Busy), Law::A, -10.0)),
+                    1 => Sound::Noise(Noise::new(Law::A, -40.0, tick)),
+                    2 => {
+                        let mut generator = inband::Generator::new(Law::A, -9.0, -7.0, Timing::default());
+                        generator.send(digit, 800).unwrap();
+                        Sound::Digits(generator)
+                    }
+                    _ => {
+                        let mut sender = event::Sender::new(Timing::default(), 10);
+                        sender.send(digit, 800).unwrap();
+                        Sound::Events(sender, 101)
+                    }
+                },
+            );
+        }
+        let _ = splice.forward(now, 9, tick as u16, tick as u32 * 160);
+        let mut buffer = [0; PACKET_MAX];
+        if let Some(len) = source.write(now, &mut splice, &mut buffer) {
+            let packet = rtp::Packet::new_checked(&buffer[..len]).unwrap();
+            if packet.payload_type() == 8 {
+                detector.hear(packet.payload(), &mut report);
+            } else {
+                receiver.receive(now, &packet, &mut report);
+            }
+            written += 1;
+        }
+        receiver.handle_timeout(now, &mut report);
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert!(
+        written > 10_000 && began == 100,
+        "{written} packets, {began} digits"
+    );
+}

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each fuzz binary runs one of them")]
 
 pub(crate) mod config;
+pub(crate) mod dtmf;
 pub(crate) mod operations;
 pub(crate) mod rtp;
 pub(crate) mod sdp;
