@@ -78,6 +78,8 @@ pub struct Noise {
     /// Root mean square of what excites the filter.
     excitation: f32,
     reflections: [f32; ORDER_MAX],
+    /// So many of the reflections count; the others are zero.
+    order: usize,
     /// Backward errors of the lattice one sample ago.
     backward: [f32; ORDER_MAX],
 }
@@ -91,6 +93,7 @@ impl Noise {
             state: (seed ^ 0x9e37_79b9_7f4a_7c15).max(1),
             excitation: law.amplitude(dbm0) * core::f32::consts::FRAC_1_SQRT_2,
             reflections: [0.0; ORDER_MAX],
+            order: 0,
             backward: [0.0; ORDER_MAX],
         }
     }
@@ -98,6 +101,7 @@ impl Noise {
     /// From here on, noise as a payload describes it. What is heard changes without a click.
     pub fn set(&mut self, noise: &ComfortNoise) {
         self.reflections = noise.reflections();
+        self.order = usize::from(noise.order);
         let level = self.law.overload() * 10f32.powf(-f32::from(noise.level) / 20.0);
         // The filter amplifies by the inverse of this.
         let gain: f32 = self.reflections.iter().map(|k| 1.0 - k * k).product();
@@ -116,11 +120,11 @@ impl Noise {
     /// One step of the all-pole lattice.
     fn shape(&mut self, excitation: f32) -> f32 {
         let mut forward = excitation;
-        for n in (0..ORDER_MAX).rev() {
+        for n in (0..self.order).rev() {
             let reflection = self.reflections[n];
             forward -= reflection * self.backward[n];
             // The place above has been read in the round before.
-            if n + 1 < ORDER_MAX {
+            if n + 1 < self.order {
                 self.backward[n + 1] = self.backward[n] + reflection * forward;
             }
         }
