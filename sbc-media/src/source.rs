@@ -124,7 +124,7 @@ impl Source {
                 }
                 Sound::Events(..) => {}
             }
-            let numbers = splice.own(due, skipped);
+            let numbers = splice.own(due);
             numbers.write(self.payload_type, buffer)?;
             return Some(HEADER_LEN + samples);
         }

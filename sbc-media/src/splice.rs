@@ -196,23 +196,19 @@ impl Splice {
     }
 
     /// Send a packet of our own in place of what arrives. The next that arrives and leaves is a change of source.
-    /// `now` is when it is due; the packets of a run of our own are a step apart, with `skipped` left out before
-    /// this one.
-    pub fn own(&mut self, now: Timestamp, skipped: u32) -> Numbers {
-        let marker = !self.ours && !self.fresh;
-        self.timestamp = if self.ours {
-            let steps = skipped.wrapping_add(1);
-            self.timestamp.wrapping_add(self.step.wrapping_mul(steps))
-        } else {
-            self.clock(now)
-        };
-        self.at = now;
+    /// `now` is when the packet is due: those of a run are a step apart, or several where some are left out. The
+    /// first after a pause has the marker, too.
+    pub fn own(&mut self, now: Timestamp) -> Numbers {
+        let timestamp = self.clock(now);
+        let joins = self.ours && timestamp.wrapping_sub(self.timestamp) == self.step;
+        let marker = !joins && !self.fresh;
+        (self.timestamp, self.at) = (timestamp, now);
         self.sequence = self.sequence.wrapping_add(1);
         (self.ours, self.fresh) = (true, false);
         Numbers {
             ssrc: self.ssrc,
             sequence: self.sequence,
-            timestamp: self.timestamp,
+            timestamp,
             marker,
         }
     }

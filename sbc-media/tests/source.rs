@@ -131,6 +131,22 @@ fn another_sound_keeps_the_beat() {
     assert!(!noise[0].view().marker(), "the sender is the same");
 }
 
+/// Between two sounds nothing is sent, but time passes.
+#[test]
+fn a_pause_is_a_pause_in_time() {
+    let mut source = Source::new(Law::A, 8, 20);
+    let mut splice = Splice::new(ms(0), 5, 0, 0, 160);
+    source.play(ms(0), Sound::Tone(ringback(Law::A)));
+    run(&mut source, &mut splice, 0, 100);
+    source.stop();
+    source.play(ms(10_080), Sound::Noise(Noise::new(Law::A, -40.0, 1)));
+    let noise = run(&mut source, &mut splice, 10_080, 10_120);
+    let seen: Vec<_> = (noise.iter().map(Packet::view))
+        .map(|view| (view.sequence(), view.timestamp(), view.marker()))
+        .collect();
+    assert_eq!(seen, [(5, 80_640, true), (6, 80_800, false)]);
+}
+
 /// A stall of the caller is not made up for with a burst: time and tone have gone on.
 #[test]
 fn what_was_missed_is_left_out() {

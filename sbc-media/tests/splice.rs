@@ -43,9 +43,9 @@ fn the_header_on_the_wire() {
 fn a_tone_hands_over_to_real_media_and_back() {
     let mut splice = splice(65_534, u32::MAX - 200);
     // Ringback: three packets; the first packet of all is no change.
-    assert_eq!(splice.own(ms(0), 0), numbers(65_534, u32::MAX - 200, false));
-    assert_eq!(splice.own(ms(20), 0), numbers(65_535, u32::MAX - 40, false));
-    assert_eq!(splice.own(ms(40), 0), numbers(0, 119, false));
+    assert_eq!(splice.own(ms(0)), numbers(65_534, u32::MAX - 200, false));
+    assert_eq!(splice.own(ms(20)), numbers(65_535, u32::MAX - 40, false));
+    assert_eq!(splice.own(ms(40)), numbers(0, 119, false));
     // Real media, with numbers of its own.
     assert_eq!(
         splice.forward(ms(59), 7, 500, 90_000),
@@ -66,9 +66,9 @@ fn a_tone_hands_over_to_real_media_and_back() {
     );
     assert_eq!(splice.timestamp_of(7, 91_000), Some(1279));
     // Back to our own after 60 ms of silence, and real media again.
-    assert_eq!(splice.own(ms(180), 0), numbers(6, 1399, true));
+    assert_eq!(splice.own(ms(180)), numbers(6, 1399, true));
     assert_eq!(splice.timestamp_of(7, 91_000), None);
-    assert_eq!(splice.own(ms(200), 0), numbers(7, 1559, false));
+    assert_eq!(splice.own(ms(200)), numbers(7, 1559, false));
     assert_eq!(
         splice.forward(ms(220), 7, 508, 91_280),
         Some(numbers(8, 1719, true))
@@ -82,7 +82,7 @@ fn a_tone_hands_over_to_real_media_and_back() {
 #[test]
 fn what_comes_from_before_the_change_is_dropped() {
     let mut splice = splice(100, 0);
-    splice.own(ms(0), 0);
+    splice.own(ms(0));
     assert_eq!(splice.forward(ms(20), 7, 50, 8000).unwrap().sequence, 101);
     // Its place has been taken by our own packet.
     assert_eq!(splice.forward(ms(21), 7, 49, 7840), None);
@@ -96,12 +96,12 @@ fn what_was_late_for_our_own_packets_fills_its_place() {
     let mut splice = splice(100, 0);
     splice.forward(ms(0), 7, 50, 8000);
     assert_eq!(splice.forward(ms(40), 7, 52, 8320).unwrap().sequence, 102);
-    assert_eq!(splice.own(ms(60), 0).sequence, 103);
+    assert_eq!(splice.own(ms(60)).sequence, 103);
     assert_eq!(
         splice.forward(ms(61), 7, 51, 8160),
         Some(numbers(101, 160, false))
     );
-    assert_eq!(splice.own(ms(80), 0), numbers(104, 640, false));
+    assert_eq!(splice.own(ms(80)), numbers(104, 640, false));
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn the_clock_goes_on_during_an_event() {
         let event = splice.forward(ms(u64::from(n) * 20), 7, 1 + n, 1160).unwrap();
         assert_eq!(event.timestamp, 160);
     }
-    assert_eq!(splice.own(ms(1020), 0).timestamp, 8160);
+    assert_eq!(splice.own(ms(1020)).timestamp, 8160);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_long_hold_moves_the_clock_by_as_much() {
     let after = splice.forward(ms(hour + 20), 7, 30_002, 4_801_160).unwrap();
     assert_eq!(after, numbers(1, 4_800_160, true));
     // And ten more in which we played to the peer: the first packet counts.
-    splice.own(ms(hour + 40), 0);
+    splice.own(ms(hour + 40));
     let after = splice.forward(ms(2 * hour), 7, 60_001, 9_601_000).unwrap();
     assert_eq!(after, numbers(3, 9_600_000, true));
 }
@@ -232,7 +232,7 @@ fn no_number_leaves_twice() {
                 leaves.push((numbers, (0, own_count)));
             };
             if own {
-                mine(splice.own(now, 0), &mut leaves);
+                mine(splice.own(now), &mut leaves);
             } else if random.below(10) == 0 {
                 mine(splice.insert(now), &mut leaves);
             }
