@@ -15,6 +15,7 @@ pub mod rtp;
 mod sine;
 pub mod source;
 pub mod splice;
+pub mod srtp;
 pub mod stream;
 pub mod time;
 pub mod tone;

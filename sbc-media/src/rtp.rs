@@ -50,23 +50,8 @@ impl<T: AsRef<[u8]>> Packet<T> {
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, Malformed> {
         let bytes = buffer.as_ref();
-        if bytes.len() < HEADER_LEN {
-            return Err(Malformed::Truncated);
-        }
+        let payload_start = header_len(bytes)?;
         let flags = bytes[field::FLAGS];
-        if flags >> 6 != 2 {
-            return Err(Malformed::Version);
-        }
-        let mut payload_start = HEADER_LEN + 4 * usize::from(flags & 0x0f);
-        if flags & 0x10 != 0 {
-            let words = bytes
-                .get(payload_start + 2..payload_start + field::EXTENSION_HEADER_LEN)
-                .ok_or(Malformed::Truncated)?;
-            payload_start += field::EXTENSION_HEADER_LEN + 4 * usize::from(be16(words));
-        }
-        if payload_start > bytes.len() {
-            return Err(Malformed::Truncated);
-        }
         let mut payload_end = bytes.len();
         if flags & 0x20 != 0 {
             // The last octet counts the padding, itself included (§5.1).
@@ -161,6 +146,30 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Packet<T> {
     pub fn payload_mut(&mut self) -> &mut [u8] {
         &mut self.buffer.as_mut()[self.payload_start..self.payload_end]
     }
+}
+
+/// Octets before the payload (fixed header, CSRC list, extension) of a packet whose end may be
+/// encrypted: nothing after them is looked at. They are proved to be there.
+#[inline]
+pub(crate) fn header_len(bytes: &[u8]) -> Result<usize, Malformed> {
+    if bytes.len() < HEADER_LEN {
+        return Err(Malformed::Truncated);
+    }
+    let flags = bytes[field::FLAGS];
+    if flags >> 6 != 2 {
+        return Err(Malformed::Version);
+    }
+    let mut header_len = HEADER_LEN + 4 * usize::from(flags & 0x0f);
+    if flags & 0x10 != 0 {
+        let words = bytes
+            .get(header_len + 2..header_len + field::EXTENSION_HEADER_LEN)
+            .ok_or(Malformed::Truncated)?;
+        header_len += field::EXTENSION_HEADER_LEN + 4 * usize::from(be16(words));
+    }
+    if header_len > bytes.len() {
+        return Err(Malformed::Truncated);
+    }
+    Ok(header_len)
 }
 
 /// Big-endian value of the first two octets of a slice that has them.
