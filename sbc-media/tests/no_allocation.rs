@@ -1,6 +1,7 @@
 //! The path of a packet does not allocate.
 
 mod support;
+use sbc_media::srtp::{MasterKey, OVERHEAD_MAX, Receiver, Sender, Suite};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use support::*;
@@ -135,4 +136,28 @@ fn minutes_of_sounds_allocates_nothing() {
         written > 10_000 && began == 100,
         "{written} packets, {began} digits"
     );
+}
+
+#[test]
+fn protecting_and_unprotecting_allocate_nothing() {
+    for suite in Suite::ALL {
+        let key = MasterKey::new(suite, &[3; 46][..suite.key_bytes() + suite.salt_bytes()]).unwrap();
+        let (mut sender, mut receiver) = (Sender::new(&key), Receiver::new(&key));
+        let before = ALLOCATIONS.get();
+        for round in 0..2_000u32 {
+            let mut buffer = [0x80; 172 + OVERHEAD_MAX];
+            // Over a wrap; some SSRCs that are new, some packets that are forged.
+            buffer[2..4].copy_from_slice(&(65_000 + round).to_be_bytes()[2..]);
+            buffer[8..12].copy_from_slice(&(round / 500).to_be_bytes());
+            let len = sender.protect(&mut buffer, 172).unwrap();
+            let mut forged = buffer;
+            forged[20] ^= 1;
+            assert!(receiver.unprotect(&mut forged, len).is_err());
+            assert_eq!(receiver.unprotect(&mut buffer, len), Ok(172));
+            let len = sender.protect_rtcp(&mut buffer, 60).unwrap();
+            assert_eq!(receiver.unprotect_rtcp(&mut buffer, len), Ok(60));
+            assert!(receiver.unprotect_rtcp(&mut buffer, len).is_err());
+        }
+        assert_eq!(ALLOCATIONS.get() - before, 0, "{suite:?}");
+    }
 }
