@@ -40,6 +40,11 @@ fn dtmf() {
 }
 
 #[test]
+fn srtp() {
+    replay("srtp", target::srtp::run);
+}
+
+#[test]
 fn config() {
     replay("config", target::config::run);
 }

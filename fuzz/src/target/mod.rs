@@ -9,4 +9,5 @@ pub(crate) mod rtp;
 pub(crate) mod sdp;
 pub(crate) mod shard;
 pub(crate) mod sip_message;
+pub(crate) mod srtp;
 pub(crate) mod stream;
