@@ -5,6 +5,7 @@ pub mod call;
 pub mod input;
 pub mod media;
 pub mod sip;
+pub mod srtp;
 pub mod whole_call;
 
 /// One named operation for the instruction counter: runs itself as often as asked, after its own preparation.
@@ -25,5 +26,6 @@ pub fn operations() -> impl Iterator<Item = Operation> {
         .chain(call::OPERATIONS)
         .chain(whole_call::OPERATIONS)
         .chain(media::OPERATIONS)
+        .chain(srtp::OPERATIONS)
         .copied()
 }
