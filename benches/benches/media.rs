@@ -2,14 +2,21 @@
 
 use benches::media::{self, Calls};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use sbc_media::srtp::Suite;
 use std::hint::black_box;
 
 /// One RTP packet: session, form, source, counters, verdict. Streams of 1,000 calls take turns.
 fn forward(c: &mut Criterion) {
-    let mut calls = Calls::new();
     let mut group = c.benchmark_group("media");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("forward", |b| b.iter(|| calls.forward()));
+    for (name, mut calls) in [
+        ("forward", Calls::new()),
+        ("forward_transcoding", Calls::transcoding()),
+        ("forward_protecting", Calls::protecting(Suite::AesCm128Sha1_80)),
+        ("forward_protecting_gcm", Calls::protecting(Suite::AeadAes128Gcm)),
+    ] {
+        group.bench_function(name, |b| b.iter(|| calls.forward()));
+    }
     group.finish();
 }
 

@@ -4,7 +4,8 @@ use crate::{Operation, input};
 use sbc_media::{
     g711,
     latch::LatchMode,
-    relay::{PairIndex, Relay, Remote, Verdict},
+    relay::{Action, Formats, Keys, PairIndex, Relay, Remote, Verdict},
+    srtp::{MasterKey, OVERHEAD_MAX, Suite},
     time::Timestamp,
 };
 use std::{hint::black_box, net::SocketAddr, time::Duration};
@@ -14,8 +15,12 @@ use std::{hint::black_box, net::SocketAddr, time::Duration};
 #[derive(Debug)]
 pub struct Calls {
     relay: Relay,
+    /// With room behind its `len` octets.
     packet: Vec<u8>,
+    len: usize,
     next: u32,
+    /// From one pair that sends to the next.
+    step: u32,
     sequence: u16,
     now: Timestamp,
 }
@@ -29,6 +34,38 @@ impl Default for Calls {
 }
 
 impl Calls {
+    /// A-law on one side of every call, µ-law on the other.
+    pub fn transcoding() -> Self {
+        let mut calls = Self::new();
+        let mut formats = Formats::PASS;
+        formats.0[0] = Action::UlawToAlaw(8);
+        formats.0[8] = Action::AlawToUlaw(0);
+        for pair in 0..2 * CALLS {
+            calls.relay.set_formats(PairIndex(pair), Some(&formats));
+        }
+        calls
+    }
+
+    /// RTP on one side of every call, SRTP on the other: every packet is protected with a key of its
+    /// own call. Only the plain sides send.
+    pub fn protecting(suite: Suite) -> Self {
+        let mut calls = Self::new();
+        for call in 0..CALLS {
+            let key = |seed: u8| {
+                let mut octets = vec![seed; suite.key_bytes() + suite.salt_bytes()];
+                octets[..4].copy_from_slice(&call.to_be_bytes());
+                MasterKey::new(suite, &octets).expect("as long as the suite wants")
+            };
+            let keys = Keys {
+                receive: key(1),
+                send: key(2),
+            };
+            calls.relay.set_keys(PairIndex(2 * call + 1), Some(&keys));
+        }
+        calls.step = 2;
+        calls
+    }
+
     /// Every call with two pairs, both peers known.
     pub fn new() -> Self {
         let mut relay = Relay::new(2 * CALLS);
@@ -51,10 +88,15 @@ impl Calls {
                 );
             }
         }
+        let mut packet = input::rtp_packet(0);
+        let len = packet.len();
+        packet.resize(len + OVERHEAD_MAX, 0);
         Self {
             relay,
-            packet: input::rtp_packet(0),
+            packet,
+            len,
             next: 0,
+            step: 1,
             sequence: 0,
             now: Timestamp::from_millis(1),
         }
@@ -70,11 +112,10 @@ impl Calls {
             while self.relay.poll_action().is_some() {}
         }
         let pair = PairIndex(self.next);
-        self.next += 1;
-        let len = self.packet.len();
+        self.next += self.step;
         let verdict = self
             .relay
-            .forward(self.now, pair.rtp(), peer(pair), &mut self.packet, len);
+            .forward(self.now, pair.rtp(), peer(pair), &mut self.packet, self.len);
         matches!(verdict, Verdict::Forward { .. })
     }
 }
@@ -88,17 +129,28 @@ pub fn transcode(payload: &mut [u8; 160]) {
     g711::ulaw_to_alaw(payload);
 }
 
+fn run(mut calls: Calls, n: u64) {
+    for _ in 0..n {
+        black_box(calls.forward());
+    }
+}
+
 /// The operations of this file for the instruction counter.
 pub const OPERATIONS: &[Operation] = &[
     Operation {
         name: "forward",
         stands_for: "one RTP packet through the relay of 1,000 calls",
-        run: |n| {
-            let mut calls = Calls::new();
-            for _ in 0..n {
-                black_box(calls.forward());
-            }
-        },
+        run: |n| run(Calls::new(), n),
+    },
+    Operation {
+        name: "forward_transcoding",
+        stands_for: "the same from one G.711 law into the other",
+        run: |n| run(Calls::transcoding(), n),
+    },
+    Operation {
+        name: "forward_protecting",
+        stands_for: "the same from RTP to SRTP with AES_CM_128_HMAC_SHA1_80",
+        run: |n| run(Calls::protecting(Suite::AesCm128Sha1_80), n),
     },
     Operation {
         name: "g711",
@@ -118,7 +170,13 @@ mod tests {
 
     #[test]
     fn every_packet_is_forwarded() {
-        let mut calls = Calls::new();
-        assert!((0..6 * CALLS).all(|_| calls.forward()));
+        for mut calls in [
+            Calls::new(),
+            Calls::transcoding(),
+            Calls::protecting(Suite::AesCm128Sha1_80),
+            Calls::protecting(Suite::AeadAes128Gcm),
+        ] {
+            assert!((0..6 * CALLS).all(|_| calls.forward()));
+        }
     }
 }

@@ -140,6 +140,12 @@ counters! {
     media_no_destination,
     /// Media packets of a payload type that the other side has not agreed to.
     media_format,
+    /// Media packets that are not protected under their peer's key.
+    media_bad_tag,
+    /// Protected media packets that have been here before, or are too old to tell.
+    media_replayed,
+    /// Media packets for which a key is used up, knows too many sources, or finds no room for a tag.
+    media_srtp_failed,
     /// Media packets that the kernel refused to send.
     media_send_errors,
     /// Connections refused because no trunk lists their source.

@@ -1,6 +1,10 @@
 //! The path of a packet does not allocate.
 
+#[path = "support/peer.rs"]
+mod peers;
 mod support;
+use peers::*;
+use sbc_media::relay::{Action, Formats, Verdict};
 use sbc_media::srtp::{MasterKey, OVERHEAD_MAX, Receiver, Sender, Suite};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -159,5 +163,81 @@ fn protecting_and_unprotecting_allocate_nothing() {
             assert!(receiver.unprotect_rtcp(&mut buffer, len).is_err());
         }
         assert_eq!(ALLOCATIONS.get() - before, 0, "{suite:?}");
+    }
+}
+
+/// Packets of the peers of `session`, in the clear or protected, with losses, copies, forgeries,
+/// and another key in the middle of it: how many left. Nothing is allocated on the way.
+fn walk(name: &str, mut session: Session, mut peers: [Option<Peer>; 2]) -> u32 {
+    let mut left = 0;
+    let sides = [(A, A_RTP), (B, B_RTP)];
+    // What peers send is made beforehand.
+    let mut packets = Vec::new();
+    for sequence in 0..240u16 {
+        if sequence == 120
+            && let Some(a) = &mut peers[0]
+        {
+            a.rekey_sender(SUITE, 99);
+        }
+        for ((pair, from), peer) in sides.into_iter().zip(&mut peers) {
+            let packet = match peer {
+                Some(peer) if sequence % 50 == 49 => peer.protect_rtcp(&rtcp()),
+                Some(peer) => peer.protect(&rtp(sequence)),
+                None if sequence % 50 == 49 => rtcp().to_vec(),
+                None => rtp(sequence).to_vec(),
+            };
+            packets.push((pair, from, packet.clone()));
+            if sequence % 7 == 0 {
+                packets.push((pair, STRANGER, packet.clone()));
+                packets.push((pair, from, packet.clone()));
+                packets.push((pair, from, [&packet[..packet.len().min(20)], &[0; 40]].concat()));
+            }
+        }
+    }
+    let mut buffer = [0; 300];
+    let keys = peers[0].as_ref().map(|peer| peer.keys.clone());
+    for (n, (pair, from, packet)) in packets.iter().enumerate() {
+        if n == packets.len() / 2 - 40 {
+            session.relay.set_keys(A, keys.as_ref());
+        }
+        session.wait_ms(10);
+        buffer[..packet.len()].copy_from_slice(packet);
+        let now = sbc_media::time::Timestamp::from_millis(session.now_ms);
+        let from = addr(from);
+        let before = ALLOCATIONS.get();
+        let verdict = session
+            .relay
+            .forward(now, pair.rtp(), from, &mut buffer, packet.len());
+        assert_eq!(ALLOCATIONS.get() - before, 0, "{name}: {verdict:?}");
+        left += u32::from(matches!(verdict, Verdict::Forward { .. }));
+    }
+    left
+}
+
+#[test]
+fn no_walk_allocates() {
+    let formats = {
+        let mut formats = Formats([Action::Drop; 128]);
+        formats.0[8] = Action::AlawToUlaw(0);
+        formats
+    };
+    for suite in [None].into_iter().chain(Suite::ALL.map(Some)) {
+        for protected in [[true, true], [true, false], [false, true], [false, false]] {
+            for with_formats in [false, true] {
+                let mut session = Session::new();
+                if with_formats {
+                    session.relay.set_formats(A, Some(&formats));
+                }
+                let mut peer = |pair, seed, protected: bool| {
+                    suite
+                        .filter(|_| protected)
+                        .map(|suite| Peer::of(&mut session, pair, suite, seed))
+                };
+                let peers = [peer(A, 10, protected[0]), peer(B, 20, protected[1])];
+                let name = format!("{suite:?} {protected:?} {with_formats}");
+                let left = walk(&name, session, peers);
+                assert!(left >= 470, "{name}: {left}");
+            }
+        }
     }
 }

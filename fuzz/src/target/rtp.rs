@@ -1,21 +1,60 @@
 //! RTP and RTCP: the packet views, and a small relay under arbitrary packets.
 //!
-//! The bytes are a series of `length, socket and source, payload`.
+//! The bytes are a series of `length, socket and source, payload`. They go through a relay that
+//! changes nothing, and through one whose sides have formats and keys of their own. There a packet of even length is
+//! protected first, so that it gets beyond the tag.
 
 use sbc_media::{
+    g711,
     latch::LatchMode,
-    relay::{DropReason, MediaSocket, PairIndex, Relay, Remote, SocketAction, Verdict},
+    relay::{
+        Action, DropReason, Formats, Keys, MediaSocket, PairIndex, Relay, Remote, SocketAction, Verdict,
+    },
     rtcp, rtp,
+    srtp::{MasterKey, OVERHEAD_MAX, Receiver, Sender, Suite},
     time::Timestamp,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// Feeds every packet to the views and to a relay of two pairs.
+const A: PairIndex = PairIndex(0);
+const B: PairIndex = PairIndex(1);
+
+/// Feeds every packet to the views and to relays of two pairs.
 pub(crate) fn run(bytes: &[u8]) {
-    let (a, b) = (PairIndex(0), PairIndex(1));
+    let mut plain = relay();
+    each(bytes, |now, socket, from, packet| {
+        view(packet);
+        let mut buffer = packet.to_vec();
+        let verdict = plain.forward(now, socket, from, &mut buffer, packet.len());
+        if let Verdict::Forward { socket: out, to, len } = verdict {
+            assert_ne!(out.pair(), socket.pair());
+            let kind = rtcp::Kind::of(packet);
+            assert_ne!(kind, rtcp::Kind::Other);
+            // Multiplexed reports leave by the RTCP port.
+            assert_eq!(out.is_rtcp(), socket.is_rtcp() || kind == rtcp::Kind::Rtcp);
+            assert!(to.is_none_or(|to| to.ip().is_loopback()));
+            assert_eq!(
+                (&buffer[..], len),
+                (packet, packet.len()),
+                "a plain relay changes nothing"
+            );
+        }
+        settle(&mut plain);
+    });
+    end(plain);
+    for suites in [
+        [Suite::AesCm128Sha1_80, Suite::AeadAes128Gcm],
+        [Suite::AeadAes256Gcm, Suite::AesCm256Sha1_32],
+    ] {
+        changing(bytes, suites);
+    }
+}
+
+/// Two pairs, joined, their peers on 127.0.0.2 and 127.0.0.3.
+fn relay() -> Relay {
     let mut relay = Relay::new(2);
-    assert!(relay.add_pair(a) && relay.add_pair(b) && relay.open(a, b));
-    for (pair, host) in [(a, 2), (b, 3)] {
+    assert!(relay.add_pair(A) && relay.add_pair(B) && relay.open(A, B));
+    for (pair, host) in [(A, 2), (B, 3)] {
         let rtp = Some(SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 4000)));
         relay.set_remote(
             pair,
@@ -32,6 +71,10 @@ pub(crate) fn run(bytes: &[u8]) {
             },
         );
     }
+    relay
+}
+
+fn each(bytes: &[u8], mut take: impl FnMut(Timestamp, MediaSocket, SocketAddr, &[u8])) {
     let mut rest = bytes;
     let mut now = 0;
     while let [len, meta, tail @ ..] = rest {
@@ -41,39 +84,101 @@ pub(crate) fn run(bytes: &[u8]) {
         let socket = MediaSocket(u32::from(meta & 7));
         let host = if meta & 8 == 0 { 2 } else { 3 };
         let from = SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 4000 + u16::from(meta >> 6)));
-        view(packet);
-        let mut buffer = packet.to_vec();
-        let verdict = relay.forward(
-            Timestamp::from_millis(now),
-            socket,
-            from,
-            &mut buffer,
-            packet.len(),
-        );
-        if let Verdict::Forward { socket: out, to, len } = verdict {
+        take(Timestamp::from_millis(now), socket, from, packet);
+    }
+}
+
+/// Both sides with keys, and A with a law of its own.
+fn changing(bytes: &[u8], suites: [Suite; 2]) {
+    let mut relay = relay();
+    let mut formats = Formats::PASS;
+    formats.0[8] = Action::AlawToUlaw(0);
+    formats.0[0] = Action::Drop;
+    formats.0[101] = Action::Renumber(96);
+    relay.set_formats(A, Some(&formats));
+    let key = |suite: Suite, seed: u8| {
+        let octets = vec![seed; suite.key_bytes() + suite.salt_bytes()];
+        MasterKey::new(suite, &octets).expect("as long as the suite wants")
+    };
+    let keys = [0, 1].map(|side| Keys {
+        receive: key(suites[side], side as u8),
+        send: key(suites[side], side as u8 + 2),
+    });
+    let mut peers = keys
+        .each_ref()
+        .map(|keys| (Sender::new(&keys.receive), Receiver::new(&keys.send)));
+    relay.set_keys(A, Some(&keys[0]));
+    relay.set_keys(B, Some(&keys[1]));
+    each(bytes, |now, socket, from, packet| {
+        let side = socket.pair().0 as usize;
+        let mut buffer = [packet, &[0; 2 * OVERHEAD_MAX]].concat();
+        let is_rtp = rtcp::Kind::of(packet) == rtcp::Kind::Rtp && !socket.is_rtcp();
+        let protected = match peers.get_mut(side) {
+            Some((sender, _)) if packet.len() % 2 == 0 => if is_rtp {
+                sender.protect(&mut buffer, packet.len())
+            } else {
+                sender.protect_rtcp(&mut buffer, packet.len())
+            }
+            .ok(),
+            _ => None,
+        };
+        let len = protected.unwrap_or(packet.len());
+        if let Verdict::Forward { socket: out, len, .. } = relay.forward(now, socket, from, &mut buffer, len)
+        {
+            assert!(protected.is_some(), "in the clear is not authentic");
             assert_ne!(out.pair(), socket.pair());
-            let kind = rtcp::Kind::of(packet);
-            assert_ne!(kind, rtcp::Kind::Other);
-            // Multiplexed reports leave by the RTCP port.
-            assert_eq!(out.is_rtcp(), socket.is_rtcp() || kind == rtcp::Kind::Rtcp);
-            assert!(to.is_none_or(|to| to.ip().is_loopback()));
-            assert_eq!(
-                (&buffer[..], len),
-                (packet, packet.len()),
-                "a plain relay changes nothing"
-            );
-        }
-        while let Some(action) = relay.poll_action() {
-            if let SocketAction::Connect { socket, peer } = action {
-                relay.connected(socket, peer);
+            let (_, receiver) = &mut peers[out.pair().0 as usize];
+            let opened = if is_rtp {
+                receiver.unprotect(&mut buffer, len)
+            } else {
+                receiver.unprotect_rtcp(&mut buffer, len)
+            };
+            let expected = if is_rtp && side == 0 {
+                expected(packet)
+            } else {
+                packet.to_vec()
+            };
+            // A receiver may have forgotten what the relay's still knows, but never reads another
+            // packet than the one that was sent.
+            if let Ok(len) = opened {
+                assert_eq!(buffer[..len], expected);
             }
         }
+        settle(&mut relay);
+    });
+    end(relay);
+}
+
+/// What the formats of [`changing`] make of a packet that they pass.
+fn expected(packet: &[u8]) -> Vec<u8> {
+    let mut bytes = packet.to_vec();
+    let mut packet = rtp::Packet::new_checked(&mut bytes[..]).expect("it was forwarded");
+    match packet.payload_type() {
+        8 => {
+            g711::alaw_to_ulaw(packet.payload_mut());
+            packet.set_payload_type(0);
+        }
+        101 => packet.set_payload_type(96),
+        0 => panic!("payload type 0 is not agreed to"),
+        _ => {}
     }
+    bytes
+}
+
+fn settle(relay: &mut Relay) {
+    while let Some(action) = relay.poll_action() {
+        if let SocketAction::Connect { socket, peer } = action {
+            relay.connected(socket, peer);
+        }
+    }
+}
+
+fn end(mut relay: Relay) {
     let counters = *relay.counters();
     let dropped: u64 = DropReason::ALL.iter().map(|reason| counters.drops(*reason)).sum();
     assert_eq!(counters.received, counters.forwarded + dropped);
-    relay.close(a);
-    relay.close(b);
+    relay.close(A);
+    relay.close(B);
 }
 
 fn view(packet: &[u8]) {

@@ -16,6 +16,7 @@ use std::{
 pub(crate) const MEDIA_PACKET_LEN: usize = 1500 - 20 - 8;
 /// How much such a packet may grow in its buffer: what protecting it adds, and some.
 pub(crate) const MEDIA_GROWTH: usize = 64;
+const _: () = assert!(MEDIA_GROWTH >= sbc_media::srtp::OVERHEAD_MAX);
 
 /// The ways to move packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 //! two bounds-checked reads and no search.
 
 mod formats;
+mod keys;
 mod stats;
 mod walk;
 
@@ -16,6 +17,8 @@ use crate::{
 };
 use core::net::SocketAddr;
 pub use formats::{Action, Formats};
+use keys::Crypto;
+pub use keys::{GRACE, Keys};
 use stats::Refusals;
 pub use stats::{DropReason, RelayCounters, StreamStats};
 use std::collections::VecDeque;
@@ -123,6 +126,8 @@ const NOBODY: u32 = u32::MAX;
 /// the RTP socket has.
 #[derive(Debug, Default)]
 struct Extras {
+    /// The peer's keys, and ours for it.
+    crypto: Option<Crypto>,
     /// What becomes of the peer's payload types.
     formats: Option<Formats>,
 }
@@ -256,7 +261,8 @@ impl Relay {
     }
 
     /// The driver has bound `pair`: make room for its two sockets. False when that is beyond the
-    /// `pairs_max` of [`Relay::new`]. Only this and [`Relay::set_formats`] allocate.
+    /// `pairs_max` of [`Relay::new`]. Only this, [`Relay::set_keys`] and [`Relay::set_formats`]
+    /// allocate.
     pub fn add_pair(&mut self, pair: PairIndex) -> bool {
         if pair.0 >= self.pairs_max {
             return false;
@@ -288,6 +294,8 @@ impl Relay {
                 }
             }
         }
+        self.compose(a);
+        self.compose(b);
         true
     }
 
@@ -349,6 +357,18 @@ impl Relay {
         self.change_extras(pair, |extras| extras.formats = formats.copied());
     }
 
+    /// Protect what leaves for the peer of `pair` with SRTP and SRTCP, and accept nothing else from
+    /// it (RFC 3711). `None`: both are plain. A direction whose key was set before goes on as it is;
+    /// another key takes over with its rollover counters, and what the peer has sent before under
+    /// its old key still passes for [`GRACE`]. A key must not come back to a
+    /// direction that had another one in between. Ends with [`Relay::close`].
+    pub fn set_keys(&mut self, pair: PairIndex, keys: Option<&Keys>) {
+        self.change_extras(pair, |extras| match (&mut extras.crypto, keys) {
+            (Some(crypto), Some(keys)) => crypto.set(keys),
+            (crypto, keys) => *crypto = keys.map(Crypto::new),
+        });
+    }
+
     fn change_extras(&mut self, pair: PairIndex, change: impl FnOnce(&mut Extras)) {
         let slot = self.sockets.get_mut(pair.rtp().0 as usize);
         let Some(slot) = slot.filter(|slot| slot.active) else {
@@ -356,17 +376,22 @@ impl Relay {
         };
         let mut extras = slot.extras.take().unwrap_or_default();
         change(&mut extras);
-        slot.extras = Some(extras).filter(|extras| extras.formats.is_some());
+        slot.extras = Some(extras).filter(|extras| extras.crypto.is_some() || extras.formats.is_some());
+        let partner = MediaSocket(slot.partner);
         self.compose(pair);
+        // The other side's packets are protected with our key for this one.
+        self.compose(partner.pair());
     }
 
-    /// Find the steps of packets that arrive on `pair`, after something has changed.
+    /// Find the steps of packets that arrive on `pair`, after one of the two sides has changed.
     fn compose(&mut self, pair: PairIndex) {
         let Some(own) = self.socket(pair.rtp()) else {
             return;
         };
+        let has_keys = |slot: &Socket| slot.extras.as_ref().is_some_and(|extras| extras.crypto.is_some());
         let formats = own.extras.as_ref().is_some_and(|extras| extras.formats.is_some());
-        let walk = Walk::compose(formats);
+        let protect = self.socket(MediaSocket(own.partner)).is_some_and(has_keys);
+        let walk = Walk::compose(has_keys(own), formats, protect);
         if let Some(own) = self.sockets.get_mut(pair.rtp().0 as usize) {
             own.walk = walk;
         }
@@ -421,6 +446,9 @@ impl Relay {
             stranger: refused.iter().find_map(Refusals::stranger),
             no_destination: drops(DropReason::NoDestination),
             format: drops(DropReason::Format),
+            srtp_bad_tag: drops(DropReason::Unauthentic),
+            srtp_replayed: drops(DropReason::Replayed),
+            srtp_failed: drops(DropReason::Exhausted) + drops(DropReason::NoRoom),
         }
     }
 
@@ -450,6 +478,7 @@ impl Relay {
             && other.partner == socket.0
         {
             other.partner = NOBODY;
+            self.compose(MediaSocket(partner).pair());
         }
     }
 }

@@ -17,16 +17,28 @@ pub enum DropReason {
     NoDestination,
     /// The other side has not agreed to this payload type.
     Format,
+    /// Not protected under the peer's key.
+    Unauthentic,
+    /// Authentic, but it has been here before, or is too old for anybody to know (RFC 3711 §3.3.2).
+    Replayed,
+    /// The key has protected all that it may, or more sources than are kept account of.
+    Exhausted,
+    /// It would not fit its buffer any more.
+    NoRoom,
 }
 
 impl DropReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::NoSession,
         Self::Malformed,
         Self::WrongSource,
         Self::NoDestination,
         Self::Format,
+        Self::Unauthentic,
+        Self::Replayed,
+        Self::Exhausted,
+        Self::NoRoom,
     ];
 }
 
@@ -88,7 +100,7 @@ pub struct StreamStats {
     pub connected: bool,
     /// RTP packets accepted.
     pub packets: u64,
-    /// RTP octets accepted, headers included.
+    /// RTP octets accepted, headers included; of SRTP, those of the packets in the clear.
     pub octets: u64,
     /// RTP packets missing by sequence number.
     pub lost: u64,
@@ -116,4 +128,10 @@ pub struct StreamStats {
     pub no_destination: u64,
     /// RTP packets of a payload type that the other side has not agreed to.
     pub format: u64,
+    /// Datagrams that are not protected under the peer's key.
+    pub srtp_bad_tag: u64,
+    /// Datagrams that have been here before, or came too late to tell.
+    pub srtp_replayed: u64,
+    /// Datagrams for which a key is used up, knows too many sources, or found no room for a tag.
+    pub srtp_failed: u64,
 }

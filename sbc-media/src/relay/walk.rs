@@ -1,23 +1,28 @@
 //! What happens to one packet between the socket that received it and the one that it leaves from.
 //!
 //! ```text
-//!  socket ─► kind ─► walk ─► Accept ─► [Format] ─► route ─► verdict
-//!              │              form       payload
-//!              └─► RTCP       latch      type
-//!                             counts
+//!            ┌───────────────────────── plain: nothing to do ─────────────────────────┐
+//!  socket ─► kind ─► walk ─► [Unprotect] ─► Accept ─► [Format] ─► [Protect] ─► route ─► verdict
+//!              │              admitted?     form         payload    other side's
+//!              └─► RTCP       key           latch        type       key
+//!                                           counts
 //! ```
 //!
 //! The steps in brackets are there when the call needs them: [`Walk`] is the list of those, composed
 //! when the call is set up and when it changes. A packet runs its list and asks for nothing that is
 //! not on it; for the empty list there is a path without the loop.
 //!
-//! RTCP is rare, and has no list.
+//! A packet that does not authenticate has no effect but to be counted. RTCP is rare: it has no
+//! list and asks for keys.
 
-use super::{DropReason, Link, MediaSocket, NOBODY, Relay, Socket, Verdict, enqueue};
+use super::{
+    DropReason, Link, MediaSocket, NOBODY, PairIndex, Relay, Socket, Verdict, enqueue, keys::Crypto,
+};
 use crate::{
     latch::Observed,
     rtcp::{self, Kind},
     rtp,
+    srtp::Receiver,
     time::Timestamp,
 };
 use core::net::SocketAddr;
@@ -29,27 +34,41 @@ use std::collections::VecDeque;
 enum Step {
     /// Nothing more.
     End,
+    /// Decrypt with the key of the peer that sent it.
+    Unprotect,
     /// Check form and source, count it.
     Accept,
     /// Payload type and law.
     Format,
+    /// Encrypt with our key for the peer that it is for.
+    Protect,
 }
 
 /// What is done with RTP packets that arrive on one socket, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Walk([Step; 2]);
+pub(super) struct Walk([Step; 4]);
 
 impl Walk {
     /// Packets pass as they are.
-    pub(super) const PLAIN: Self = Self([Step::End; 2]);
+    pub(super) const PLAIN: Self = Self([Step::End; 4]);
 
-    /// The walk of packets that have a table of formats, or none.
-    pub(super) fn compose(format: bool) -> Self {
-        if format {
-            Self([Step::Accept, Step::Format])
-        } else {
-            Self::PLAIN
+    /// The walk between two sides of which these things are known.
+    pub(super) fn compose(unprotect: bool, format: bool, protect: bool) -> Self {
+        if !(unprotect || format || protect) {
+            return Self::PLAIN;
         }
+        let mut walk = Self::PLAIN;
+        let wanted = [
+            (unprotect, Step::Unprotect),
+            (true, Step::Accept),
+            (format, Step::Format),
+            (protect, Step::Protect),
+        ];
+        let steps = wanted.iter().filter(|(wanted, _)| *wanted);
+        for (place, (_, step)) in walk.0.iter_mut().zip(steps) {
+            *place = *step;
+        }
+        walk
     }
 
     #[inline]
@@ -58,11 +77,22 @@ impl Walk {
     }
 }
 
+impl Verdict {
+    /// The same for a packet that has another length now.
+    fn of_len(self, len: usize) -> Self {
+        match self {
+            Self::Forward { socket, to, .. } => Self::Forward { socket, to, len },
+            Self::Drop(reason) => Self::Drop(reason),
+        }
+    }
+}
+
 impl Relay {
     /// Decide what to do with a packet received at `now` on `socket` from `from`. It is the first
-    /// `len` octets of `buffer`; what is behind them is room for it to grow. In place, no allocation:
+    /// `len` octets of `buffer`; what is behind them is room for it to grow
+    /// ([`OVERHEAD_MAX`](crate::srtp::OVERHEAD_MAX) where calls have keys). In place, no allocation:
     /// what leaves are the first octets of the same buffer, as many as the verdict says. Sequence
-    /// number, timestamp, SSRC and marker pass as they came, and without formats all else.
+    /// number, timestamp, SSRC and marker pass as they came, and without keys and formats all else.
     #[inline]
     pub fn forward(
         &mut self,
@@ -85,6 +115,28 @@ impl Relay {
                 }
                 Verdict::Drop(reason)
             }
+        }
+    }
+
+    /// Where a packet of our own for the peer of `pair` leaves: the RTP or RTCP packet in the clear that
+    /// is `buffer[..len]`, with room behind it as for [`Relay::forward`]. Protected like what is
+    /// relayed there; its SSRC and sequence number must fit in with that. Not counted.
+    pub fn originate(&mut self, pair: PairIndex, buffer: &mut [u8], len: usize) -> Verdict {
+        self.originated(pair, buffer, len).unwrap_or_else(Verdict::Drop)
+    }
+
+    fn originated(&mut self, pair: PairIndex, buffer: &mut [u8], len: usize) -> Result<Verdict, DropReason> {
+        let packet = buffer.get(..len).ok_or(DropReason::Malformed)?;
+        match Kind::of(packet) {
+            Kind::Rtp => {
+                let verdict = self.route(pair.rtp().0, len)?;
+                match self.crypto(pair.rtp().0) {
+                    Ok(crypto) => Ok(verdict.of_len(crypto.protect(buffer, len)?)),
+                    Err(_) => Ok(verdict),
+                }
+            }
+            Kind::Rtcp => self.leave_rtcp(pair.rtcp().0, buffer, len),
+            Kind::Other => Err(DropReason::Malformed),
         }
     }
 
@@ -123,7 +175,7 @@ impl Relay {
         socket: MediaSocket,
         from: SocketAddr,
         buffer: &mut [u8],
-        len: usize,
+        mut len: usize,
     ) -> Result<Verdict, DropReason> {
         let Some(walk) = self.socket(socket).map(|slot| slot.walk) else {
             return Err(DropReason::NoSession);
@@ -132,11 +184,37 @@ impl Relay {
         for step in walk.0 {
             match step {
                 Step::End => break,
+                Step::Unprotect => len = self.unprotect(now, socket, from, buffer, len)?,
                 Step::Accept => out = self.accept(now, socket, from, buffer, len)?,
                 Step::Format => self.format(socket, buffer, len)?,
+                Step::Protect => {
+                    // Only what leaves: indices that run on while the other side is on hold would
+                    // be beyond what its receiver can guess.
+                    self.route(out, len)?;
+                    len = self.crypto(out)?.protect(buffer, len)?;
+                }
             }
         }
         self.route(out, len)
+    }
+
+    fn unprotect(
+        &mut self,
+        now: Timestamp,
+        socket: MediaSocket,
+        from: SocketAddr,
+        buffer: &mut [u8],
+        len: usize,
+    ) -> Result<usize, DropReason> {
+        // Strangers do not cost a look at the tag.
+        if !self
+            .socket(socket)
+            .is_some_and(|slot| slot.latch.considers(now, from))
+        {
+            return Err(DropReason::WrongSource);
+        }
+        self.crypto(socket.0)?
+            .unprotect(now, buffer, len, Receiver::unprotect)
     }
 
     fn accept(
@@ -162,6 +240,15 @@ impl Relay {
         }
     }
 
+    /// The keys of the pair whose RTP socket has this index. It is asked only where a pair has some;
+    /// if not, nothing passes.
+    fn crypto(&mut self, rtp: u32) -> Result<&mut Crypto, DropReason> {
+        let slot = self.sockets.get_mut(rtp as usize);
+        let extras = slot.and_then(|slot| slot.extras.as_mut());
+        let crypto = extras.and_then(|extras| extras.crypto.as_mut());
+        crypto.ok_or(DropReason::NoSession)
+    }
+
     /// RTCP, on its own socket or on the RTP socket of a peer that multiplexes.
     #[inline(never)]
     fn walk_rtcp(
@@ -176,11 +263,44 @@ impl Relay {
         if Kind::of(packet) != Kind::Rtcp {
             return Err(DropReason::Malformed);
         }
+        let len = self.unprotect_rtcp(now, socket, from, buffer, len)?;
+        let packet = buffer.get(..len).ok_or(DropReason::Malformed)?;
         let out = self.accept_rtcp(now, socket, from, packet)?;
-        self.route_rtcp(out, len)
+        self.leave_rtcp(out, buffer, len)
     }
 
-    /// Check form and source of an RTCP packet and count it; the result is the RTCP
+    /// RTCP in the clear for the peer whose RTCP socket is `out`.
+    fn leave_rtcp(&mut self, out: u32, buffer: &mut [u8], len: usize) -> Result<Verdict, DropReason> {
+        let verdict = self.route_rtcp(out, len)?;
+        match self.crypto(MediaSocket(out).pair().rtp().0) {
+            Ok(crypto) => Ok(verdict.of_len(crypto.protect_rtcp(buffer, len)?)),
+            Err(_) => Ok(verdict),
+        }
+    }
+
+    fn unprotect_rtcp(
+        &mut self,
+        now: Timestamp,
+        socket: MediaSocket,
+        from: SocketAddr,
+        buffer: &mut [u8],
+        len: usize,
+    ) -> Result<usize, DropReason> {
+        let admitted = self.socket(socket).is_some_and(|slot| {
+            if socket.is_rtcp() {
+                slot.latch.considers(now, from)
+            } else {
+                slot.latch.admits(from)
+            }
+        });
+        match self.crypto(socket.pair().rtp().0) {
+            Ok(_) if !admitted => Err(DropReason::WrongSource),
+            Ok(crypto) => crypto.unprotect(now, buffer, len, Receiver::unprotect_rtcp),
+            Err(_) => Ok(len),
+        }
+    }
+
+    /// Check form and source of an RTCP packet in the clear and count it; the result is the RTCP
     /// socket of the other side.
     fn accept_rtcp(
         &mut self,
@@ -280,4 +400,20 @@ fn leave(socket: MediaSocket, slot: &Socket, len: usize) -> Result<Verdict, Drop
         Some(peer)
     };
     Ok(Verdict::Forward { socket, to, len })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_holds_the_steps_that_are_wanted_in_order() {
+        use Step::{Accept, End, Format, Protect, Unprotect};
+        let steps = |unprotect, format, protect| Walk::compose(unprotect, format, protect).0;
+        assert_eq!(steps(false, false, false), [End; 4]);
+        assert_eq!(steps(true, false, false), [Unprotect, Accept, End, End]);
+        assert_eq!(steps(false, true, false), [Accept, Format, End, End]);
+        assert_eq!(steps(false, false, true), [Accept, Protect, End, End]);
+        assert_eq!(steps(true, true, true), [Unprotect, Accept, Format, Protect]);
+    }
 }

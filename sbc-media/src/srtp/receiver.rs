@@ -45,10 +45,19 @@ impl Receiver {
     /// Go on under another key. A peer is expected to keep its rollover counters, as RFC 3711 §3.3.1
     /// says, or to begin again at 0, as many do: the first packet of an SSRC shows which.
     pub fn rekey(&mut self, key: &MasterKey) {
-        self.session = Session::new(key);
-        self.rtp.unsettle();
-        // RTCP carries its whole index, and nothing under the new key can be a repetition.
-        self.rtcp = Sources::new();
+        *self = self.rekeyed(key);
+    }
+
+    /// What [`Self::rekey`] makes of this one, for as long as packets under both keys may come.
+    pub fn rekeyed(&self, key: &MasterKey) -> Self {
+        let mut rtp = self.rtp.clone();
+        rtp.unsettle();
+        Self {
+            session: Session::new(key),
+            rtp,
+            // RTCP carries its whole index, and nothing under the new key can be a repetition.
+            rtcp: Sources::new(),
+        }
     }
 
     /// Check and decrypt the SRTP packet that is `buffer[..len]`. Returns the length of the RTP

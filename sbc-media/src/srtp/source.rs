@@ -80,7 +80,7 @@ pub(super) struct Source {
 
 /// The SSRCs of one direction, at most `N`. Looking one up is a comparison when it is the same as
 /// for the packet before, and a few more otherwise.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sources<const N: usize> {
     slots: [Source; N],
     /// Slots in use, from the front.
