@@ -19,7 +19,7 @@ const RETRIED_LEN_MAX: usize = 2048;
 /// Unprotects what one peer sends us under one key.
 ///
 /// Nothing changes before a packet is authentic, and then the index of its SSRC advances and its own
-/// is remembered, so that it passes once. A packet may come up to 128 packets late.
+/// is remembered, so that it passes once. A packet may be up to 127 numbers behind the newest.
 ///
 /// Sixteen SSRCs are known, for RTP and for RTCP each. One more takes the place of the one that has
 /// been silent the longest, if that was for 256 packets of others. So whoever has the key can make
