@@ -8,6 +8,7 @@ use crate::{
     transport::Transport,
     trunk::{SourceTable, TrunkId},
 };
+use sbc_media::srtp::Suite;
 use std::{
     collections::HashMap,
     fmt,
@@ -134,6 +135,8 @@ pub struct Trunk {
     pub both: LimitId,
     /// How SIP is spoken with it.
     pub peer: Peer,
+    /// How media is negotiated with it.
+    pub media: TrunkMedia,
 }
 
 impl Trunk {
@@ -149,6 +152,7 @@ impl Trunk {
             outbound: LimitId(0),
             both: LimitId(0),
             peer: Peer::default(),
+            media: TrunkMedia::PLAIN,
         }
     }
 
@@ -268,6 +272,49 @@ impl Default for SessionTimer {
             min: Duration::from_secs(90),
         }
     }
+}
+
+/// How media is negotiated with a trunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrunkMedia {
+    /// Whether SRTP is used.
+    pub srtp: Srtp,
+    /// Suites that are offered and taken, in the order in which they are offered.
+    pub srtp_suites: Vec<Suite>,
+    /// How SRTP is offered where it is optional.
+    pub srtp_offer: SrtpOffer,
+    /// Names of the codecs that may be used, in the order in which they are offered; `None`: all.
+    pub codecs: Option<Box<[Box<str>]>>,
+}
+
+impl TrunkMedia {
+    /// Plain RTP, all codecs.
+    pub const PLAIN: Self = Self {
+        srtp: Srtp::Disabled,
+        srtp_suites: Vec::new(),
+        srtp_offer: SrtpOffer::BestEffort,
+        codecs: None,
+    };
+}
+
+/// Whether SRTP is used with a trunk, by keys in SDP (RFC 4568).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Srtp {
+    /// Never: an offer of nothing else is refused.
+    Disabled,
+    /// Offered and taken, and so is plain RTP.
+    Optional,
+    /// What has no key is refused.
+    Required,
+}
+
+/// How SRTP is offered where it is optional.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SrtpOffer {
+    /// `RTP/AVP` with `a=crypto`: who does not know it answers with plain RTP.
+    BestEffort,
+    /// `RTP/SAVP`: who does not know it refuses.
+    Savp,
 }
 
 /// What happens to a REFER.

@@ -12,12 +12,12 @@ use message::{Msg, param, uri, user};
 use sbc_core::{
     admission::{Admission, LimitId, LimitSpec},
     shard::{Command, ListenerId, Output, Reply, Shard, ShardId},
-    snapshot::{Listener, Media, Refer, Sip, Snapshot, Streams, Trunk},
+    snapshot::{Listener, Media, Refer, Sip, Snapshot, Srtp, Streams, Trunk},
     time::Timestamp,
     transport::Transport,
     trunk::{SourceTable, TrunkId},
 };
-use sbc_media::relay::PairIndex;
+use sbc_media::{relay::PairIndex, srtp::Suite};
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,8 @@ impl Stage {
             let mut trunk = Trunk::new(&format!("trunk {s:?}"), s.sip(), s.listener());
             trunk.route = Some(TrunkId(route));
             trunk.peer.refer = refer;
+            trunk.media.srtp = Srtp::Optional;
+            trunk.media.srtp_suites = vec![Suite::AesCm128Sha1_80];
             trunk
         };
         let listener = |s: Side| Listener {
@@ -272,6 +274,7 @@ fn sdp(side: Side, version: u32, direction: &str) -> String {
          c=IN IP4 {net}9.9\r\nb=X-{m}:64\r\nt=0 0\r\nk=clear:{m}\r\na=tool:{m}\r\na=group:BUNDLE {m}\r\na=x-{m}\r\n\
          m=audio 30000 RTP/AVP 0 8 101\r\ni=media {m}\r\nc=IN IP4 {net}9.8\r\nb=X-{m}:64\r\nk=clear:{m}\r\na=rtpmap:0 PCMU/8000\r\n\
          a=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na={direction}\r\n\
+         a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{m}{m}{m}AAAA|2^20\r\n\
          a=rtcp:30001 IN IP4 {net}9.8\r\na=candidate:1 1 UDP 1 {net}9.8 30000 typ host\r\na=ice-ufrag:{m}\r\na=ice-pwd:{m}{m}{m}{m}\r\n\
          a=ssrc:1 cname:{m}@h{m}.example\r\na=mid:{m}\r\na=label:{m}\r\na=x-{m}:{m}\r\n\
          m=video 30002 RTP/AVP 96\r\ni={m}\r\nc=IN IP4 {net}9.7\r\na=rtpmap:96 X{m}/90000\r\na=fmtp:96 {m}\r\na=x-{m}\r\n"
@@ -456,6 +459,10 @@ fn answered(stage: &mut Stage) -> Talk {
         b_call_id: at_b.call_id().to_owned(),
         b_target: uri(at_b.get("Contact").unwrap()).to_owned(),
     };
+    for told in [&at_a, &at_b] {
+        let key = memchr::memmem::find(&told.body, b"inline:");
+        assert!(key.is_some(), "each side has a key, of ours");
+    }
     talk.say(stage, A, "ACK", 1, "");
     stage.last(B, "ACK");
     talk

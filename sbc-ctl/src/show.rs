@@ -108,6 +108,7 @@ pub(crate) fn call(c: &CallDetail) -> String {
         "JITTER>",
         "IDLE>",
         "WRONG SOURCE>",
+        "SRTP",
     ]);
     for m in &c.media {
         media.row([
@@ -121,6 +122,7 @@ pub(crate) fn call(c: &CallDetail) -> String {
             &format!("{:.1} ms", m.jitter_ms),
             &m.idle_ms.map_or_else(|| "-".into(), duration),
             &m.wrong_source.to_string(),
+            m.srtp.as_deref().unwrap_or("-"),
         ]);
     }
     let _ = write!(text, "\n{}", media.finish());

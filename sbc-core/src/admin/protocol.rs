@@ -679,4 +679,7 @@ pub struct MediaDetail {
     pub idle_ms: Option<u64>,
     /// Packets from a wrong source.
     pub wrong_source: u64,
+    /// Suite of SRTP on that side, by its name of RFC 4568; `None`: plain RTP.
+    #[serde(default)]
+    pub srtp: Option<String>,
 }

@@ -5,7 +5,7 @@
 //! caller's, described anew for each attempt.
 
 use super::session_timer::{min_of, write_session_timer};
-use super::{Caller, LegState, Phase, write_contact};
+use super::{Body, Caller, LegState, Part, Phase, write_contact};
 use crate::{
     dialog::Dialog,
     sdp::Sdp,
@@ -27,7 +27,7 @@ use super::setup::RETRY_AFTER_S;
 pub(crate) struct Plan {
     pub(crate) parties: Parties,
     /// The caller's offer as received; `None`: late offer.
-    pub(crate) offer: Option<Box<[u8]>>,
+    pub(crate) offer: Option<Body>,
     pub(crate) max_forwards: u8,
     /// Value of Privacy.
     pub(crate) privacy: Option<Vec<u8>>,
@@ -233,9 +233,11 @@ impl Shard {
         }
         plan.min_se_s = min_s;
         plan.longer += 1;
-        let offer = plan.offer.clone();
+        let (offer, from) = (plan.offer.clone(), call.a.trunk);
         let described = match offer.as_deref().map(Sdp::parse) {
-            Some(Ok(sdp)) => self.describe_for(now, slot, Side::B, &sdp),
+            Some(Ok(sdp)) => self
+                .describe_for(now, slot, Side::B, &sdp, Part::Offer, from)
+                .is_ok(),
             Some(Err(_)) => false,
             None => true,
         };
@@ -270,12 +272,15 @@ impl Shard {
             return false;
         }
         let target = plan.targets.remove(0);
+        let from = call.a.trunk;
         let Some(plan) = call.plan.take() else {
             return false;
         };
         let dialog = self.dialog_towards((slot, Side::B), &target, &plan.parties, trunk);
         let described = match plan.offer.as_deref().map(Sdp::parse) {
-            Some(Ok(sdp)) => self.describe_for(now, slot, Side::B, &sdp),
+            Some(Ok(sdp)) => self
+                .describe_for(now, slot, Side::B, &sdp, Part::Offer, from)
+                .is_ok(),
             Some(Err(_)) => false,
             None => true,
         };

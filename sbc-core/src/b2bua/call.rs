@@ -1,11 +1,13 @@
 //! A call and its two legs: the state, and who owns what of it.
 
-use super::session_timer::{Ask, SessionTimer};
+use super::{
+    Body, Session,
+    session_timer::{Ask, SessionTimer},
+};
 use crate::{
     admission::Permit,
     dialog::Dialog,
     resolve::{Names, Query},
-    sdp::Line,
     sip::{HeaderName, Message, Method, OptionTags, Uri},
     snapshot::Snapshot,
     time::Timestamp,
@@ -17,7 +19,7 @@ use crate::{
 use bytes::Bytes;
 use sbc_media::relay::PairIndex;
 use smallvec::SmallVec;
-use std::{io::Write as _, net::IpAddr, time::Duration};
+use std::time::Duration;
 
 /// One call: both legs, its permit and its media ports.
 #[derive(Debug)]
@@ -147,44 +149,6 @@ pub(crate) enum LegState {
     Ended,
 }
 
-/// The session with one peer (RFC 3264 §8).
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Session {
-    pub(crate) id: u64,
-    pub(crate) version: u64,
-    /// Our last SDP without its v= and o= lines: the version grows only when it changes. Empty:
-    /// none was sent.
-    pub(crate) sent: Box<[u8]>,
-    /// Hash of the peer's last SDP that holds: the same again changes nothing.
-    pub(crate) heard: u64,
-    /// The m-lines of the last SDP sent.
-    pub(crate) lines: SmallVec<[Line; 2]>,
-}
-
-impl Session {
-    /// Our last SDP, whole.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, address: IpAddr) {
-        let family = if address.is_ipv4() { "IP4" } else { "IP6" };
-        out.clear();
-        // Writing to a Vec cannot fail.
-        let _ = write!(
-            out,
-            "v=0\r\no=- {} {} IN {family} {address}\r\n",
-            self.id, self.version
-        );
-        out.extend_from_slice(&self.sent);
-    }
-
-    /// Our last SDP was an offer and was refused: what held `before` it holds again, and the
-    /// version of the refused one is not used twice.
-    pub(crate) fn restore(&mut self, before: Session) {
-        if self.sent != before.sent {
-            let version = self.version + 1;
-            *self = Session { version, ..before };
-        }
-    }
-}
-
 /// What the peer of a leg has said it can do.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Abilities {
@@ -243,7 +207,7 @@ pub(crate) struct Exchange {
     /// The CSeq number of that request.
     pub(crate) cseq: u32,
     /// The offer, kept until the other side accepts it.
-    pub(crate) offer: Option<Box<[u8]>>,
+    pub(crate) offer: Option<Body>,
     /// What the other side had been told before, for when it refuses.
     pub(crate) before: Option<Session>,
     /// The asker is none of the call's sides, but wants to be: its leg takes the place of the one on

@@ -15,7 +15,7 @@
 //! then stay without PRACK and end with those forks.
 
 use super::{
-    LegState, Phase,
+    Body, LegState, Part, Phase,
     reliable::{Reliable, rseq_of},
     setup::session_of,
 };
@@ -49,7 +49,7 @@ pub(crate) struct Early {
 pub(crate) struct Fork {
     pub(crate) dialog: Dialog,
     /// Its last SDP.
-    pub(crate) answer: Option<Box<[u8]>>,
+    pub(crate) answer: Option<Body>,
     /// RSeq of its last reliable response; 0: none yet.
     rseq: u32,
     /// Its SDP came reliably: offer and answer are exchanged with it.
@@ -249,10 +249,11 @@ impl Shard {
             fork.settled |= reliably;
         }
         if told {
-            self.apply_remote_to(now, slot, Side::B, sdp);
+            // If it is of no use, the 2xx will say so again.
+            let _ = self.apply_remote_to(now, slot, Side::B, sdp, Part::Answer);
             return false;
         }
-        self.describe_to(now, slot, Side::A, sdp)
+        self.describe_to(now, slot, Side::A, sdp, Part::Answer).is_ok()
     }
 
     /// A fork offered, reliably, and the caller has not (late offer).
@@ -268,7 +269,7 @@ impl Shard {
         }
         early.heard = offer.fork;
         early.offer = Some(offer);
-        if self.describe_to(now, slot, Side::A, sdp) {
+        if self.describe_to(now, slot, Side::A, sdp, Part::Offer).is_ok() {
             return true;
         }
         self.warn(slot, || "callee's early offer cannot be passed on".into());

@@ -8,7 +8,9 @@
 //! An UPDATE with an offer crosses as UPDATE when the other peer allows that, else as re-INVITE.
 
 use super::{
-    Asker, Exchange, LateOffer, LegState, Phase,
+    Asker, Exchange, LateOffer, LegState, Part, Phase, Unfit,
+    negotiate::media_of,
+    secure::choose,
     session_timer::{Ask, min_of, write_agreed, write_session_timer},
     setup::{check_require, max_forwards_of, session_of},
     write_contact,
@@ -21,6 +23,7 @@ use crate::{
     time::Timestamp,
     topology,
     transaction::{ALLOW, Ack, Alarm, Key, Reply, Side},
+    trunk::TrunkId,
 };
 
 impl Shard {
@@ -85,6 +88,7 @@ impl Shard {
         let max_forwards = max_forwards_of(request)?;
         let offer = session_of(request)?;
         let leg = call.leg_mut(side);
+        let trunk = leg.trunk;
         leg.invited = request.cseq().map_or(1, |cseq| cseq.number);
         leg.can.hear(request);
         leg.ask = Some(ask);
@@ -100,6 +104,7 @@ impl Shard {
             side,
             request,
             offer,
+            trunk,
             Asker::Invite(server),
             max_forwards,
         )
@@ -166,7 +171,7 @@ impl Shard {
             return Ok(());
         }
         let call = self.calls.get(slot as usize).ok_or(Reply::new(481))?;
-        let other = call.leg(side.other());
+        let (other, trunk) = (call.leg(side.other()), call.leg(side).trunk);
         if call.phase != Phase::Answered {
             early_offer_can_cross(call, side, request, retry)?;
         } else if other.state != LegState::Confirmed {
@@ -181,6 +186,7 @@ impl Shard {
             side,
             request,
             offer,
+            trunk,
             Asker::Request(server),
             max_forwards,
         );
@@ -191,7 +197,7 @@ impl Shard {
         asked
     }
 
-    /// Put the change that `request` of `side` asks for to the other side.
+    /// Put the change that `request` of `side` asks for to the other side. `trunk`: that of who asks.
     #[allow(clippy::too_many_arguments, reason = "a request and what was read from it")]
     pub(super) fn put(
         &mut self,
@@ -200,6 +206,7 @@ impl Shard {
         side: Side,
         request: &Message<'_>,
         offer: Option<Sdp<'_>>,
+        trunk: TrunkId,
         asker: Asker,
         max_forwards: u8,
     ) -> Result<(), Reply> {
@@ -207,10 +214,10 @@ impl Shard {
         let call = self.calls.get(slot as usize).ok_or(Reply::new(481))?;
         let timer = call.session_of_leg(other);
         let before = offer.is_some().then(|| call.leg(other).session.clone());
-        if let Some(sdp) = &offer
-            && (sdp.first_audio().is_none() || !self.describe_for(now, slot, other, sdp))
-        {
-            return Err(Reply::new(488));
+        if let Some(sdp) = &offer {
+            choose(sdp, media_of(&self.snapshot, trunk)).map_err(Unfit::reply)?;
+            self.describe_for(now, slot, other, sdp, Part::Offer, trunk)
+                .map_err(Unfit::reply)?;
         }
         let min_s = min_of(self.session_policy(slot, other));
         let nonce = self.random();
@@ -346,7 +353,8 @@ impl Shard {
         self.agree_as_uac(now, slot, side, response);
         if exchange.asker == Asker::Us {
             if let Some(sdp) = session_of(response).ok().flatten() {
-                self.apply_remote_to(now, slot, side, &sdp);
+                // An answer of no use to our own offer leaves all as it was.
+                let _ = self.apply_remote_to(now, slot, side, &sdp, Part::Answer);
             }
             return;
         }
@@ -358,10 +366,12 @@ impl Shard {
         }
         self.learn_peers(now, slot);
         if let Some(offer) = exchange.offer.as_deref().and_then(|body| Sdp::parse(body).ok()) {
-            self.apply_remote_to(now, slot, from, &offer);
+            // It could be described, so it can be heard.
+            let _ = self.apply_remote_to(now, slot, from, &offer, Part::Offer);
         }
         let sdp = session_of(response).ok().flatten();
-        let described = sdp.is_some_and(|sdp| self.describe_to(now, slot, from, &sdp));
+        let part = Part::after_offer(exchange.offer.is_some());
+        let described = sdp.is_some_and(|sdp| self.describe_to(now, slot, from, &sdp, part).is_ok());
         let failed = exchange.offer.is_some() && !described;
         match exchange.asker {
             Asker::Invite(server) => self.answer_leg(now, slot, from, server, described, late),

@@ -1,11 +1,15 @@
 //! The media of a call: ports, descriptions, and the watch over silence.
 
-use super::{Media, Phase, Session};
+use super::{
+    Media, Part, Phase, Unfit,
+    negotiate::{Crossing, arm, media_of, tracks_formats},
+};
 use crate::{
-    sdp::{Line, Rewrite, Sdp, without_origin, write_missing},
+    sdp::Sdp,
     shard::Shard,
     time::Timestamp,
     transaction::{Alarm, Side},
+    trunk::TrunkId,
 };
 use sbc_media::{
     latch::LatchMode,
@@ -142,59 +146,15 @@ impl Shard {
         }
     }
 
-    /// Write into the SDP scratch buffer what the peer of `session` is told about `sdp`, with
-    /// `port` as our media port. `false`: it cannot be told. `told`: the m-lines that the writer of
-    /// `sdp` was told of, and so must have repeated.
-    pub(crate) fn describe(
-        &mut self,
-        sdp: &Sdp<'_>,
-        session: &mut Session,
-        port: u16,
-        told: &[Line],
-    ) -> bool {
-        let mut rewrite = Rewrite {
-            username: "-",
-            session_id: session.id,
-            session_version: session.version,
-            address: self.snapshot.media.advertised,
-            audio: sdp.first_audio().map(|index| (index, port)),
-        };
-        self.sdp_scratch.clear();
-        if sdp.rewrite(&mut self.sdp_scratch, &rewrite).is_err() {
-            return false;
-        }
-        let present = sdp.medias().len();
-        write_missing(&mut self.sdp_scratch, present, told);
-        // RFC 3264 §8: the version grows by one when, and only when, something else changes.
-        if *session.sent == *without_origin(&self.sdp_scratch) {
-            return true;
-        }
-        if !session.sent.is_empty() {
-            session.version += 1;
-            rewrite.session_version = session.version;
-            self.sdp_scratch.clear();
-            if sdp.rewrite(&mut self.sdp_scratch, &rewrite).is_err() {
-                return false;
-            }
-            write_missing(&mut self.sdp_scratch, present, told);
-        }
-        session.lines.clear();
-        session
-            .lines
-            .extend(sdp.lines().chain(told.iter().skip(present).copied()));
-        session.sent = without_origin(&self.sdp_scratch).into();
-        true
-    }
-
     /// Write into the SDP scratch buffer what the peer on `side` was told last. `false`: nothing
     /// was.
     pub(crate) fn describe_again(&mut self, slot: u32, side: Side) -> bool {
-        let Some(call) = self.calls.get(slot as usize) else {
+        let Some(call) = self.calls.get_mut(slot as usize) else {
             return false;
         };
-        let session = &call.leg(side).session;
-        let address = self.snapshot.media.advertised;
-        session.write(&mut self.sdp_scratch, address);
+        let session = &mut call.leg_mut(side).session;
+        session.narrow();
+        session.write(&mut self.sdp_scratch, self.snapshot.media.advertised);
         !session.sent.is_empty()
     }
 
@@ -204,19 +164,32 @@ impl Shard {
         session.is_some_and(|session| !session.sent.is_empty() && session.heard == self.hasher.hash_one(body))
     }
 
-    /// [`Shard::describe`] for a leg of an existing call, without taking the description as agreed.
-    pub(crate) fn describe_for(&mut self, now: Timestamp, slot: u32, to: Side, sdp: &Sdp<'_>) -> bool {
-        let Some(media) = self.media_of(now, slot) else {
-            return false;
-        };
-        let Some(call) = self.calls.get_mut(slot as usize) else {
-            return false;
-        };
+    /// [`Shard::describe`] for a leg of an existing call, without taking the description as agreed. `from`:
+    /// the trunk of who wrote it, which need not be that of the other leg.
+    pub(crate) fn describe_for(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        to: Side,
+        sdp: &Sdp<'_>,
+        part: Part,
+        from: TrunkId,
+    ) -> Result<(), Unfit> {
+        let media = self.media_of(now, slot).ok_or(Unfit::Media)?;
+        let call = self.calls.get_mut(slot as usize).ok_or(Unfit::Media)?;
         let mut session = std::mem::take(&mut call.leg_mut(to).session);
-        let told = call.leg(to.other()).session.lines.clone();
-        let described = self.describe(sdp, &mut session, media.ports[to as usize], &told);
+        let writer = std::mem::take(&mut call.leg_mut(to.other()).session);
+        let crossing = Crossing {
+            sdp,
+            part,
+            trunks: [from, call.leg(to).trunk],
+            session: &writer,
+            port: media.ports[to as usize],
+        };
+        let described = self.describe(&crossing, &mut session);
         if let Some(call) = self.calls.get_mut(slot as usize) {
             call.leg_mut(to).session = session;
+            call.leg_mut(to.other()).session = writer;
         }
         described
     }
@@ -235,38 +208,62 @@ impl Shard {
         media
     }
 
-    /// `sdp` came from the other side and is agreed: direct the relay by it, and describe it to `to`.
-    pub(crate) fn describe_to(&mut self, now: Timestamp, slot: u32, to: Side, sdp: &Sdp<'_>) -> bool {
-        let described = self.describe_for(now, slot, to, sdp);
-        if described {
-            self.apply_remote_to(now, slot, to.other(), sdp);
-        }
-        described
+    /// `sdp` came from the other side and is agreed: describe it to `to`, and direct the relay by it.
+    pub(crate) fn describe_to(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        to: Side,
+        sdp: &Sdp<'_>,
+        part: Part,
+    ) -> Result<(), Unfit> {
+        let call = self.calls.get(slot as usize).ok_or(Unfit::Media)?;
+        let from = call.leg(to.other()).trunk;
+        self.describe_for(now, slot, to, sdp, part, from)?;
+        self.apply_remote_to(now, slot, to.other(), sdp, part)
     }
 
-    /// Direct the relay of an existing call by what the peer on `side` said of itself.
-    pub(crate) fn apply_remote_to(&mut self, now: Timestamp, slot: u32, side: Side, sdp: &Sdp<'_>) {
-        let Some(call) = self.calls.get(slot as usize) else {
-            return;
-        };
-        let Some(media) = call.media else { return };
-        let media = self.apply_remote(now, media, side, sdp);
-        let heard = self.hasher.hash_one(sdp.text());
+    /// Direct the relay of an existing call by what the peer on `side` said of itself. `Err`: it cannot
+    /// be agreed to, and nothing has changed.
+    pub(crate) fn apply_remote_to(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        side: Side,
+        sdp: &Sdp<'_>,
+        part: Part,
+    ) -> Result<(), Unfit> {
+        let call = self.calls.get_mut(slot as usize).ok_or(Unfit::Media)?;
+        let Some(media) = call.media else { return Ok(()) };
+        let tracked = tracks_formats(&self.snapshot, [call.a.trunk, call.b.trunk]);
+        let leg = call.leg_mut(side);
+        let policy = media_of(&self.snapshot, leg.trunk);
+        let index = leg.session.hear(sdp, part, policy, tracked)?;
+        leg.session.heard = self.hasher.hash_one(sdp.text());
+        let media = self.apply_remote(now, media, side, sdp, index);
         if let Some(call) = self.calls.get_mut(slot as usize) {
             call.media = Some(media);
-            call.leg_mut(side).session.heard = heard;
+            arm(&mut self.relay, media, [&mut call.a.session, &mut call.b.session]);
         }
+        Ok(())
     }
 
-    /// Direct the relay by what the peer on `side` said of itself.
-    pub(crate) fn apply_remote(&mut self, now: Timestamp, media: Media, side: Side, sdp: &Sdp<'_>) -> Media {
+    /// Direct the relay by what the peer on `side` said of itself, in the m-line `index`.
+    pub(crate) fn apply_remote(
+        &mut self,
+        now: Timestamp,
+        media: Media,
+        side: Side,
+        sdp: &Sdp<'_>,
+        index: Option<usize>,
+    ) -> Media {
         let mut media = media;
         let latch = if self.snapshot.media.strict_source {
             LatchMode::Strict
         } else {
             LatchMode::default()
         };
-        let remote = sdp.first_audio().and_then(|index| sdp.remote_of(index).ok());
+        let remote = index.and_then(|index| sdp.remote_of(index).ok());
         let Some(remote) = remote else {
             // The audio was refused or removed: nothing is sent there.
             media.held[side as usize] = true;

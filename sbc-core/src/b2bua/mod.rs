@@ -16,6 +16,7 @@
 //! | Session-Expires, time | nothing, or both legs end | `session_timer` |
 //! | ACK, BYE, CANCEL | ACK, BYE, CANCEL | `teardown`, `setup` |
 //! | silence | both legs end | `media` |
+//! | keys, codecs | keys and codecs of its own | `secure`, `negotiate` |
 //!
 //! A leg is told only what is rebuilt for it (`topology`, `sdp`): no byte is forwarded unread.
 
@@ -25,11 +26,13 @@ mod early;
 mod exchange;
 mod media;
 mod message;
+mod negotiate;
 mod pass;
 mod redirect;
 mod refer;
 mod reliable;
 mod replaces;
+mod secure;
 mod session_timer;
 mod setup;
 mod takeover;
@@ -40,14 +43,16 @@ mod view;
 use attempt::Aim;
 pub(crate) use attempt::{AttemptFailure, AttemptTarget, Plan};
 pub(crate) use call::{
-    Abilities, Answer, Asker, Call, Exchange, LateOffer, Leg, LegState, Media, Party, Passing, Phase, Session,
+    Abilities, Answer, Asker, Call, Exchange, LateOffer, Leg, LegState, Media, Party, Passing, Phase,
 };
 pub(crate) use early::Early;
 pub(crate) use media::PortPool;
 pub(crate) use message::Messages;
+pub(crate) use negotiate::{Body, Part, Session};
 pub(crate) use refer::Referral;
 pub(crate) use reliable::Caller;
 pub(crate) use replaces::{Detours, Replaces};
+pub(crate) use secure::{KeySource, Unfit};
 pub(crate) use setup::check_require;
 pub(crate) use takeover::Takeover;
 pub(crate) use transfer::{Referred, Transfer};

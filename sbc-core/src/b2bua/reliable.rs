@@ -6,7 +6,7 @@
 //! wait, the newest of each status. After 64·T1 the call has failed. The 2xx waits while SDP is
 //! unacknowledged (§5).
 
-use super::{LegState, setup::session_of, write_contact};
+use super::{Body, LegState, Part, setup::session_of, write_contact};
 use crate::{
     shard::{Arrival, Shard},
     sip::{HeaderName, Message, Method, OptionTags},
@@ -25,7 +25,7 @@ pub(crate) struct Reliable {
     rseq: u32,
     pub(crate) unacked: Option<Unacked>,
     /// At most one of each status from 180 to 183.
-    waiting: Vec<(u16, Option<Box<[u8]>>)>,
+    waiting: Vec<(u16, Option<Body>)>,
     /// The caller has been told SDP reliably, or is about to be: it hears no other.
     pub(crate) told: bool,
     /// The callee has answered; the caller's 2xx waits.
@@ -54,7 +54,7 @@ impl Reliable {
     }
 
     /// What the caller will hear later. Of one status only the newest, but SDP is not lost.
-    fn wait(&mut self, status: u16, sdp: Option<Box<[u8]>>) {
+    fn wait(&mut self, status: u16, sdp: Option<Body>) {
         match self.waiting.iter_mut().find(|(waiting, _)| *waiting == status) {
             Some((_, waiting)) => *waiting = sdp.or(waiting.take()),
             None => self.waiting.push((status, sdp)),
@@ -182,7 +182,7 @@ impl Shard {
             let described = sdp
                 .ok()
                 .flatten()
-                .is_some_and(|sdp| self.describe_to(now, slot, Side::B, &sdp));
+                .is_some_and(|sdp| self.describe_to(now, slot, Side::B, &sdp, Part::Answer).is_ok());
             if !described {
                 self.warn(slot, || "the PRACK to an offer brought no SDP answer".into());
                 return self.end(now, slot, 500, "no_sdp_answer");

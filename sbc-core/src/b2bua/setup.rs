@@ -2,8 +2,11 @@
 
 use super::session_timer::{Ask, demanded_min, write_agreed};
 use super::{
-    Abilities, Aim, Answer, AttemptFailure, Call, Caller, LateOffer, Leg, LegState, Party, Phase, Plan,
-    Replaces, Session, write_contact,
+    Abilities, Aim, Answer, AttemptFailure, Call, Caller, LateOffer, Leg, LegState, Part, Party, Phase, Plan,
+    Replaces, Session, Unfit,
+    negotiate::{Crossing, arm, media_of, tracks_formats},
+    secure::choose,
+    write_contact,
 };
 use crate::{
     admission::Refused,
@@ -73,7 +76,7 @@ impl Shard {
         let reliable = peer.map_or(snapshot::Reliable::Off, |peer| peer.reliable);
         let timer = peer.map(|peer| peer.session_timer).unwrap_or_default();
         let checked = self
-            .check_invite(request, reliable, timer)
+            .check_invite(request, from.trunk, reliable, timer)
             .inspect_err(|_| self.io.counters.refused_request += 1)?;
         let to = match &aim {
             Some(aim) if !self.draining => aim.trunk,
@@ -120,13 +123,29 @@ impl Shard {
         let media = match (offer, media) {
             (Some(sdp), Some(media)) => {
                 session_a.heard = self.hasher.hash_one(sdp.text());
-                if !self.describe(sdp, &mut session_b, media.ports[1], &[]) {
-                    self.close_media(now, media);
-                    self.admission.release(permit);
-                    self.io.counters.refused_request += 1;
-                    return Err(Reply::new(488));
-                }
-                Some(self.apply_remote(now, media, Side::A, sdp))
+                let trunks = [from.trunk, to];
+                let tracked = tracks_formats(&snapshot, trunks);
+                let heard = session_a.hear(sdp, Part::Offer, media_of(&snapshot, from.trunk), tracked);
+                let crossing = Crossing {
+                    sdp,
+                    part: Part::Offer,
+                    trunks,
+                    session: &session_a,
+                    port: media.ports[1],
+                };
+                let described = self.describe(&crossing, &mut session_b);
+                let index = match heard.and_then(|index| described.map(|()| index)) {
+                    Ok(index) => index,
+                    Err(unfit) => {
+                        self.close_media(now, media);
+                        self.admission.release(permit);
+                        self.io.counters.refused_request += 1;
+                        return Err(unfit.reply());
+                    }
+                };
+                let media = self.apply_remote(now, media, Side::A, sdp, index);
+                arm(&mut self.relay, media, [&mut session_a, &mut session_b]);
+                Some(media)
             }
             _ => None,
         };
@@ -215,6 +234,7 @@ impl Shard {
     pub(super) fn check_invite<'m>(
         &self,
         request: &Message<'m>,
+        from: TrunkId,
         reliable: snapshot::Reliable,
         timer: snapshot::SessionTimer,
     ) -> Result<Checked<'m>, Reply> {
@@ -228,8 +248,8 @@ impl Shard {
         let ask = Ask::of(request, timer)?;
         let parties = Parties::of(request).map_err(Reply::new)?;
         let offer = session_of(request)?;
-        if offer.as_ref().is_some_and(|sdp| sdp.first_audio().is_none()) {
-            return Err(Reply::new(488));
+        if let Some(sdp) = &offer {
+            choose(sdp, media_of(&self.snapshot, from)).map_err(Unfit::reply)?;
         }
         Ok(Checked {
             ask,
@@ -363,16 +383,15 @@ impl Shard {
             sdp => sdp,
         };
         let settled = fork.as_ref().is_some_and(|fork| fork.settled);
-        let described = match &sdp {
-            Some(sdp) if told => {
-                if offered {
-                    self.apply_remote_to(now, slot, Side::B, sdp);
-                }
-                offered || settled
-            }
-            Some(sdp) => self.describe_to(now, slot, Side::A, sdp),
-            None => false,
+        let part = Part::after_offer(offered);
+        let fits = match &sdp {
+            Some(sdp) if told && offered => self.apply_remote_to(now, slot, Side::B, sdp, part),
+            Some(_) if told && settled => Ok(()),
+            Some(_) if told => Err(Unfit::Media),
+            Some(sdp) => self.describe_to(now, slot, Side::A, sdp, part),
+            None => Err(Unfit::Media),
         };
+        let described = fits.is_ok();
         let late_offer = !offered && described && !told;
         self.transactions
             .acknowledged(key, &to_tag, if late_offer { Ack::Awaited } else { Ack::Rebuild });
@@ -383,7 +402,11 @@ impl Shard {
             self.warn(slot, || {
                 "callee's 2xx brought no SDP that can be passed on".into()
             });
-            self.end(now, slot, 502, "no_session");
+            let status = match fits {
+                Err(Unfit::Security | Unfit::Codecs) => 488,
+                _ => 502,
+            };
+            self.end(now, slot, status, "no_session");
             return;
         }
         let late = late_offer.then_some(LateOffer {

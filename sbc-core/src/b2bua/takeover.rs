@@ -129,7 +129,7 @@ impl Shard {
         let reliable = peer.map_or(Reliable::Off, |peer| peer.reliable);
         let timer = peer.map(|peer| peer.session_timer).unwrap_or_default();
         let checked = self
-            .check_invite(request, reliable, timer)
+            .check_invite(request, from.trunk, reliable, timer)
             .inspect_err(|_| self.io.counters.refused_request += 1)?;
         if self.draining {
             self.io.counters.refused_draining += 1;
@@ -184,6 +184,7 @@ impl Shard {
             side,
             request,
             checked.offer,
+            from.trunk,
             Asker::Invite(server),
             checked.max_forwards,
         );

@@ -1,6 +1,6 @@
 //! ACK, BYE, CANCEL, time-outs: how calls are acknowledged and how they end.
 
-use super::{Asker, AttemptFailure, LegState, Phase, setup::session_of};
+use super::{Asker, AttemptFailure, LegState, Part, Phase, setup::session_of};
 use crate::{
     shard::{Arrival, CallRecord, Event, Level, Output, Shard},
     sip::{Message, Method},
@@ -42,7 +42,8 @@ impl Shard {
         if let Some(late) = answer.awaits_sdp {
             let other = side.other();
             let sdp = session_of(request).ok().flatten();
-            let described = sdp.is_some_and(|sdp| self.describe_to(now, slot, other, &sdp));
+            let described =
+                sdp.is_some_and(|sdp| self.describe_to(now, slot, other, &sdp, Part::Answer).is_ok());
             self.acknowledge_late(slot, other, late, described);
             if !described && !answer.bye_wanted {
                 self.warn(slot, || "the ACK to an offer brought no SDP answer".into());

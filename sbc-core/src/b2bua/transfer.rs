@@ -326,14 +326,17 @@ impl Shard {
         takeover: Box<Takeover>,
         late: LateOffer,
     ) {
-        let side = takeover.referred.map(|referred| referred.from);
+        let (side, trunk) = (
+            takeover.referred.map(|referred| referred.from),
+            takeover.leg.trunk,
+        );
         let settled = self.calls.get(slot as usize).is_some_and(Call::is_settled);
         let offer = session_of(response).ok().flatten();
         let asked = match (side, offer) {
             _ if !settled => Err(Reply::new(491)),
             (Some(side), Some(offer)) => {
                 let asker = Asker::Called(late);
-                self.put(now, slot, side, response, Some(offer), asker, 70)
+                self.put(now, slot, side, response, Some(offer), trunk, asker, 70)
             }
             _ => Err(Reply::new(488)),
         };

@@ -165,7 +165,11 @@ impl Shard {
         let media = call.media.map_or_else(Vec::new, |media| {
             [Side::A, Side::B]
                 .map(|side| {
-                    self.media_detail(now, side, media.pairs[side as usize], media.ports[side as usize])
+                    let suite = call.leg(side).session.suite();
+                    MediaDetail {
+                        srtp: suite.map(str::to_owned),
+                        ..self.media_detail(now, side, media.pairs[side as usize], media.ports[side as usize])
+                    }
                 })
                 .to_vec()
         });
@@ -196,6 +200,7 @@ impl Shard {
             jitter_ms: stats.jitter_ms,
             idle_ms: stats.last_received.map(|at| now.since(at).as_millis() as u64),
             wrong_source: stats.wrong_source,
+            srtp: None,
         }
     }
 }

@@ -84,13 +84,19 @@ fn run(options: &Options) -> Result<(), Failure> {
     let (snapshot, admission) = config.compile().map_err(configuration)?;
     if options.check {
         let tls = Tls::load(&snapshot).map_err(configuration)?;
+        let warnings = config.warnings();
         tls.warnings
             .iter()
+            .chain(&warnings)
             .for_each(|warning| eprintln!("sbcd: {warning}"));
         return print("the configuration is valid\n").map_err(running);
     }
 
     log::start(config.log.level.as_str());
+    config
+        .warnings()
+        .iter()
+        .for_each(|warning| tracing::warn!("{warning}"));
     let settings = Settings {
         snapshot: Arc::new(snapshot),
         admission: Arc::new(admission),

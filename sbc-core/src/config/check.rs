@@ -8,6 +8,7 @@ use super::{
     value::TrunkTransport,
 };
 use crate::{
+    sdp::is_audio_name,
     transport::Transport,
     trunk::{HostMatch, SourceTable, TrunkId},
 };
@@ -193,6 +194,7 @@ fn trunks(config: &Config, report: Report<'_>) {
             domains(config, trunk, n, report);
         }
         tls::trunk(config, &at, trunk, report);
+        media_of_trunk(&at, trunk, report);
         for (key, limit) in [
             ("inbound", &trunk.limits.inbound),
             ("outbound", &trunk.limits.outbound),
@@ -207,6 +209,40 @@ fn trunks(config: &Config, report: Report<'_>) {
         }
     }
     burst("limits.burst", config.limits.cps, config.limits.burst, report);
+}
+
+fn media_of_trunk(at: &str, trunk: &Trunk, report: Report<'_>) {
+    let suites = &trunk.srtp_suites;
+    if suites.is_empty() {
+        report(
+            &format!("{at}.srtp_suites"),
+            "the list is empty: name suites, or leave it out".into(),
+        );
+    }
+    for (n, suite) in suites.iter().enumerate() {
+        if suites[..n].contains(suite) {
+            let path = format!("{at}.srtp_suites[{n}]");
+            report(&path, format!("{} is listed twice", suite.name()));
+        }
+    }
+    let Some(codecs) = &trunk.codecs else { return };
+    for (n, codec) in codecs.iter().enumerate() {
+        if codecs[..n]
+            .iter()
+            .any(|other| other.0.eq_ignore_ascii_case(&codec.0))
+        {
+            report(
+                &format!("{at}.codecs[{n}]"),
+                format!("{} is listed twice", codec.0),
+            );
+        }
+    }
+    if !codecs.iter().any(|codec| is_audio_name(&codec.0)) {
+        report(
+            &format!("{at}.codecs"),
+            "names no codec for speech, so no call would pass: add one such as \"PCMA\", or leave the list out".into(),
+        );
+    }
 }
 
 fn burst(path: &str, cps: u32, burst: Option<u32>, report: Report<'_>) {

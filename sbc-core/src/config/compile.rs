@@ -78,6 +78,15 @@ impl Config {
                 outbound: limit("outbound", &trunk.limits.outbound),
                 both: limit("both", &trunk.limits.both),
                 peer: trunk.tls.compile(self.peer_of(trunk, &ids)),
+                media: snapshot::TrunkMedia {
+                    srtp: trunk.srtp,
+                    srtp_suites: trunk.srtp_suites.clone(),
+                    srtp_offer: trunk.srtp_offer,
+                    codecs: trunk
+                        .codecs
+                        .as_ref()
+                        .map(|names| names.iter().map(|name| name.0.as_str().into()).collect()),
+                },
             });
         }
         let snapshot = Snapshot {
@@ -109,6 +118,26 @@ impl Config {
             reject_code: self.limits.reject_code,
         };
         Ok((snapshot, Admission::new(limits)))
+    }
+
+    /// What is allowed and yet probably not meant, in words for the operator.
+    pub fn warnings(&self) -> Vec<String> {
+        let in_the_clear = |trunk: &&Trunk| {
+            let listener = self
+                .listener_of(trunk)
+                .and_then(|id| self.listeners.get(usize::from(id.0)));
+            trunk.srtp != snapshot::Srtp::Disabled
+                && listener.is_some_and(|listener| listener.transport != Transport::Tls)
+        };
+        let trunks = self.trunks.iter().filter(in_the_clear);
+        let warning = |trunk: &Trunk| {
+            format!(
+                "trunk \"{}\" uses SRTP, whose keys travel in SIP messages that are not encrypted: whoever sees them can \
+                 decrypt the calls; set transport = \"tls\"",
+                trunk.name
+            )
+        };
+        trunks.map(warning).collect()
     }
 
     /// The listener that talks to `trunk`: the one it names, or the first that suits the place

@@ -18,7 +18,8 @@ pub use options::*;
 pub use reference::reference;
 pub use socket::{default_socket, prepare_directory, socket_candidates};
 pub use value::{
-    Backend, Destination, Domain, FileMode, FilePath, LogLevel, PortRange, ShardCount, TrunkTransport,
+    Backend, CodecName, Destination, Domain, FileMode, FilePath, LogLevel, PortRange, ShardCount,
+    TrunkTransport,
 };
 
 use read::{Reader, Section};

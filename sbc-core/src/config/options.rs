@@ -4,14 +4,16 @@
 use super::{
     read::{Absent, Key, Reader, Section, Value},
     value::{
-        Backend, Destination, Domain, FileMode, FilePath, LogLevel, PortRange, ShardCount, TrunkTransport,
+        Backend, CodecName, Destination, Domain, FileMode, FilePath, LogLevel, PortRange, ShardCount,
+        TrunkTransport,
     },
 };
 use crate::{
-    snapshot::{ClientAuth, Refer, Reliable},
+    snapshot::{ClientAuth, Refer, Reliable, Srtp, SrtpOffer},
     transport::Transport,
     trunk::HostMatch,
 };
+use sbc_media::srtp::Suite;
 use std::{
     net::{IpAddr, SocketAddr},
     ops::Range,
@@ -326,6 +328,29 @@ sections! {
         /// Write header field names in their compact form (RFC 3261 §7.3.3) in messages to it: smaller
         /// messages, for paths where a datagram must not be fragmented.
         compact_headers: bool = default(false);
+        /// SRTP with it, by keys in SDP (RFC 4568): `"disabled"`, only plain RTP is offered and taken;
+        /// `"optional"`, both are; `"required"`, what comes without a key is refused with 488. The other side
+        /// of a call has its own keys, or none. Whoever reads the SIP messages can decrypt the
+        /// calls: use `transport = "tls"` with it.
+        srtp: Srtp = default(Srtp::Disabled);
+        /// Suites of SRTP that it is offered and that are taken from it, by their names of RFC 4568, 6188
+        /// and 7714, in the order in which they are offered. Of its own offers the first suite that is in this list is
+        /// taken.
+        srtp_suites: Vec<Suite> = default(vec![
+            Suite::AesCm128Sha1_80,
+            Suite::AesCm128Sha1_32,
+            Suite::AeadAes256Gcm,
+            Suite::AeadAes128Gcm,
+            Suite::AesCm256Sha1_80,
+        ]);
+        /// How SRTP is offered with `srtp = "optional"`: `"best_effort"`, as `RTP/AVP` with keys, which peers
+        /// without SRTP answer with plain RTP; `"savp"`, as `RTP/SAVP`, which they refuse.
+        srtp_offer: SrtpOffer = default(SrtpOffer::BestEffort);
+        /// Codecs that may be used with it, by their names in SDP, in the order in which they are
+        /// offered, such as `["PCMA", "PCMU", "telephone-event"]`. Where a caller and a callee
+        /// have none in common but each has one law of G.711, the audio is converted between them;
+        /// calls with nothing in common are refused with 488.
+        codecs: Option<Vec<CodecName>> = described("all pass, as they are offered");
         /// Session timers (RFC 4028) of its calls.
         session_timer: SessionTimer = section;
         /// Limits on its calls.

@@ -3,10 +3,11 @@
 use super::read::{Reader, Section, Shape, Value, printable};
 use crate::{
     resolve::host_name,
-    snapshot::{ClientAuth, Refer, Reliable},
+    snapshot::{ClientAuth, Refer, Reliable, Srtp, SrtpOffer},
     transport::Transport,
     trunk::{HostMatch, ParseHostError},
 };
+use sbc_media::srtp::Suite;
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -465,6 +466,48 @@ word_value!(
     "pass" => Refer::Pass,
     "local" => Refer::Local,
     "refuse" => Refer::Refuse
+);
+
+word_value!(
+    Srtp,
+    "\"disabled\", \"optional\" or \"required\"",
+    "disabled" => Srtp::Disabled,
+    "optional" => Srtp::Optional,
+    "required" => Srtp::Required
+);
+
+word_value!(
+    SrtpOffer,
+    "\"best_effort\" or \"savp\"",
+    "best_effort" => SrtpOffer::BestEffort,
+    "savp" => SrtpOffer::Savp
+);
+
+string_value!(
+    Suite,
+    &Suite::ALL.map(|suite| format!("\"{}\"", suite.name())).join(", "),
+    |s: &str| Suite::from_name(s.as_bytes()).ok_or_else(String::new),
+    |suite: &Suite| suite.name().to_owned()
+);
+
+/// Encoding name of a codec in SDP (RFC 8866 §6.6), such as `PCMA`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodecName(pub String);
+
+string_value!(
+    CodecName,
+    "the name of a codec in SDP, such as \"PCMA\"",
+    |s: &str| {
+        let is_token = |c: char| c.is_ascii_alphanumeric() || "-._+".contains(c);
+        if s.contains('/') {
+            Err("leave the clock rate out".to_owned())
+        } else if s.is_empty() || s.len() > 64 || !s.chars().all(is_token) {
+            Err(String::new())
+        } else {
+            Ok(CodecName(s.to_owned()))
+        }
+    },
+    |name: &CodecName| name.0.clone()
 );
 
 word_value!(

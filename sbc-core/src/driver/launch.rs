@@ -161,6 +161,7 @@ pub fn launch(settings: &Settings) -> Result<Launched, LaunchError> {
             // Shards must not make the same choices.
             seed: seed ^ u64::from(id).wrapping_mul(0x9E37_79B9_7F4A_7C15),
             token_key,
+            key_seed: random_bytes().map_err(LaunchError::Random)?,
             clock,
             links,
             listeners,
@@ -259,11 +260,16 @@ fn allowed_cpus() -> Vec<usize> {
 }
 
 fn random() -> io::Result<u64> {
-    let mut bytes = [0_u8; 8];
-    // SAFETY: the buffer is eight writable bytes. Requests of up to 256 bytes are never cut short.
+    random_bytes().map(u64::from_ne_bytes)
+}
+
+/// `N` octets, at most 256, of the system's cryptographic source.
+fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0_u8; N];
+    // SAFETY: the buffer is `N` writable bytes. Requests of up to 256 bytes are never cut short.
     let len = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    if len == 8 {
-        Ok(u64::from_ne_bytes(bytes))
+    if usize::try_from(len) == Ok(N) {
+        Ok(bytes)
     } else {
         Err(io::Error::last_os_error())
     }

@@ -51,6 +51,8 @@ pub(crate) struct Setup {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) seed: u64,
+    /// For the keys of SRTP: 256 bits of the system's entropy.
+    pub(crate) key_seed: [u8; 32],
     pub(crate) token_key: u64,
     pub(crate) clock: Clock,
     pub(crate) links: ShardLinks,
@@ -134,7 +136,7 @@ impl<B: Backend> ShardThread<B> {
             }
         }
         backend.watch(setup.links.waker().fd())?;
-        let shard = Shard::new(
+        let mut shard = Shard::new(
             setup.id,
             setup.shards,
             setup.snapshot,
@@ -142,6 +144,7 @@ impl<B: Backend> ShardThread<B> {
             setup.seed,
             setup.token_key,
         );
+        shard.seed_keys(setup.key_seed);
         let mut thread = Self {
             shard,
             backend,

@@ -5,11 +5,15 @@
 //! media ([`Sdp::remote_of`]), and the description for the other leg ([`Sdp::rewrite`]), which
 //! is written from an allow-list: a line that is not understood is not passed on.
 
+mod codec;
+mod crypto;
 mod parse;
 mod rewrite;
 
+pub use codec::{Allowed, Codec, Format, Reading, allowed, answer, is_audio_name, offer, reading};
+pub use crypto::{CryptoLine, crypto_tag};
 pub use parse::{Media, MediaRemote, Origin, RtpMap, Sdp};
-pub use rewrite::{Line, Rewrite, without_origin, write_missing};
+pub use rewrite::{Adapt, Line, Rewrite, without_origin, write_missing};
 
 use thiserror::Error;
 

@@ -352,10 +352,20 @@ impl<'a> Media<'a> {
 
     /// Whether this is audio over plain RTP with a port.
     pub(super) fn is_plain_audio(&self) -> bool {
+        self.is_audio() && !self.is_secure()
+    }
+
+    /// Whether this is one stream of audio with a port, over RTP or SRTP: `RTP/AVP` or `RTP/SAVP`.
+    pub fn is_audio(&self) -> bool {
         self.kind == Kind::Audio
             && self.port != 0
             && self.port_count == 1
-            && self.protocol.eq_ignore_ascii_case("RTP/AVP")
+            && (self.is_secure() || self.protocol.eq_ignore_ascii_case("RTP/AVP"))
+    }
+
+    /// Whether the protocol is `RTP/SAVP` (RFC 3711 §12).
+    pub fn is_secure(&self) -> bool {
+        self.protocol.eq_ignore_ascii_case("RTP/SAVP")
     }
 
     /// Whether the formats are payload types of RTP.

@@ -4,7 +4,7 @@
 //! line break of the side it came from can pass by a field that was thought harmless.
 
 use super::{
-    Direction, Kind, Media, Sdp, SdpError,
+    Codec, CryptoLine, Direction, Format, Kind, Media, Sdp, SdpError,
     parse::{RtpMap, digits, payload_type},
 };
 use std::{
@@ -31,6 +31,19 @@ pub struct Rewrite<'a> {
     pub audio: Option<(usize, u16)>,
 }
 
+/// In what the anchored m-line differs from the one that it is made of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Adapt<'a> {
+    /// The m-line that is anchored, or that its reader knows as such although it is rejected now.
+    pub line: usize,
+    /// `RTP/SAVP` or not; `None`: as it was, which must be `RTP/AVP`.
+    pub secure: Option<bool>,
+    /// Lines of ours for `a=crypto` (RFC 4568).
+    pub crypto: &'a [CryptoLine],
+    /// The formats, in this order; `None`: as they were.
+    pub formats: Option<&'a [Format]>,
+}
+
 impl Sdp<'_> {
     /// Append the description for the other leg to `out`.
     ///
@@ -39,6 +52,16 @@ impl Sdp<'_> {
     /// numeric bandwidths; the others get port 0. An address of all zeros (hold as in RFC 2543)
     /// becomes our address and a direction. `out` is left as it was on error.
     pub fn rewrite(&self, out: &mut Vec<u8>, with: &Rewrite<'_>) -> Result<(), SdpError> {
+        self.rewrite_as(out, with, &Adapt::default())
+    }
+
+    /// [`Sdp::rewrite`], with the anchored m-line as `adapt` says.
+    pub fn rewrite_as(
+        &self,
+        out: &mut Vec<u8>,
+        with: &Rewrite<'_>,
+        adapt: &Adapt<'_>,
+    ) -> Result<(), SdpError> {
         if with.audio.is_some_and(|(index, _)| index >= self.medias().len()) {
             return Err(SdpError::Index);
         }
@@ -48,24 +71,24 @@ impl Sdp<'_> {
                 .and(media.kind.name())
                 .ok_or(SdpError::UnknownMedia)?;
             if with.audio.is_some_and(|(anchored, _)| anchored == index) && media.port != 0 {
-                if !media.is_plain_audio() {
+                if !media.is_plain_audio() && (adapt.secure.is_none() || !media.is_audio()) {
                     return Err(SdpError::Media);
                 }
                 self.remote_of(index)?;
             }
         }
-        self.write(out, with).map_err(|_| SdpError::TooLarge)
+        self.write(out, with, adapt).map_err(|_| SdpError::TooLarge)
     }
 
-    /// Its m-lines in order, for [`write_missing`].
-    pub fn lines(&self) -> impl Iterator<Item = Line> {
-        self.medias().iter().map(|media| Line {
+    /// Its m-lines in order, as [`Sdp::rewrite_as`] writes them with `adapt`, for [`write_missing`].
+    pub fn lines(&self, adapt: &Adapt<'_>) -> impl Iterator<Item = Line> {
+        self.medias().iter().enumerate().map(|(index, media)| Line {
             kind: media.kind.name().unwrap_or_default(),
-            protocol: registered_protocol(media.protocol).unwrap_or_default(),
+            protocol: protocol_of(media, index, adapt),
         })
     }
 
-    fn write(&self, out: &mut Vec<u8>, with: &Rewrite<'_>) -> io::Result<()> {
+    fn write(&self, out: &mut Vec<u8>, with: &Rewrite<'_>, adapt: &Adapt<'_>) -> io::Result<()> {
         let family = if with.address.is_ipv4() { "IP4" } else { "IP6" };
         let Rewrite {
             username,
@@ -84,9 +107,9 @@ impl Sdp<'_> {
         for (index, media) in self.medias().iter().enumerate() {
             match with.audio {
                 Some((anchored, port)) if anchored == index && media.port != 0 => {
-                    self.write_anchored(out, index, media, port)?;
+                    self.write_anchored(out, index, media, port, adapt)?;
                 }
-                _ => write_rejected(out, media)?,
+                _ => write_rejected(out, media, protocol_of(media, index, adapt))?,
             }
         }
         Ok(())
@@ -98,19 +121,37 @@ impl Sdp<'_> {
         index: usize,
         media: &Media<'_>,
         port: u16,
+        adapt: &Adapt<'_>,
     ) -> io::Result<()> {
-        write_media_line(out, media, port)?;
-        for number in media.payload_types() {
-            write!(out, " {number}")?;
+        write_media_line(out, media, port, protocol_of(media, index, adapt))?;
+        match adapt.formats {
+            Some(formats) => {
+                for format in formats {
+                    write!(out, " {}", format.number)?;
+                }
+            }
+            None => {
+                for number in media.payload_types() {
+                    write!(out, " {number}")?;
+                }
+            }
         }
         out.extend_from_slice(b"\r\n");
         write_bandwidths(out, media.lines())?;
+        write_added(out, media, adapt.formats.unwrap_or_default())?;
+        let told = Told {
+            media,
+            formats: adapt.formats,
+        };
         for (name, value) in media.attributes() {
             match (name, value) {
-                (b"rtpmap", Some(value)) => write_rtpmap(out, media, value)?,
-                (b"fmtp", Some(value)) => write_fmtp(out, media, value)?,
+                (b"rtpmap", Some(value)) => write_rtpmap(out, told, value)?,
+                (b"fmtp", Some(value)) => write_fmtp(out, told, value)?,
                 _ => {}
             }
+        }
+        for line in adapt.crypto {
+            line.write(out)?;
         }
         if let Some(ptime) = media.ptime() {
             write!(out, "a=ptime:{ptime}\r\n")?;
@@ -157,15 +198,29 @@ pub fn write_missing(out: &mut Vec<u8>, present: usize, told: &[Line]) {
     }
 }
 
-fn write_media_line(out: &mut Vec<u8>, media: &Media<'_>, port: u16) -> io::Result<()> {
-    let kind = media.kind.name().unwrap_or_default();
+/// The protocol that m-line `index` has in what is written.
+fn protocol_of(media: &Media<'_>, index: usize, adapt: &Adapt<'_>) -> &'static str {
     let protocol = registered_protocol(media.protocol).unwrap_or_default();
+    match adapt.secure {
+        Some(secure) if index == adapt.line && matches!(protocol, "RTP/AVP" | "RTP/SAVP") => {
+            if secure {
+                "RTP/SAVP"
+            } else {
+                "RTP/AVP"
+            }
+        }
+        _ => protocol,
+    }
+}
+
+fn write_media_line(out: &mut Vec<u8>, media: &Media<'_>, port: u16, protocol: &str) -> io::Result<()> {
+    let kind = media.kind.name().unwrap_or_default();
     write!(out, "m={kind} {port} {protocol}")
 }
 
 /// An m-line with port 0. Its formats carry no meaning then (RFC 3264 §6), but one must be there.
-fn write_rejected(out: &mut Vec<u8>, media: &Media<'_>) -> io::Result<()> {
-    write_media_line(out, media, 0)?;
+fn write_rejected(out: &mut Vec<u8>, media: &Media<'_>, protocol: &str) -> io::Result<()> {
+    write_media_line(out, media, 0, protocol)?;
     let start = out.len();
     for format in media.formats() {
         let known = KNOWN_FORMATS
@@ -204,9 +259,41 @@ fn write_bandwidths<'a>(out: &mut Vec<u8>, lines: impl Iterator<Item = &'a [u8]>
     Ok(())
 }
 
+/// `a=rtpmap` of the laws of G.711 among `formats` that stand in for what `media` has.
+fn write_added(out: &mut Vec<u8>, media: &Media<'_>, formats: &[Format]) -> io::Result<()> {
+    for Format { number, codec } in formats {
+        let name = match codec {
+            Codec::Pcmu => "PCMU",
+            Codec::Pcma => "PCMA",
+            Codec::Other(..) => continue,
+        };
+        if media.payload_types().all(|known| known != *number) {
+            write!(out, "a=rtpmap:{number} {name}/8000\r\n")?;
+        }
+    }
+    Ok(())
+}
+
+/// The payload types that are told of an m-line.
+#[derive(Clone, Copy)]
+struct Told<'s, 'a> {
+    media: &'s Media<'a>,
+    formats: Option<&'s [Format]>,
+}
+
+impl Told<'_, '_> {
+    fn has(self, number: u8) -> bool {
+        let mut own = self.media.payload_types();
+        own.any(|known| known == number)
+            && self
+                .formats
+                .is_none_or(|formats| formats.iter().any(|format| format.number == number))
+    }
+}
+
 /// `a=rtpmap` of a payload type in the m-line. The channel count is kept as written or left out.
-fn write_rtpmap(out: &mut Vec<u8>, media: &Media<'_>, value: &[u8]) -> io::Result<()> {
-    let Some(map) = RtpMap::parse(value).filter(|map| offers(media, map.payload_type)) else {
+fn write_rtpmap(out: &mut Vec<u8>, told: Told<'_, '_>, value: &[u8]) -> io::Result<()> {
+    let Some(map) = RtpMap::parse(value).filter(|map| told.has(map.payload_type)) else {
         return Ok(());
     };
     write!(
@@ -222,7 +309,7 @@ fn write_rtpmap(out: &mut Vec<u8>, media: &Media<'_>, value: &[u8]) -> io::Resul
 
 /// `a=fmtp` of a payload type in the m-line: parameters of the codec, which only it understands;
 /// so all of printable ASCII, or nothing.
-fn write_fmtp(out: &mut Vec<u8>, media: &Media<'_>, value: &[u8]) -> io::Result<()> {
+fn write_fmtp(out: &mut Vec<u8>, told: Told<'_, '_>, value: &[u8]) -> io::Result<()> {
     let Ok(value) = std::str::from_utf8(value) else {
         return Ok(());
     };
@@ -232,15 +319,11 @@ fn write_fmtp(out: &mut Vec<u8>, media: &Media<'_>, value: &[u8]) -> io::Result<
     let parameters = parameters.trim_ascii();
     let printable = parameters.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     match payload_type(number) {
-        Some(number) if offers(media, number) && printable && (1..=FMTP_MAX).contains(&parameters.len()) => {
+        Some(number) if told.has(number) && printable && (1..=FMTP_MAX).contains(&parameters.len()) => {
             write!(out, "a=fmtp:{number} {parameters}\r\n")
         }
         _ => Ok(()),
     }
-}
-
-fn offers(media: &Media<'_>, number: u8) -> bool {
-    media.payload_types().any(|offered| offered == number)
 }
 
 /// Formats of other transports than RTP that have a meaning to anybody.

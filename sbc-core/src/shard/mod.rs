@@ -18,7 +18,7 @@ pub(crate) use dispatch::Arrival;
 
 use crate::{
     admission::Admission,
-    b2bua::{Call, Detours, Messages, PortPool, Replaces},
+    b2bua::{Call, Detours, KeySource, Messages, PortPool, Replaces},
     counters::ShardCounters,
     resolve::{Names, Setbacks},
     sip::{HeaderName, Message, Method},
@@ -61,6 +61,7 @@ pub struct Shard {
     /// Hashes our own descriptions to see whether they changed.
     pub(crate) hasher: RandomState,
     random: ChaCha12Rng,
+    pub(crate) key_source: KeySource,
     pub(crate) calls: Slab<Call>,
     pub(crate) messages: Messages,
     /// INVITEs with Replaces that went to other shards.
@@ -79,7 +80,8 @@ pub struct Shard {
 
 impl Shard {
     /// An empty shard `id` of `shards`. `seed` feeds every random choice; `token_key` must be
-    /// the same on all shards of the process.
+    /// the same on all shards of the process. 64 bits are too few for keys of SRTP: see
+    /// [`Shard::seed_keys`].
     pub fn new(
         id: ShardId,
         shards: u8,
@@ -114,6 +116,7 @@ impl Shard {
         });
         transactions.configure(&snapshot);
         let hasher = RandomState::with_seed(random.next_u64() as usize);
+        let key_source = KeySource::of_seed(seed.rotate_left(29) ^ u64::from(id.0).rotate_left(40));
         let pairs = u32::from(snapshot.media.ports.1.saturating_sub(snapshot.media.ports.0)) / 2 + 1;
         let mut shard = Self {
             relay: Relay::new(pairs),
@@ -128,6 +131,7 @@ impl Shard {
             setbacks: Setbacks::default(),
             probes: Probes::default(),
             random,
+            key_source,
             calls: Slab::new(),
             messages: Messages::default(),
             detours: Detours::default(),
@@ -154,6 +158,13 @@ impl Shard {
         shard.configure_names(Timestamp::ZERO);
         shard.configure_probes(Timestamp::ZERO);
         shard
+    }
+
+    /// Take the keys of SRTP that we mint from a generator with this seed from now on. It must be 256 bits of
+    /// a cryptographic source, as the operating system's, and no other shard's. A shard that is never given any uses its
+    /// `seed`, which is for tests: whoever guesses that hears the calls.
+    pub fn seed_keys(&mut self, entropy: [u8; 32]) {
+        self.key_source = KeySource::of_entropy(entropy);
     }
 
     /// A SIP datagram arrived on `listener` from `peer`.

@@ -36,6 +36,8 @@ pub(crate) enum Extra {
     MinSe(u32),
     /// Retry-After in seconds.
     RetryAfter(u16),
+    /// Warning: its code and text (§20.43).
+    Warning(u16, &'static str),
 }
 
 impl Reply {
@@ -240,6 +242,10 @@ pub(crate) fn finish_reply(mut w: Writer<'_>, request: &Message<'_>, reply: Repl
         }
         Extra::RetryAfter(s) => {
             w.header_fmt("Retry-After", format_args!("{s}"));
+        }
+        Extra::Warning(code, text) => {
+            // The agent is a pseudonym: a name or address would say who we are on the other side.
+            w.header_fmt("Warning", format_args!("{code} sbc \"{text}\""));
         }
         Extra::Unsupported(understood) => {
             for tag in request.list(HeaderName::Require) {

@@ -3,10 +3,11 @@
 use crate::lines::Lines;
 use bytes::Bytes;
 use sbc_core::{
+    admin::protocol::MediaDetail,
     config,
     id::{ConnectionId, QueryId},
     resolve::Query,
-    shard::{CallRecord, Command, Event, ListenerId, Output, Shard, ShardId},
+    shard::{CallRecord, Command, Event, ListenerId, Output, Reply, Shard, ShardId},
     time::Timestamp,
     transport::Hop,
 };
@@ -92,6 +93,8 @@ pub(crate) struct Desk {
     pub(crate) lines: Lines,
     /// Names that the shard wants to be resolved.
     pub(crate) questions: Vec<(QueryId, Query)>,
+    /// Answers to commands.
+    pub(crate) replies: Vec<Reply>,
 }
 
 impl Desk {
@@ -129,6 +132,7 @@ impl Desk {
             sent_via: Vec::new(),
             lines: Lines::default(),
             questions: Vec::new(),
+            replies: Vec::new(),
         }
     }
 
@@ -159,7 +163,7 @@ impl Desk {
                 Output::SendVia { hop, payload } => self.sent_via.push((hop, payload)),
                 Output::Resolve { id, query } => self.questions.push((id, query)),
                 Output::Event(event) => self.events.push(event),
-                Output::Reply(..) => {}
+                Output::Reply(_, reply) => self.replies.push(*reply),
             }
         }
         sent
@@ -186,6 +190,28 @@ impl Desk {
     pub(crate) fn command(&mut self, command: Command) -> Vec<Sent> {
         self.shard.handle_command(self.now, 1, command);
         self.drain()
+    }
+
+    /// The id of the one call there is.
+    pub(crate) fn call_id(&mut self) -> String {
+        self.command(Command::Calls {
+            after: None,
+            limit: 2,
+        });
+        match self.replies.pop() {
+            Some(Reply::Calls(calls)) if calls.len() == 1 => calls[0].id.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The media of the one call there is: from A and from B.
+    pub(crate) fn media_legs(&mut self) -> Vec<MediaDetail> {
+        let id = self.call_id();
+        self.command(Command::CallShow(id));
+        match self.replies.pop() {
+            Some(Reply::Call(call)) => call.media,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Let time pass, running every timer at its moment.

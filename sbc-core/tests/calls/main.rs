@@ -3,6 +3,7 @@
 mod answer;
 mod basic;
 mod cancel;
+mod codecs;
 mod compact;
 mod content_length;
 mod desk;
@@ -41,6 +42,7 @@ mod rfc2543;
 mod route_set;
 mod sequence_numbers;
 mod session_timer;
+mod srtp;
 mod stream_bounds;
 mod stream_calls;
 mod stream_failures;

@@ -1,0 +1,63 @@
+//! What a trunk's options for SRTP and codecs mean, and what is refused or warned of.
+
+use sbc_core::{
+    config::{DEFAULT_TOML, parse},
+    snapshot::{Srtp, SrtpOffer},
+};
+use sbc_media::srtp::Suite;
+
+fn with(lines: &str) -> String {
+    DEFAULT_TOML.replace("name = \"carrier\"", &format!("name = \"carrier\"\n{lines}"))
+}
+
+fn problems(lines: &str) -> String {
+    parse(&with(lines), "test").unwrap_err().to_string()
+}
+
+#[test]
+fn without_options_media_is_plain_and_passes() {
+    let config = parse(DEFAULT_TOML, "test").unwrap();
+    let (snapshot, _) = config.compile().unwrap();
+    let media = &snapshot.trunks[0].media;
+    assert_eq!((media.srtp, &media.codecs), (Srtp::Disabled, &None));
+    assert_eq!(config.warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn options_reach_the_snapshot() {
+    let lines = "srtp = \"optional\"\nsrtp_offer = \"savp\"\n\
+        srtp_suites = [\"AEAD_AES_256_GCM\", \"AES_CM_128_HMAC_SHA1_32\"]\ncodecs = [\"PCMA\", \"telephone-event\"]";
+    let (snapshot, _) = parse(&with(lines), "test").unwrap().compile().unwrap();
+    let media = &snapshot.trunks[0].media;
+    assert_eq!((media.srtp, media.srtp_offer), (Srtp::Optional, SrtpOffer::Savp));
+    assert_eq!(media.srtp_suites, [Suite::AeadAes256Gcm, Suite::AesCm128Sha1_32]);
+    let codecs = media.codecs.as_ref().unwrap();
+    assert_eq!(codecs.as_ref(), ["PCMA".into(), "telephone-event".into()]);
+}
+
+#[test]
+fn keys_in_the_clear_are_warned_of() {
+    let warnings = parse(&with("srtp = \"required\""), "test").unwrap().warnings();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("\"carrier\"") && warnings[0].contains("transport = \"tls\""));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for (lines, expected) in [
+        ("srtp = \"yes\"", "trunk.srtp: expected"),
+        ("srtp_suites = []", "the list is empty"),
+        ("srtp_suites = [\"AES_CM_128\"]", "AES_CM_128_HMAC_SHA1_80"),
+        (
+            "srtp_suites = [\"AEAD_AES_128_GCM\", \"AEAD_AES_128_GCM\"]",
+            "listed twice",
+        ),
+        ("codecs = [\"PCMA\", \"pcma\"]", "listed twice"),
+        ("codecs = [\"telephone-event\"]", "no codec for speech"),
+        ("codecs = []", "no codec for speech"),
+        ("codecs = [\"PCMA/8000\"]", "leave the clock rate out"),
+    ] {
+        let found = problems(lines);
+        assert!(found.contains(expected), "{lines}: {found}");
+    }
+}
