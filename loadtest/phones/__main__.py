@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--directory", type=pathlib.Path, required=True, help="for files of the run")
     parser.add_argument("--venv", type=pathlib.Path, required=True, help="where pjsua2 is, or will be")
     parser.add_argument("--network", default="127.77", help="first half of all addresses")
-    parser.add_argument("--transport", default="udp", help="udp, tcp or tls, or Alice's-Bob's")
+    parser.add_argument("--transport", default="udp", help="udp, tcp or tls, also as udp+srtp, or Alice's-Bob's")
     parser.add_argument("--pair", action="append", help="caller-callee, as baresip-pjsua2")
     parser.add_argument("--scenario", action="append", choices=list(ALL))
     parser.add_argument("--direct", action="store_true", help="without sbcd")
@@ -156,12 +156,13 @@ class Round:
         """Have so many phones running."""
         while len(self.phones) < count:
             number = len(self.phones)
-            name, kind, transport = NAMES[number], self.kinds[number], self.transports[number]
+            name, kind = NAMES[number], self.kinds[number]
+            transport, _, media = self.transports[number].partition("+")
             network = f"{self.options.network}.{number + 1}"
             # The port of TLS is the next one at sbcd, too.
             port = 5060 + (transport == "tls")
             proxy = None if self.options.direct else f"{network}.1:{port}"
-            place = Place(name, f"{network}.2", transport, proxy)
+            place = Place(name, f"{network}.2", transport, proxy, srtp=media == "srtp")
             self.starts += 1
             directory = self.options.directory / f"{self.pair}-{self.options.transport}-{self.starts}-{name}"
             shutil.rmtree(directory, ignore_errors=True)

@@ -85,7 +85,7 @@ class Baresip(Phone):
             "rtp_tos 184",
             "jitter_buffer_delay 1-5",
             f"module_path {MODULES}",
-            *(f"module {name}.so" for name in ("stdio", "g711", "sndfile", "aufile")),
+            *(f"module {name}.so" for name in ("stdio", "g711", "sndfile", "aufile", "srtp")),
             *(f"module_tmp {name}.so" for name in ("account",)),
             *(f"module_app {name}.so" for name in ("menu", "ctrl_tcp")),
             f"ctrl_tcp_listen {control[0]}:{control[1]}",
@@ -103,7 +103,7 @@ class Baresip(Phone):
         outbound = f';outbound="sip:{place.proxy};transport={place.transport}"' if place.proxy else ""
         return (
             f"<sip:{place.name}@{place.address}:{place.sip_port};transport={place.transport}>"
-            f";regint=0;answermode=auto;mwi=no{outbound}\n"
+            f";regint=0;answermode=auto;mwi=no{outbound}{';mediaenc=srtp-mand' * place.srtp}\n"
         )
 
     def _connect(self, control):

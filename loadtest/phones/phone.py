@@ -27,8 +27,10 @@ class Event:
 class Place:
     """Where a phone is: its name, its address, and how it reaches the others."""
 
-    def __init__(self, name, address, transport, proxy=None, port=5060):
+    def __init__(self, name, address, transport, proxy=None, port=5060, srtp=False):
         self.name, self.address, self.transport = name, address, transport
+        # Media is encrypted, or there is no call.
+        self.srtp = srtp
         # Where everything is sent, "address:port"; None: straight to the other phone.
         self.proxy = proxy
         # For TLS the next one: baresip listens there.

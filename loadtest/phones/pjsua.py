@@ -31,6 +31,7 @@ class Pjsua(Phone):
             "port": place.sip_port,
             "transport": place.transport,
             "proxy": place.proxy,
+            "srtp": place.srtp,
             "tone_hz": tone_hz,
             "rtp_port": self._rtp_port,
             "directory": str(directory),

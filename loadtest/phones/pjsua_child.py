@@ -157,6 +157,10 @@ class Phone:
         media.port = setup["rtp_port"]
         media.portRange = 200
         config.mediaConfig.transportConfig = media
+        if setup["srtp"]:
+            config.mediaConfig.srtpUse = pj.PJMEDIA_SRTP_MANDATORY
+            # Keys may cross an unencrypted transport: here they are only tested.
+            config.mediaConfig.srtpSecureSignaling = 0
         account = Account(self)
         account.create(config)
         return account

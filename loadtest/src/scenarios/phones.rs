@@ -25,7 +25,8 @@ use std::{
 /// Options of `phones`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Phones {
-    /// udp, tcp or tls; or the caller's and the callee's, as udp-tls [default: udp, tcp, tls].
+    /// udp, tcp or tls, and with `+srtp` encrypted media; or the caller's and the callee's, as udp-tls+srtp
+    /// [default: udp, tcp, tls].
     #[arg(long, value_delimiter = ',', value_parser = transports)]
     transport: Vec<Transports>,
     /// Caller and callee, each baresip or pjsua2, as baresip-pjsua2 [default: all four].
@@ -42,7 +43,7 @@ pub(crate) struct Phones {
     quick: bool,
 }
 
-/// The transports of caller and callee.
+/// The transports of caller and callee, and whether their media is encrypted.
 #[derive(Clone, Debug)]
 struct Transports {
     given: String,
@@ -51,10 +52,12 @@ struct Transports {
 
 fn transports(text: &str) -> std::result::Result<Transports, String> {
     let one = |name: &str| {
-        ["udp", "tcp", "tls"]
+        ["udp", "tcp", "tls", "udp+srtp", "tcp+srtp", "tls+srtp"]
             .into_iter()
             .find(|known| *known == name)
-            .ok_or_else(|| format!("{name}: expected udp, tcp or tls, or two of them as udp-tls"))
+            .ok_or_else(|| {
+                format!("{name}: expected udp, tcp or tls, each also with +srtp, or two of them as udp-tls")
+            })
     };
     let (first, second) = text.split_once('-').unwrap_or((text, text));
     Ok(Transports {
@@ -146,7 +149,7 @@ impl Phones {
                 let kinds = pair.split('-').zip(round.of);
                 let runs = kinds
                     .into_iter()
-                    .all(|(kind, of)| kind != "baresip" || of == "udp");
+                    .all(|(kind, of)| kind != "baresip" || of.starts_with("udp"));
                 if !runs {
                     report.figure(&group(pair), "all", "not run: needs a network namespace");
                 }
@@ -331,7 +334,11 @@ fn config(bench: &Bench, round: &Transports, t1_ms: u32, dir: &Path) -> String {
     );
     let names = ["alice", "bob", "carol"];
     let of = [round.of[0], round.of[1], round.of[0]];
-    for ((n, name), transport) in (1..).zip(names).zip(of) {
+    for ((n, name), way) in (1..).zip(names).zip(of) {
+        let (transport, srtp) = match way.strip_suffix("+srtp") {
+            Some(transport) => (transport, "required"),
+            None => (way, "disabled"),
+        };
         let port = if transport == "tls" { 5061 } else { 5060 };
         let _ = writeln!(
             text,
@@ -349,7 +356,7 @@ fn config(bench: &Bench, round: &Transports, t1_ms: u32, dir: &Path) -> String {
         }
         let _ = writeln!(
             text,
-            "[[trunk]]\nname = \"{name}\"\nhosts = [\"{NETWORK}.{n}.2\"]\ntarget = \"{NETWORK}.{n}.2:{port}\"\nlistener = \"{name}\""
+            "[[trunk]]\nname = \"{name}\"\nhosts = [\"{NETWORK}.{n}.2\"]\ntarget = \"{NETWORK}.{n}.2:{port}\"\nlistener = \"{name}\"\nsrtp = \"{srtp}\""
         );
         if transport == "tls" {
             let _ = writeln!(
