@@ -9,6 +9,7 @@ pub mod dtmf;
 pub mod g711;
 pub mod latch;
 pub mod noise;
+pub mod quality;
 pub mod relay;
 pub mod rtcp;
 pub mod rtp;

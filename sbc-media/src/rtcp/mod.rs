@@ -1,7 +1,17 @@
 //! Views of RTCP packets (RFC 3550 §6) and the telling apart of what shares a media port.
 //!
 //! In: one UDP payload. Out: [`Kind`], and for RTCP the packets of the compound, each proved to be
-//! as long as its own fields claim.
+//! as long as its own fields claim. What is done with them has files of its own: [`hide`] removes
+//! what names the other side, [`translate`] exchanges SSRCs, [`round_trip`] measures, [`reporter`]
+//! writes reports of our own.
+
+pub mod hide;
+pub mod reporter;
+pub mod round_trip;
+pub mod translate;
+mod xr;
+
+pub use xr::{VoipMetrics, XrBlock, xr_block};
 
 use crate::rtp::{Malformed, be16, be32};
 
@@ -49,6 +59,26 @@ pub mod packet_type {
     pub const EXTENDED_REPORT: u8 = 207;
 }
 
+/// Kinds of SDES items (RFC 3550 §6.5).
+pub mod item_kind {
+    /// Canonical name of the participant.
+    pub const CNAME: u8 = 1;
+    /// Name of the user.
+    pub const NAME: u8 = 2;
+    /// E-mail address.
+    pub const EMAIL: u8 = 3;
+    /// Telephone number.
+    pub const PHONE: u8 = 4;
+    /// Where the user is.
+    pub const LOC: u8 = 5;
+    /// Application or tool.
+    pub const TOOL: u8 = 6;
+    /// Notice.
+    pub const NOTE: u8 = 7;
+    /// Private extension.
+    pub const PRIV: u8 = 8;
+}
+
 const HEADER_LEN: usize = 4;
 const REPORT_BLOCK_LEN: usize = 24;
 const SENDER_INFO_LEN: usize = 20;
@@ -85,6 +115,20 @@ impl<'a> Compound<'a> {
             Some(packet)
         })
     }
+
+    /// Whether this is a compound as RFC 3550 §6.1 wants every datagram to be: a report first, and
+    /// a CNAME in it. The others are reduced-size RTCP (RFC 5506), and fragments of peers that do
+    /// not care.
+    pub fn is_full(&self) -> bool {
+        let report = |packet: Packet<'_>| {
+            matches!(
+                packet.packet_type(),
+                packet_type::SENDER_REPORT | packet_type::RECEIVER_REPORT
+            )
+        };
+        let named = |packet: Packet<'_>| packet.chunks().any(|chunk| chunk.cname().is_some());
+        self.packets().next().is_some_and(report) && self.packets().any(named)
+    }
 }
 
 /// One RTCP packet of a compound.
@@ -110,14 +154,13 @@ impl<'a> Packet<'a> {
     }
 
     fn check_body(&self) -> Result<(), Malformed> {
-        let mut body = &self.bytes[HEADER_LEN..];
         if self.has_padding() {
             let padding = usize::from(self.bytes[self.bytes.len() - 1]);
-            if padding == 0 || padding % 4 != 0 || padding > body.len() {
+            if padding == 0 || padding % 4 != 0 || padding > self.bytes.len() - HEADER_LEN {
                 return Err(Malformed::Padding);
             }
-            body = &body[..body.len() - padding];
         }
+        let body = self.body();
         let count = usize::from(self.count());
         let least = match self.packet_type() {
             packet_type::SENDER_REPORT => 4 + SENDER_INFO_LEN + count * REPORT_BLOCK_LEN,
@@ -156,22 +199,154 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// What a sender report says about its sender; `None` for the other types.
+    pub fn sender_info(&self) -> Option<SenderInfo> {
+        if self.packet_type() != packet_type::SENDER_REPORT {
+            return None;
+        }
+        let bytes = self.body().get(4..4 + SENDER_INFO_LEN)?;
+        Some(SenderInfo {
+            ntp: u64::from(be32(bytes)) << 32 | u64::from(be32(&bytes[4..])),
+            timestamp: be32(&bytes[8..]),
+            packets: be32(&bytes[12..]),
+            octets: be32(&bytes[16..]),
+        })
+    }
+
     /// Report blocks of an SR or RR.
     pub fn reports(&self) -> impl Iterator<Item = ReportBlock<'a>> + use<'a> {
         let start = match self.packet_type() {
-            packet_type::SENDER_REPORT => HEADER_LEN + 4 + SENDER_INFO_LEN,
-            packet_type::RECEIVER_REPORT => HEADER_LEN + 4,
-            _ => self.bytes.len(),
+            packet_type::SENDER_REPORT => 4 + SENDER_INFO_LEN,
+            packet_type::RECEIVER_REPORT => 4,
+            _ => usize::MAX,
         };
-        let blocks = self.bytes.get(start..).unwrap_or_default();
+        let blocks = self.body().get(start..).unwrap_or_default();
         blocks
             .chunks_exact(REPORT_BLOCK_LEN)
             .take(usize::from(self.count()))
             .map(|bytes| ReportBlock { bytes })
     }
 
+    /// Chunks of an SDES packet.
+    pub fn chunks(&self) -> impl Iterator<Item = Chunk<'a>> + use<'a> {
+        let (mut rest, mut left) = match self.packet_type() {
+            packet_type::SOURCE_DESCRIPTION => (self.body(), self.count()),
+            _ => (&[][..], 0),
+        };
+        core::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let (bytes, after) = rest.split_at_checked(chunk_len(rest)?)?;
+            rest = after;
+            Some(Chunk { bytes })
+        })
+    }
+
+    /// Sources that a BYE says goodbye for.
+    pub fn leaving(&self) -> impl Iterator<Item = u32> + use<'a> {
+        let count = match self.packet_type() {
+            packet_type::BYE => usize::from(self.count()),
+            _ => 0,
+        };
+        self.body().chunks_exact(4).take(count).map(be32)
+    }
+
+    /// The reason for leaving of a BYE; empty when it gives none.
+    pub fn reason(&self) -> &'a [u8] {
+        if self.packet_type() != packet_type::BYE {
+            return &[];
+        }
+        let text = self.body().get(4 * usize::from(self.count())..);
+        let Some((&len, text)) = text.and_then(<[u8]>::split_first) else {
+            return &[];
+        };
+        text.get(..usize::from(len)).unwrap_or_default()
+    }
+
+    /// Name and data of an application-defined packet; its subtype is [`Packet::count`].
+    pub fn application(&self) -> Option<([u8; 4], &'a [u8])> {
+        if self.packet_type() != packet_type::APPLICATION {
+            return None;
+        }
+        let (name, data) = self.body().get(4..)?.split_first_chunk()?;
+        Some((*name, data))
+    }
+
+    /// Blocks of an extended report (RFC 3611), up to the first that is longer than the packet.
+    pub fn xr_blocks(&self) -> impl Iterator<Item = XrBlock<'a>> + use<'a> {
+        let rest = match self.packet_type() {
+            packet_type::EXTENDED_REPORT => self.body().get(4..).unwrap_or_default(),
+            _ => &[],
+        };
+        xr::blocks(rest)
+    }
+
+    /// What follows the header, without padding.
+    fn body(&self) -> &'a [u8] {
+        let padding = match self.has_padding() {
+            true => self.bytes.last().copied().unwrap_or_default(),
+            false => 0,
+        };
+        let end = self.bytes.len().saturating_sub(usize::from(padding));
+        self.bytes.get(HEADER_LEN..end).unwrap_or_default()
+    }
+
     fn has_padding(&self) -> bool {
         self.bytes[0] & 0x20 != 0
+    }
+}
+
+/// What a sender says about what it sends (RFC 3550 §6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SenderInfo {
+    /// Wall clock when the report was written: seconds since 1900 and their fraction.
+    pub ntp: u64,
+    /// The same instant in units of the media clock.
+    pub timestamp: u32,
+    /// Packets sent since the beginning; wraps.
+    pub packets: u32,
+    /// Payload octets sent since the beginning; wraps.
+    pub octets: u32,
+}
+
+impl SenderInfo {
+    /// The middle of the NTP time, as a report block repeats it.
+    pub fn middle(&self) -> u32 {
+        middle(self.ntp)
+    }
+}
+
+/// The middle 32 bits of an NTP time: seconds modulo 65,536 and their fraction in 65,536ths.
+pub const fn middle(ntp: u64) -> u32 {
+    (ntp >> 16) as u32
+}
+
+/// One source of an SDES packet and its items (RFC 3550 §6.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Chunk<'a> {
+    /// The source described.
+    pub fn ssrc(&self) -> u32 {
+        be32(self.bytes)
+    }
+
+    /// Kind (see [`item_kind`]) and text of each item.
+    pub fn items(&self) -> impl Iterator<Item = (u8, &'a [u8])> + use<'a> {
+        let mut rest = self.bytes.get(4..).unwrap_or_default();
+        core::iter::from_fn(move || {
+            let (&[kind, len], after) = rest.split_first_chunk()?;
+            let (text, after) = after.split_at_checked(usize::from(len)).filter(|_| kind != 0)?;
+            rest = after;
+            Some((kind, text))
+        })
+    }
+
+    /// The text of the first CNAME.
+    pub fn cname(&self) -> Option<&'a [u8]> {
+        let mut items = self.items();
+        items.find_map(|(kind, text)| (kind == item_kind::CNAME).then_some(text))
     }
 }
 
@@ -207,24 +382,36 @@ impl ReportBlock<'_> {
     pub fn jitter(&self) -> u32 {
         be32(&self.bytes[12..])
     }
+
+    /// Middle of the NTP time of the last sender report that arrived from the source; 0: none did.
+    pub fn last_report(&self) -> u32 {
+        be32(&self.bytes[16..])
+    }
+
+    /// Time from that report's arrival to the sending of this block, in 65,536ths of a second.
+    pub fn delay(&self) -> u32 {
+        be32(&self.bytes[20..])
+    }
 }
 
 /// SDES: each chunk is an SSRC, items of type-length-text, a null octet and padding to a word.
 fn check_chunks(mut body: &[u8], count: usize) -> Result<(), Malformed> {
     for _ in 0..count {
-        let mut at = 4;
-        loop {
-            match body.get(at) {
-                None => return Err(Malformed::Truncated),
-                Some(0) => break,
-                Some(_) => at += 2 + usize::from(*body.get(at + 1).ok_or(Malformed::Truncated)?),
-            }
-        }
-        // At least one null octet ends the chunk, which then fills its last word.
-        let end = (at + 1).next_multiple_of(4);
-        body = body.get(end..).ok_or(Malformed::Truncated)?;
+        let len = chunk_len(body).ok_or(Malformed::Truncated)?;
+        body = body.get(len..).ok_or(Malformed::Truncated)?;
     }
     Ok(())
+}
+
+/// Octets of the chunk at the start of `body`, if it ends there.
+fn chunk_len(body: &[u8]) -> Option<usize> {
+    let mut at = 4;
+    while *body.get(at)? != 0 {
+        at += 2 + usize::from(*body.get(at + 1)?);
+    }
+    // At least one null octet ends the chunk, which then fills its last word.
+    let end = (at + 1).next_multiple_of(4);
+    (end <= body.len()).then_some(end)
 }
 
 /// BYE: sources, then optionally a length and a text.
@@ -273,6 +460,63 @@ mod tests {
         );
         assert_eq!((report.highest_sequence(), report.jitter()), (0x1_0002, 5));
         assert_eq!(packets[1].reports().count(), 0);
+    }
+
+    #[test]
+    fn reads_what_a_sender_says_of_itself() {
+        let mut bytes = sender_report();
+        bytes[8..28].copy_from_slice(&[0xe0, 1, 2, 3, 4, 5, 6, 7, 0, 0, 1, 64, 0, 0, 0, 9, 0, 0, 6, 0x40]);
+        bytes[44..].copy_from_slice(&[2, 3, 4, 5, 0, 1, 0x80, 0]);
+        let packet = Compound::new_checked(&bytes).unwrap().packets().next().unwrap();
+        let info = packet.sender_info().unwrap();
+        assert_eq!((info.ntp, info.middle()), (0xe001_0203_0405_0607, 0x0203_0405));
+        assert_eq!((info.timestamp, info.packets, info.octets), (320, 9, 1600));
+        let report = packet.reports().next().unwrap();
+        assert_eq!((report.last_report(), report.delay()), (0x0203_0405, 0x1_8000));
+    }
+
+    #[test]
+    fn reads_names_goodbyes_and_applications() {
+        let mut names = description();
+        names[0] = 0x82;
+        names[3] = 7;
+        names.extend([0, 0, 0, 8, 6, 1, b't', 1, 2, b'c', b'n', 0, 0, 0, 0, 0]);
+        let bye = [
+            0x82, 203, 0, 4, 0, 0, 0, 7, 0, 0, 0, 8, 4, b'd', b'o', b'n', b'e', 0, 0, 0,
+        ];
+        let app = [0x85, 204, 0, 3, 0, 0, 0, 7, b'T', b'E', b'S', b'T', 1, 2, 3, 4];
+        let bytes = [&names[..], &bye, &app].concat();
+        let packets: Vec<_> = Compound::new_checked(&bytes).unwrap().packets().collect();
+        let chunks: Vec<_> = packets[0].chunks().collect();
+        assert_eq!(chunks.iter().map(Chunk::ssrc).collect::<Vec<_>>(), [7, 8]);
+        assert_eq!(chunks[0].cname(), Some(&b"name"[..]));
+        assert_eq!(
+            chunks[1].items().collect::<Vec<_>>(),
+            [(item_kind::TOOL, &b"t"[..]), (item_kind::CNAME, b"cn")]
+        );
+        assert_eq!(packets[1].leaving().collect::<Vec<_>>(), [7, 8]);
+        assert_eq!(packets[1].reason(), b"done");
+        assert_eq!(packets[2].application(), Some((*b"TEST", &[1, 2, 3, 4][..])));
+        assert_eq!(packets[2].count(), 5);
+        assert_eq!((packets[0].reason(), packets[0].leaving().count()), (&[][..], 0));
+        assert_eq!((packets[1].chunks().count(), packets[1].application()), (0, None));
+    }
+
+    #[test]
+    fn a_full_compound_begins_with_a_report_and_holds_a_cname() {
+        let full = |bytes: &[u8]| Compound::new_checked(bytes).unwrap().is_full();
+        assert!(full(&[sender_report(), description()].concat()));
+        assert!(!full(&[description(), sender_report()].concat()));
+        assert!(!full(&sender_report()));
+    }
+
+    #[test]
+    fn padding_is_no_content() {
+        let mut padded = vec![0xa1, 203, 0, 2, 0, 0, 0, 7, 3, b'x', b'y', 4];
+        assert!(Compound::new_checked(&padded).is_ok());
+        padded[8] = 0;
+        let packet = Compound::new_checked(&padded).unwrap().packets().next().unwrap();
+        assert_eq!(packet.reason(), b"");
     }
 
     #[test]

@@ -2,9 +2,20 @@
 //! evenly they arrive.
 //!
 //! In: header fields and arrival times of accepted packets. Out: counts as
-//! RFC 3550 defines them (loss: A.1 and A.3, jitter: A.8).
+//! RFC 3550 defines them (loss: A.1 and A.3, jitter: A.8), and for a stream with detail bursts
+//! (RFC 3611), delay variation, payload types and silence.
+//!
+//! A packet that is the next one, on time and like the one before touches the counts only. The
+//! detail is written where something happens: a loss, a delay, another payload type, a pause.
 
-use crate::{rtp, time::Timestamp};
+mod burst;
+mod detail;
+
+pub use burst::{BurstLoss, GAP_MIN};
+pub use detail::{DelayVariation, PAYLOADS_MAX, PayloadCount, Payloads, SILENCE_MIN, VARIATION_BOUNDS_MS};
+
+use crate::{rtcp::reporter::Received, rtp, time::Timestamp};
+use detail::Detail;
 
 /// RTP clock rate of G.711, G.722 (by RFC 3551's historic error) and G.729, in Hz.
 pub const CLOCK_RATE_DEFAULT: u32 = 8000;
@@ -15,6 +26,10 @@ const DROPOUT_MAX: u16 = 3000;
 const MISORDER_MAX: u16 = 100;
 /// No sequence number has this value: nothing unusual was seen last.
 const NO_STRAY: u32 = 1 << 16;
+/// No packet has this payload type.
+const NO_PAYLOAD: u8 = 0xff;
+/// What one packet carries, when the stream has not shown it.
+const PACKET_MS_DEFAULT: f64 = 20.0;
 
 /// Live counts of one direction.
 #[derive(Clone, Debug)]
@@ -27,6 +42,8 @@ pub struct Stream {
     last: Timestamp,
     /// Bit `n`: sequence number `sequence - n` has arrived.
     window: u64,
+    /// What few packets change; `None`: only counted.
+    detail: Option<Box<Detail>>,
     ssrc: u32,
     /// Arrival minus media timestamp of the last packet, in clock units.
     transit: u32,
@@ -44,6 +61,8 @@ pub struct Stream {
     sequence: u16,
     /// Whether `transit` is in units of `clock_rate`.
     transit_known: bool,
+    /// Payload type of the last packet.
+    payload_type: u8,
 }
 
 impl Default for Stream {
@@ -53,7 +72,7 @@ impl Default for Stream {
 }
 
 impl Stream {
-    /// Nothing received yet; `clock_rate` in Hz is the unit of media timestamps.
+    /// Nothing received yet; `clock_rate` in Hz is the unit of media timestamps. Without detail.
     pub const fn new(clock_rate: u32) -> Self {
         Self {
             packets: 0,
@@ -61,6 +80,7 @@ impl Stream {
             expected: 0,
             last: Timestamp::ZERO,
             window: 0,
+            detail: None,
             ssrc: 0,
             transit: 0,
             timestamp: 0,
@@ -73,17 +93,39 @@ impl Stream {
             ssrc_changes: 0,
             sequence: 0,
             transit_known: false,
+            payload_type: NO_PAYLOAD,
         }
+    }
+
+    /// As [`Stream::new`], with detail. Allocates.
+    pub fn detailed(clock_rate: u32) -> Self {
+        Self {
+            detail: Some(Box::default()),
+            ..Self::new(clock_rate)
+        }
+    }
+
+    /// Begin anew as [`Stream::new`] or [`Stream::detailed`], without allocating.
+    pub fn reset(&mut self, clock_rate: u32) {
+        let mut detail = self.detail.take();
+        if let Some(detail) = &mut detail {
+            **detail = Detail::default();
+        }
+        *self = Self {
+            detail,
+            ..Self::new(clock_rate)
+        };
     }
 
     /// Measure jitter in another clock from here on.
     pub fn set_clock_rate(&mut self, clock_rate: u32) {
         if clock_rate != self.clock_rate {
-            *self = Self {
-                jitter_16: 0,
-                clock_rate,
-                ..self.clone()
-            };
+            self.jitter_16 = 0;
+            self.clock_rate = clock_rate;
+            self.transit_known = false;
+            if let Some(detail) = &mut self.detail {
+                detail.packet_units = 0;
+            }
         }
     }
 
@@ -91,6 +133,12 @@ impl Stream {
     #[inline]
     pub fn received<T: AsRef<[u8]>>(&mut self, now: Timestamp, octets: usize, packet: &rtp::Packet<T>) {
         let first = self.packets == 0;
+        if packet.payload_type() != self.payload_type {
+            self.payload_changed(packet.payload_type());
+        }
+        if !first && now.since(self.last) > SILENCE_MIN {
+            self.paused(now);
+        }
         self.count(now, octets);
         let (sequence, ssrc, timestamp) = (packet.sequence(), packet.ssrc(), packet.timestamp());
         if first || ssrc != self.ssrc {
@@ -102,6 +150,10 @@ impl Stream {
         match sequence.wrapping_sub(self.sequence) {
             // The common case: the next one, or a gap to it.
             ahead @ 1..DROPOUT_MAX => {
+                // The oldest packet of the window did not come, or there may be more of those.
+                if self.window >> 63 == 0 || ahead > 1 {
+                    self.gone(ahead, timestamp);
+                }
                 self.window = self.window.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
                 self.expected += u64::from(ahead);
                 self.sequence = sequence;
@@ -127,6 +179,7 @@ impl Stream {
                 // The first of the two was good after all.
                 self.strays = self.strays.saturating_sub(1);
                 self.expected += 1;
+                self.window = self.window << 1 | 1;
                 self.restart(now, sequence, timestamp);
                 return;
             }
@@ -189,8 +242,80 @@ impl Stream {
         f64::from(self.jitter_16) / 16.0 * 1000.0 / f64::from(self.clock_rate.max(1))
     }
 
+    /// How the losses were spread; all zero without detail.
+    pub fn burst_loss(&self) -> BurstLoss {
+        let Some(detail) = &self.detail else {
+            return BurstLoss::default();
+        };
+        let mut now = Detail {
+            start: detail.start,
+            bursts: detail.bursts,
+            ..Detail::default()
+        };
+        now.gone(self.window, self.expected, 64);
+        now.bursts.summary(self.expected, self.packet_ms())
+    }
+
+    /// How much delays differed from packet to packet; all zero without detail.
+    pub fn delay_variation(&self) -> DelayVariation {
+        let detail = self.detail.as_deref();
+        detail.map_or_else(DelayVariation::default, |detail| detail.variation(self.packets))
+    }
+
+    /// Payload types seen; none without detail.
+    pub fn payloads(&self) -> Payloads {
+        let Some(detail) = self.detail.as_deref().filter(|_| self.packets > 0) else {
+            return Payloads::default();
+        };
+        let mut payloads = detail.payloads;
+        payloads.add(self.payload_type, self.packets - detail.payload_from);
+        payloads.last = Some(self.payload_type);
+        payloads
+    }
+
+    /// The longest time between two packets, when one was longer than [`SILENCE_MIN`].
+    pub fn longest_silence(&self) -> Option<core::time::Duration> {
+        let detail = self.detail.as_deref()?;
+        (!detail.silence.is_zero()).then_some(detail.silence)
+    }
+
+    /// What one packet carries, in milliseconds: as timestamps beside the last loss show it, or
+    /// else [`PACKET_MS_DEFAULT`].
+    pub fn packet_ms(&self) -> f64 {
+        match self.detail.as_deref().map_or(0, |detail| detail.packet_units) {
+            0 => PACKET_MS_DEFAULT,
+            units => f64::from(units) * 1000.0 / f64::from(self.clock_rate.max(1)),
+        }
+    }
+
+    /// What a report of ours says about this stream, without the peer's last report; `None` before
+    /// the first packet and without detail. Counts are those of the source heard now.
+    pub fn received_report(&self) -> Option<Received> {
+        let detail = self.detail.as_deref().filter(|_| self.packets > 0)?;
+        let span = self.expected - detail.start;
+        let highest = u64::from(detail.base) + span.saturating_sub(1);
+        Some(Received {
+            ssrc: self.ssrc,
+            highest_sequence: highest as u32,
+            expected: span,
+            lost: self.lost().saturating_sub(detail.lost_before),
+            jitter: self.jitter(),
+            last_report: None,
+        })
+    }
+
     /// Count from `sequence` on: first packet, new source, or a sender that jumped.
     fn restart(&mut self, now: Timestamp, sequence: u16, timestamp: u32) {
+        let lost = self.lost();
+        if let Some(detail) = &mut self.detail {
+            if self.expected > 0 {
+                detail.gone(self.window, self.expected, 64);
+                detail.bursts.close();
+            }
+            detail.start = self.expected;
+            detail.base = sequence;
+            detail.lost_before = lost;
+        }
         self.expected += 1;
         self.sequence = sequence;
         self.window = 1;
@@ -198,6 +323,37 @@ impl Stream {
         self.timestamp = timestamp;
         self.transit = self.clock(now).wrapping_sub(timestamp);
         self.transit_known = true;
+    }
+
+    /// The window moves on by `ahead` packets, the last of which has `timestamp`.
+    #[inline(never)]
+    fn gone(&mut self, ahead: u16, timestamp: u32) {
+        let Some(detail) = &mut self.detail else { return };
+        detail.gone(self.window, self.expected, ahead.into());
+        if ahead > 1 {
+            let units = timestamp.wrapping_sub(self.timestamp) / u32::from(ahead);
+            // Up to a quarter of a second; a pause or a jump of the sender says nothing.
+            if (1..=self.clock_rate / 4).contains(&units) {
+                detail.packet_units = units;
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn payload_changed(&mut self, payload_type: u8) {
+        let before = core::mem::replace(&mut self.payload_type, payload_type);
+        let Some(detail) = &mut self.detail else { return };
+        if before != NO_PAYLOAD {
+            detail.payloads.add(before, self.packets - detail.payload_from);
+        }
+        detail.payload_from = self.packets;
+    }
+
+    #[inline(never)]
+    fn paused(&mut self, now: Timestamp) {
+        if let Some(detail) = &mut self.detail {
+            detail.silence = detail.silence.max(now.since(self.last));
+        }
     }
 
     /// A packet `distance` behind the highest; says whether it is a copy of one that arrived.
@@ -229,8 +385,20 @@ impl Stream {
         if !core::mem::replace(&mut self.transit_known, true) {
             return;
         }
+        if difference > self.clock_rate / 200 {
+            self.varied(difference);
+        }
         let decay = (self.jitter_16 + 8) >> 4;
         self.jitter_16 = self.jitter_16.saturating_add(difference.min(1 << 24)) - decay;
+    }
+
+    /// A delay differs by more than 5 ms, the first bound of [`VARIATION_BOUNDS_MS`].
+    #[inline(never)]
+    fn varied(&mut self, difference: u32) {
+        if let Some(detail) = &mut self.detail {
+            let rate = u64::from(self.clock_rate.max(1));
+            detail.varied(u64::from(difference) * 1_000_000 / rate);
+        }
     }
 
     /// `now` in clock units; wraps as media timestamps do.
