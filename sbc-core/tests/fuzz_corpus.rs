@@ -30,6 +30,11 @@ fn sdp() {
 }
 
 #[test]
+fn rtcp() {
+    replay("rtcp", target::rtcp::run);
+}
+
+#[test]
 fn rtp() {
     replay("rtp", target::rtp::run);
 }

@@ -46,6 +46,17 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// A report, a name, an application's data and a reason for leaving.
+fn compound(middle: u8) -> [u8; 84] {
+    let mut bytes = [0; 84];
+    bytes[..8].copy_from_slice(&[0x80, 200, 0, 6, 0, 0, 0, 1]);
+    bytes[13] = middle;
+    bytes[28..52].copy_from_slice(b"\x81\xca\0\x05\0\0\0\x01\x01\x04name\x06\x05phone\0");
+    bytes[52..68].copy_from_slice(b"\x80\xcc\0\x03\0\0\0\x01HOSTdata");
+    bytes[68..].copy_from_slice(b"\x81\xcb\0\x03\0\0\0\x01\x06reason\0");
+    bytes
+}
+
 #[test]
 fn a_hundred_thousand_packets_allocate_nothing() {
     let mut session = Session::new();
@@ -62,6 +73,7 @@ fn a_hundred_thousand_packets_allocate_nothing() {
         };
         let verdict = match round % 100 {
             99 => session.rtcp(pair, source),
+            97 => session.send(pair.rtcp(), source, &mut compound(round as u8)),
             98 => session.send(pair.rtp(), source, &mut [0; 40]),
             _ => session.rtp(pair, source),
         };
@@ -79,6 +91,8 @@ fn a_hundred_thousand_packets_allocate_nothing() {
         forwarded > 50_000 && actions > 50,
         "{forwarded} forwarded, {actions} actions: the paths were taken"
     );
+    let stats = session.relay.stats(A);
+    assert!(stats.rtcp_removed > 100, "{stats:?}: RTCP was rewritten");
     // The counter does count.
     let boxed = std::hint::black_box(Box::new(1u8));
     assert_eq!((ALLOCATIONS.get() - before, *boxed), (1, 1));

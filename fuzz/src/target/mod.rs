@@ -5,6 +5,7 @@
 pub(crate) mod config;
 pub(crate) mod dtmf;
 pub(crate) mod operations;
+pub(crate) mod rtcp;
 pub(crate) mod rtp;
 pub(crate) mod sdp;
 pub(crate) mod shard;

@@ -14,6 +14,7 @@ use crate::{
 use sbc_media::{
     latch::LatchMode,
     relay::{PairIndex, Remote},
+    rtcp::hide::Cname,
 };
 use std::{collections::VecDeque, time::Duration};
 
@@ -82,6 +83,8 @@ impl Shard {
         }
         let ((a, port_a), (b, port_b)) = (self.ports.take()?, self.ports.take()?);
         self.relay.open(a, b);
+        self.name_pair(a);
+        self.name_pair(b);
         Some(Media {
             pairs: [a, b],
             ports: [port_a, port_b],
@@ -95,7 +98,17 @@ impl Shard {
         if self.ports.free() == 0 {
             self.ports.sweep(now);
         }
-        self.ports.take()
+        let (pair, port) = self.ports.take()?;
+        self.name_pair(pair);
+        Some((pair, port))
+    }
+
+    /// Draw the name that the peer of `pair` is told in RTCP.
+    fn name_pair(&mut self, pair: PairIndex) {
+        let mut random = [0; 12];
+        random[..8].copy_from_slice(&self.random().to_be_bytes());
+        random[8..].copy_from_slice(&(self.random() as u32).to_be_bytes());
+        self.relay.set_cname(pair, Cname::new(random));
     }
 
     /// Give one pair back.

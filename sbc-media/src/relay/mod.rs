@@ -7,11 +7,13 @@
 
 mod formats;
 mod keys;
+mod reports;
 mod stats;
 mod walk;
 
 use crate::{
     latch::{Latch, LatchMode},
+    rtcp::round_trip::RoundTrip,
     stream::{CLOCK_RATE_DEFAULT, Stream},
     time::Timestamp,
 };
@@ -20,6 +22,8 @@ pub use formats::{Action, Formats};
 use keys::Crypto;
 pub use keys::{GRACE, Keys};
 use stats::Refusals;
+pub use reports::Heard;
+use reports::Reports;
 pub use stats::{DropReason, RelayCounters, StreamStats};
 use std::collections::VecDeque;
 use walk::Walk;
@@ -177,6 +181,8 @@ pub struct Relay {
     sockets: Vec<Socket>,
     /// By socket.
     refusals: Vec<Refusals>,
+    /// By pair.
+    reports: Vec<Reports>,
     /// Sockets whose `link` may be out of step with their latch, each at most once.
     pending: VecDeque<u32>,
     counters: RelayCounters,
@@ -196,6 +202,7 @@ impl Relay {
         Self {
             sockets: Vec::new(),
             refusals: Vec::new(),
+            reports: Vec::new(),
             pending: VecDeque::new(),
             counters: RelayCounters::default(),
             // Socket indices are twice as large and NOBODY is none of them.
@@ -271,6 +278,7 @@ impl Relay {
         if self.sockets.len() < sockets {
             self.sockets.resize_with(sockets, Socket::default);
             self.refusals.resize(sockets, Refusals::default());
+            self.reports.resize_with(sockets / 2, Reports::default);
             self.pending.reserve(sockets - self.pending.len());
         }
         true
@@ -401,6 +409,9 @@ impl Relay {
     /// [`DropReason::NoSession`], those of the pair it was joined with [`DropReason::NoDestination`].
     pub fn close(&mut self, pair: PairIndex) -> StreamStats {
         let stats = self.stats(pair);
+        if let Some(reports) = self.reports.get_mut(pair.0 as usize) {
+            *reports = Reports::default();
+        }
         for socket in [pair.rtp(), pair.rtcp()] {
             self.part(socket);
             if let Some(slot) = self.sockets.get_mut(socket.0 as usize) {
@@ -427,6 +438,8 @@ impl Relay {
             |socket: MediaSocket| self.refusals.get(socket.0 as usize).copied().unwrap_or_default();
         let refused = [refusals(pair.rtp()), refusals(pair.rtcp())];
         let drops = |reason| -> u64 { refused.iter().map(|socket| socket.drops(reason)).sum() };
+        let reports = self.reports.get(pair.0 as usize);
+        let path = reports.map(|reports| &reports.path);
         StreamStats {
             signalled: rtp.latch.signalled(),
             latched: rtp.latch.latched(),
@@ -441,6 +454,11 @@ impl Relay {
             last_received: rtp.stream.last(),
             rtcp_packets: rtcp.stream.packets(),
             rtcp_octets: rtcp.stream.octets(),
+            rtcp_removed: reports.map_or(0, |reports| reports.removed),
+            round_trip: path.and_then(RoundTrip::last),
+            round_trip_mean: path.and_then(RoundTrip::mean),
+            round_trip_longest: path.and_then(RoundTrip::longest),
+            heard: reports.and_then(|reports| reports.heard),
             malformed: drops(DropReason::Malformed),
             wrong_source: drops(DropReason::WrongSource),
             stranger: refused.iter().find_map(Refusals::stranger),

@@ -1,7 +1,8 @@
 //! What the relay has counted: why packets were dropped, totals, and what one peer has sent.
 
+use super::Heard;
 use crate::time::Timestamp;
-use core::net::SocketAddr;
+use core::{net::SocketAddr, time::Duration};
 
 /// Why a packet was not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,7 +16,7 @@ pub enum DropReason {
     WrongSource,
     /// The other side has no known address yet, or is on hold.
     NoDestination,
-    /// The other side has not agreed to this payload type.
+    /// The other side has not agreed to this payload type; or RTCP of which nothing may pass.
     Format,
     /// Not protected under the peer's key.
     Unauthentic,
@@ -118,6 +119,17 @@ pub struct StreamStats {
     pub rtcp_packets: u64,
     /// Octets of those.
     pub rtcp_octets: u64,
+    /// RTCP packets in them that name their sender or say nothing that anybody here knows, and were
+    /// not let through.
+    pub rtcp_removed: u64,
+    /// Round-trip time between us and the peer, by its last report that tells one.
+    pub round_trip: Option<Duration>,
+    /// The mean of all of those.
+    pub round_trip_mean: Option<Duration>,
+    /// The longest of them.
+    pub round_trip_longest: Option<Duration>,
+    /// What the peer says about the stream that it hears.
+    pub heard: Option<Heard>,
     /// Datagrams on either socket that are not RTP or RTCP.
     pub malformed: u64,
     /// Datagrams on either socket from an address that is not the peer's.
@@ -126,7 +138,8 @@ pub struct StreamStats {
     pub stranger: Option<SocketAddr>,
     /// Datagrams of the peer that had nowhere to go.
     pub no_destination: u64,
-    /// RTP packets of a payload type that the other side has not agreed to.
+    /// RTP packets of a payload type that the other side has not agreed to, and RTCP of which
+    /// nothing may pass.
     pub format: u64,
     /// Datagrams that are not protected under the peer's key.
     pub srtp_bad_tag: u64,

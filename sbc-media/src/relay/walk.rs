@@ -266,6 +266,11 @@ impl Relay {
         let len = self.unprotect_rtcp(now, socket, from, buffer, len)?;
         let packet = buffer.get(..len).ok_or(DropReason::Malformed)?;
         let out = self.accept_rtcp(now, socket, from, packet)?;
+        let own = socket.pair();
+        self.read_reports(now, own, buffer.get(..len).unwrap_or_default());
+        // Reports that do not leave are not remembered as sent.
+        self.route_rtcp(out, len)?;
+        let len = self.hide_reports(now, (own, MediaSocket(out).pair()), buffer, len)?;
         self.leave_rtcp(out, buffer, len)
     }
 

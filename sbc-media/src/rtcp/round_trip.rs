@@ -73,7 +73,7 @@ impl RoundTrip {
             .iter()
             .find(|sent| sent.middle == middle && middle != 0)?;
         let passed = now.since(sent.at?);
-        let delay = Duration::from_nanos(u64::from(delay) * 1_000_000_000 >> 16);
+        let delay = Duration::from_nanos((u64::from(delay) * 1_000_000_000) >> 16);
         if delay > passed + DRIFT_MAX {
             return None;
         }

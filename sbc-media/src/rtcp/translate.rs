@@ -67,8 +67,11 @@ fn chunks(mut body: &mut [u8], count: usize, new: &mut impl FnMut(u32) -> u32) {
 fn metrics(body: &mut [u8], new: &mut impl FnMut(u32) -> u32) {
     word(body, 0, new);
     let mut blocks = body.get_mut(4..).unwrap_or_default();
-    while let Some(block) = xr::blocks(blocks).next() {
-        let (kind, len) = (block.kind(), block.octets());
+    loop {
+        let next = xr::blocks(blocks)
+            .next()
+            .map(|block| (block.kind(), block.octets()));
+        let Some((kind, len)) = next else { return };
         let (block, rest) = blocks.split_at_mut(len);
         let block = block.get_mut(xr::BLOCK_HEADER_LEN..).unwrap_or_default();
         match kind {

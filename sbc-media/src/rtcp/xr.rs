@@ -55,7 +55,7 @@ impl<'a> XrBlock<'a> {
         match self.kind() {
             xr_block::LOSS | xr_block::DUPLICATES | xr_block::RECEIPT_TIMES => words >= 2,
             xr_block::REFERENCE_TIME => words == 2,
-            xr_block::DELAY => words % 3 == 0,
+            xr_block::DELAY => words.is_multiple_of(3),
             xr_block::SUMMARY => words == 9,
             xr_block::VOIP_METRICS => words == 8,
             _ => false,
@@ -157,7 +157,6 @@ pub(super) fn blocks(mut rest: &[u8]) -> impl Iterator<Item = XrBlock<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::rtcp::Compound;
 
     /// A report with a block of an unknown type of one word, and then the metrics.

@@ -31,13 +31,14 @@ pub struct DelayVariation {
 
 impl DelayVariation {
     /// A bound that `part` (0 to 1) of the packets kept, in milliseconds: one of
-    /// [`VARIATION_BOUNDS_MS`], or the maximum where only that is one.
+    /// [`VARIATION_BOUNDS_MS`], or the maximum where that is less.
     pub fn bound_ms(&self, part: f64) -> f64 {
         let mut beyond: f64 = self.over.iter().map(|&over| f64::from(over)).sum();
         let allowed = (1.0 - part) * self.packets as f64;
         for (bound, over) in VARIATION_BOUNDS_MS.iter().zip(self.over) {
             if beyond <= allowed {
-                return f64::from(*bound);
+                let first = f64::from(VARIATION_BOUNDS_MS[0]);
+                return f64::from(*bound).min(self.max_ms.max(first));
             }
             beyond -= f64::from(over);
         }

@@ -247,11 +247,7 @@ impl Stream {
         let Some(detail) = &self.detail else {
             return BurstLoss::default();
         };
-        let mut now = Detail {
-            start: detail.start,
-            bursts: detail.bursts,
-            ..Detail::default()
-        };
+        let mut now = Detail::clone(detail);
         now.gone(self.window, self.expected, 64);
         now.bursts.summary(self.expected, self.packet_ms())
     }
@@ -306,7 +302,6 @@ impl Stream {
 
     /// Count from `sequence` on: first packet, new source, or a sender that jumped.
     fn restart(&mut self, now: Timestamp, sequence: u16, timestamp: u32) {
-        let lost = self.lost();
         if let Some(detail) = &mut self.detail {
             if self.expected > 0 {
                 detail.gone(self.window, self.expected, 64);
@@ -314,9 +309,12 @@ impl Stream {
             }
             detail.start = self.expected;
             detail.base = sequence;
-            detail.lost_before = lost;
         }
         self.expected += 1;
+        let lost = self.lost();
+        if let Some(detail) = &mut self.detail {
+            detail.lost_before = lost;
+        }
         self.sequence = sequence;
         self.window = 1;
         self.stray_next = NO_STRAY;
