@@ -2,7 +2,7 @@
 
 pub use crate::counters::Gauges;
 use crate::{
-    admin::protocol::{CallDetail, CallSummary, TrunkAddress},
+    admin::protocol::{CallDetail, CallSummary, MediaDetail, TrunkAddress},
     counters::ShardCounters,
     id::{ConnectionId, ListenerId, QueryId, ShardId},
     resolve::{Query, ResolveError, Resolved},
@@ -157,6 +157,9 @@ pub struct CallRecord {
     pub status: u16,
     /// Who ended it and why, one of a fixed set of words.
     pub cause: &'static str,
+    /// What media came from each side, A first, when the call had some; of a call that was taken
+    /// over, up to then. Counts of the side that stayed go on in the call that took over.
+    pub media: Vec<MediaDetail>,
 }
 
 /// What the control thread asks of a shard.

@@ -125,8 +125,67 @@ pub(crate) fn call(c: &CallDetail) -> String {
             m.srtp.as_deref().unwrap_or("-"),
         ]);
     }
-    let _ = write!(text, "\n{}", media.finish());
+    let _ = write!(text, "\n{}\n{}", media.finish(), quality(&c.media));
     text
+}
+
+/// What is known of the media of each side beside its counts.
+fn quality(media: &[MediaDetail]) -> String {
+    let mut t = Plain::new(&[
+        "QUALITY FROM",
+        "MOS>",
+        "LOSS>",
+        "BURSTS>",
+        "VARIATION>",
+        "ROUND TRIP>",
+        "HEARS LOSS>",
+        "SILENCE>",
+        "SSRC CHANGES>",
+        "PAYLOAD TYPES",
+    ]);
+    let dash = || "-".to_owned();
+    for m in media {
+        let q = &m.quality;
+        let bursts = match q.bursts {
+            0 => "0".to_owned(),
+            n => format!("{n} of {:.0} ms with {:.1} %", q.burst_ms, q.burst_loss_percent),
+        };
+        let variation = match q.delay_variation_max_ms {
+            0.0 => format!("< {:.0} ms", q.delay_variation_p95_ms),
+            max => format!("< {:.0} ms, once {max:.0} ms", q.delay_variation_p95_ms),
+        };
+        let payloads: Vec<String> = (q.payloads.iter())
+            .map(|seen| format!("{} ({})", seen.payload_type, seen.packets))
+            .collect();
+        let heard = m.packets > 0;
+        t.row([
+            m.leg.as_str(),
+            &q.mos.map_or_else(dash, |mos| format!("{mos:.2}")),
+            &if heard {
+                format!("{:.2} %", q.loss_percent)
+            } else {
+                dash()
+            },
+            &if heard { bursts } else { dash() },
+            &if heard { variation } else { dash() },
+            &q.round_trip_ms.map_or_else(dash, |time| format!("{time:.1} ms")),
+            &q.heard_loss_percent
+                .map_or_else(dash, |loss| format!("{loss:.1} %")),
+            &q.longest_silence_ms.map_or_else(dash, duration_ms),
+            &q.ssrc_changes.to_string(),
+            or_dash(&payloads.join(", ")),
+        ]);
+    }
+    t.finish()
+}
+
+/// Milliseconds below ten seconds, and as other durations above.
+fn duration_ms(ms: u64) -> String {
+    if ms < 10_000 {
+        format!("{ms} ms")
+    } else {
+        duration(ms)
+    }
 }
 
 pub(crate) fn trunks(trunks: &[TrunkStatus]) -> String {

@@ -51,7 +51,7 @@ fn compound(middle: u8) -> [u8; 84] {
     let mut bytes = [0; 84];
     bytes[..8].copy_from_slice(&[0x80, 200, 0, 6, 0, 0, 0, 1]);
     bytes[13] = middle;
-    bytes[28..52].copy_from_slice(b"\x81\xca\0\x05\0\0\0\x01\x01\x04name\x06\x05phone\0");
+    bytes[28..52].copy_from_slice(b"\x81\xca\0\x05\0\0\0\x01\x01\x04name\x06\x05phone\0\0\0");
     bytes[52..68].copy_from_slice(b"\x80\xcc\0\x03\0\0\0\x01HOSTdata");
     bytes[68..].copy_from_slice(b"\x81\xcb\0\x03\0\0\0\x01\x06reason\0");
     bytes
@@ -91,7 +91,7 @@ fn a_hundred_thousand_packets_allocate_nothing() {
         forwarded > 50_000 && actions > 50,
         "{forwarded} forwarded, {actions} actions: the paths were taken"
     );
-    let stats = session.relay.stats(A);
+    let stats = session.relay.stats(B);
     assert!(stats.rtcp_removed > 100, "{stats:?}: RTCP was rewritten");
     // The counter does count.
     let boxed = std::hint::black_box(Box::new(1u8));

@@ -9,9 +9,9 @@ use crate::counters::Gauges;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Version of this protocol. A change of `major` breaks clients; `minor` counts additions.
-pub const PROTOCOL: ProtocolVersion = ProtocolVersion { major: 1, minor: 1 };
+pub const PROTOCOL: ProtocolVersion = ProtocolVersion { major: 1, minor: 2 };
 
-/// Version of the admin protocol, written `"1.1"`.
+/// Version of the admin protocol, written `"1.2"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtocolVersion {
     /// Clients and daemons of different `major` do not understand each other.
@@ -682,4 +682,62 @@ pub struct MediaDetail {
     /// Suite of SRTP on that side, by its name of RFC 4568; `None`: plain RTP.
     #[serde(default)]
     pub srtp: Option<String>,
+    /// How it arrives. (A daemon of protocol 1.1 does not say.)
+    #[serde(default)]
+    pub quality: MediaQuality,
+}
+
+/// How media from one side arrives, and what RTCP tells of the way. Times in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MediaQuality {
+    /// Packets missing, in percent of those that should have come.
+    pub loss_percent: f64,
+    /// Packets that came after a later one.
+    pub reordered: u64,
+    /// Packets that came again.
+    pub duplicates: u64,
+    /// Bursts: losses with fewer than 16 good packets between any two (RFC 3611 §4.7.2).
+    pub bursts: u64,
+    /// Their mean length.
+    pub burst_ms: f64,
+    /// Packets missing within them, in percent.
+    pub burst_loss_percent: f64,
+    /// Packets missing outside of them, in percent.
+    pub gap_loss_percent: f64,
+    /// Largest difference between the delays of two packets in a row; 0: never more than 5.
+    pub delay_variation_max_ms: f64,
+    /// What 95 of 100 such differences kept below: 5, 10, 20, 40, 80, 160 or the largest.
+    pub delay_variation_p95_ms: f64,
+    /// Longest time between two packets, when one was longer than 200.
+    pub longest_silence_ms: Option<u64>,
+    /// Times the SSRC changed.
+    pub ssrc_changes: u64,
+    /// Payload types in the order of their first packet; of more than six, the first six.
+    pub payloads: Vec<PayloadSeen>,
+    /// That of the last packet.
+    pub payload_last: Option<u8>,
+    /// Round-trip time between us and this side, as its last RTCP report tells.
+    pub round_trip_ms: Option<f64>,
+    /// The longest so far.
+    pub round_trip_max_ms: Option<f64>,
+    /// Packets that this side says it misses of what we send, in percent, in its last RTCP report.
+    pub heard_loss_percent: Option<f64>,
+    /// RTCP datagrams received.
+    pub rtcp_packets: u64,
+    /// RTCP packets in them that were not passed on, because they would name this side.
+    pub rtcp_removed: u64,
+    /// Transmission rating of ITU-T G.107, 0 to 100, when the codec has one.
+    pub r_factor: Option<f64>,
+    /// Mean opinion score of it, 1 to 4.5.
+    pub mos: Option<f64>,
+}
+
+/// A payload type and its packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayloadSeen {
+    /// 0 to 127.
+    pub payload_type: u8,
+    /// Packets with it.
+    pub packets: u64,
 }

@@ -5,6 +5,7 @@ use super::{
     session_timer::{Ask, SessionTimer},
 };
 use crate::{
+    admin::protocol::MediaDetail,
     admission::Permit,
     dialog::Dialog,
     resolve::{Names, Query},
@@ -58,6 +59,8 @@ pub(crate) struct Call {
     /// Final status and cause, set when the call is over.
     pub(crate) outcome: Option<(u16, &'static str)>,
     pub(crate) ended: Option<Timestamp>,
+    /// What media came from both sides, set when the call is over.
+    pub(crate) received: Vec<MediaDetail>,
 }
 
 /// What a call as a whole is doing.

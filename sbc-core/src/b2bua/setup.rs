@@ -222,6 +222,7 @@ impl Shard {
             watch,
             outcome: None,
             ended: None,
+            received: Vec::new(),
         };
         let placed = self.calls.insert(call);
         debug_assert_eq!(placed, slot as usize);

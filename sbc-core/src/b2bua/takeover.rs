@@ -219,6 +219,8 @@ impl Shard {
         let transferred = takeover.referred.is_some();
         let nonce = self.random();
         self.stop_session_timer(now, slot, side);
+        let media = self.calls.get(slot as usize).and_then(|call| call.media);
+        let received = media.map_or_else(Vec::new, |media| self.media_details(now, media));
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return;
         };
@@ -237,6 +239,7 @@ impl Shard {
             started: std::mem::replace(&mut call.started, takeover.started),
             ringing: call.ringing.take(),
             answered: call.answered.replace(now),
+            media: received,
         };
         call.turned = transferred && side == Side::A;
         // What X was waiting to hear of its transfers, it will not.
@@ -305,6 +308,7 @@ impl Shard {
             started: takeover.started,
             ringing: None,
             answered: None,
+            media: Vec::new(),
         };
         self.write_record(slot, past, now, status, cause);
     }

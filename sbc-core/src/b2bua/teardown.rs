@@ -2,6 +2,7 @@
 
 use super::{Asker, AttemptFailure, LegState, Part, Phase, setup::session_of};
 use crate::{
+    admin::protocol::MediaDetail,
     shard::{Arrival, CallRecord, Event, Level, Output, Shard},
     sip::{Message, Method},
     time::Timestamp,
@@ -24,6 +25,8 @@ pub(super) struct Past {
     pub(super) started: Timestamp,
     pub(super) ringing: Option<Timestamp>,
     pub(super) answered: Option<Timestamp>,
+    /// From both sides, A first.
+    pub(super) media: Vec<MediaDetail>,
 }
 
 impl Shard {
@@ -322,7 +325,11 @@ impl Shard {
             self.admission.release(permit);
         }
         if let Some(media) = call.media {
+            let received = self.media_details(now, media);
             self.silence_media(media);
+            if let Some(call) = self.calls.get_mut(slot as usize) {
+                call.received = received;
+            }
         }
         self.close_early(slot, true);
         self.stop_session_timers(now, slot);
@@ -433,6 +440,7 @@ impl Shard {
             started: call.started,
             ringing: call.ringing,
             answered: call.answered,
+            media: call.received,
         };
         self.write_record(slot, past, call.ended.unwrap_or(now), status, cause);
     }
@@ -459,6 +467,7 @@ impl Shard {
             end_ms: since(ended),
             status,
             cause,
+            media: past.media,
         };
         self.io.outputs.push_back(Output::Record(Box::new(record)));
     }

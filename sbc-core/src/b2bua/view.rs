@@ -1,13 +1,15 @@
 //! Calls as an operator sees them.
 
-use super::{Call, LegState, Phase};
+use super::{Call, LegState, Media, Phase};
 use crate::{
-    admin::protocol::{CallDetail, CallSummary, LegDetail, MediaDetail},
+    admin::protocol::{CallDetail, CallSummary, LegDetail, MediaDetail, MediaQuality, PayloadSeen},
     shard::Shard,
     time::Timestamp,
     transaction::Side,
     trunk::TrunkId,
 };
+use sbc_media::relay::StreamStats;
+use std::time::Duration;
 
 /// Every state of a call and of its legs, as [`Shard::visit_states`] names it.
 const STATES: [&str; 20] = [
@@ -163,21 +165,24 @@ impl Shard {
             })
             .to_vec();
         let media = call.media.map_or_else(Vec::new, |media| {
-            [Side::A, Side::B]
-                .map(|side| {
-                    let suite = call.leg(side).session.suite();
-                    MediaDetail {
-                        srtp: suite.map(str::to_owned),
-                        ..self.media_detail(now, side, media.pairs[side as usize], media.ports[side as usize])
-                    }
-                })
-                .to_vec()
+            let mut details = self.media_details(now, media);
+            for (detail, side) in details.iter_mut().zip([Side::A, Side::B]) {
+                detail.srtp = call.leg(side).session.suite().map(str::to_owned);
+            }
+            details
         });
         Some(CallDetail {
             summary: self.call_row(now, slot, call),
             legs,
             media,
         })
+    }
+
+    /// What came from both sides of `media`, A first.
+    pub(super) fn media_details(&self, now: Timestamp, media: Media) -> Vec<MediaDetail> {
+        let detail =
+            |side: Side| self.media_detail(now, side, media.pairs[side as usize], media.ports[side as usize]);
+        vec![detail(Side::A), detail(Side::B)]
     }
 
     fn media_detail(
@@ -201,7 +206,43 @@ impl Shard {
             idle_ms: stats.last_received.map(|at| now.since(at).as_millis() as u64),
             wrong_source: stats.wrong_source,
             srtp: None,
+            quality: quality(&stats),
         }
+    }
+}
+
+fn quality(stats: &StreamStats) -> MediaQuality {
+    // Three digits are more than anybody reads, and keep the text short.
+    let round = |value: f64| (value * 1000.0).round() / 1000.0;
+    let percent = |part: f64| round(100.0 * part);
+    let ms = |time: Duration| round(time.as_secs_f64() * 1000.0);
+    let (loss, variation) = (stats.burst_loss, stats.delay_variation);
+    MediaQuality {
+        loss_percent: percent(stats.lost_part),
+        reordered: stats.reordered,
+        duplicates: stats.duplicates,
+        bursts: loss.bursts,
+        burst_ms: round(loss.burst_ms),
+        burst_loss_percent: percent(loss.burst_density),
+        gap_loss_percent: percent(loss.gap_density),
+        delay_variation_max_ms: round(variation.max_ms),
+        delay_variation_p95_ms: round(variation.bound_ms(0.95)),
+        longest_silence_ms: stats.longest_silence.map(|time| time.as_millis() as u64),
+        ssrc_changes: stats.ssrc_changes,
+        payloads: (stats.payloads.seen().iter())
+            .map(|seen| PayloadSeen {
+                payload_type: seen.payload_type,
+                packets: seen.packets,
+            })
+            .collect(),
+        payload_last: stats.payloads.last,
+        round_trip_ms: stats.round_trip.map(ms),
+        round_trip_max_ms: stats.round_trip_longest.map(ms),
+        heard_loss_percent: stats.heard.map(|heard| percent(heard.loss)),
+        rtcp_packets: stats.rtcp_packets,
+        rtcp_removed: stats.rtcp_removed,
+        r_factor: stats.rating.map(|rating| round(rating.r)),
+        mos: stats.rating.map(|rating| round(rating.mos)),
     }
 }
 

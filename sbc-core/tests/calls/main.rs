@@ -23,6 +23,7 @@ mod loops;
 mod malformed;
 mod matching;
 mod media_lines;
+mod media_quality;
 mod message;
 mod names;
 mod notify;

@@ -13,6 +13,7 @@ mod walk;
 
 use crate::{
     latch::{Latch, LatchMode},
+    quality::{self, Codec, Rating},
     rtcp::round_trip::RoundTrip,
     stream::{CLOCK_RATE_DEFAULT, Stream},
     time::Timestamp,
@@ -21,9 +22,9 @@ use core::net::SocketAddr;
 pub use formats::{Action, Formats};
 use keys::Crypto;
 pub use keys::{GRACE, Keys};
-use stats::Refusals;
 pub use reports::Heard;
 use reports::Reports;
+use stats::Refusals;
 pub use stats::{DropReason, RelayCounters, StreamStats};
 use std::collections::VecDeque;
 use walk::Walk;
@@ -276,8 +277,13 @@ impl Relay {
         }
         let sockets = 2 * (pair.0 as usize + 1);
         if self.sockets.len() < sockets {
+            let first = self.sockets.len();
             self.sockets.resize_with(sockets, Socket::default);
             self.refusals.resize(sockets, Refusals::default());
+            // Only RTP has sequence numbers, and so detail. It stays with the socket.
+            for rtp in self.sockets.iter_mut().skip(first).step_by(2) {
+                rtp.stream = Stream::detailed(CLOCK_RATE_DEFAULT);
+            }
             self.reports.resize_with(sockets / 2, Reports::default);
             self.pending.reserve(sockets - self.pending.len());
         }
@@ -416,9 +422,12 @@ impl Relay {
             self.part(socket);
             if let Some(slot) = self.sockets.get_mut(socket.0 as usize) {
                 unlink(&mut self.pending, slot, socket);
+                let mut stream = core::mem::take(&mut slot.stream);
+                stream.reset(CLOCK_RATE_DEFAULT);
                 *slot = Socket {
                     link: slot.link,
                     queued: slot.queued,
+                    stream,
                     ..Socket::default()
                 };
             }
@@ -447,10 +456,16 @@ impl Relay {
             packets: rtp.stream.packets(),
             octets: rtp.stream.octets(),
             lost: rtp.stream.lost(),
+            lost_part: rtp.stream.lost_part(),
             reordered: rtp.stream.reordered(),
             duplicates: rtp.stream.duplicates(),
             ssrc_changes: rtp.stream.ssrc_changes(),
             jitter_ms: rtp.stream.jitter_ms(),
+            burst_loss: rtp.stream.burst_loss(),
+            delay_variation: rtp.stream.delay_variation(),
+            payloads: rtp.stream.payloads(),
+            longest_silence: rtp.stream.longest_silence(),
+            rating: self.rating(rtp, path),
             last_received: rtp.stream.last(),
             rtcp_packets: rtcp.stream.packets(),
             rtcp_octets: rtcp.stream.octets(),
@@ -468,6 +483,22 @@ impl Relay {
             srtp_replayed: drops(DropReason::Replayed),
             srtp_failed: drops(DropReason::Exhausted) + drops(DropReason::NoRoom),
         }
+    }
+
+    /// How what arrives at `rtp` sounds at the other side, when something did and its codec can be
+    /// rated. `path`: to the peer that sends it.
+    fn rating(&self, rtp: &Socket, path: Option<&RoundTrip>) -> Option<Rating> {
+        let stream = &rtp.stream;
+        let codec = stream.payloads().main().and_then(Codec::of_static)?;
+        let other = self.reports.get(MediaSocket(rtp.partner).pair().0 as usize);
+        let mean_ms = |path: &RoundTrip| Some(path.mean()?.as_secs_f64() * 1000.0);
+        let round_trips = [path, other.map(|reports| &reports.path)].map(|path| path.and_then(mean_ms));
+        Some(quality::rate(&quality::Path {
+            delay_ms: quality::path_delay_ms(round_trips, stream.packet_ms(), stream.jitter_ms()),
+            loss: stream.lost_part(),
+            burst_ratio: stream.burst_loss().ratio.unwrap_or(1.0),
+            codec,
+        }))
     }
 
     /// When the peer of `pair` was last heard, for the media time-out. RTCP counts: a peer that

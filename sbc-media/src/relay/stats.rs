@@ -1,7 +1,11 @@
 //! What the relay has counted: why packets were dropped, totals, and what one peer has sent.
 
 use super::Heard;
-use crate::time::Timestamp;
+use crate::{
+    quality::Rating,
+    stream::{BurstLoss, DelayVariation, Payloads},
+    time::Timestamp,
+};
 use core::{net::SocketAddr, time::Duration};
 
 /// Why a packet was not forwarded.
@@ -105,6 +109,8 @@ pub struct StreamStats {
     pub octets: u64,
     /// RTP packets missing by sequence number.
     pub lost: u64,
+    /// Those, as a part of the packets that should have come, 0 to 1.
+    pub lost_part: f64,
     /// RTP packets that arrived after a later one.
     pub reordered: u64,
     /// RTP packets that arrived again.
@@ -113,6 +119,18 @@ pub struct StreamStats {
     pub ssrc_changes: u64,
     /// Interarrival jitter in milliseconds (RFC 3550 §6.4.1).
     pub jitter_ms: f64,
+    /// How the losses were spread.
+    pub burst_loss: BurstLoss,
+    /// How much delays differed from packet to packet.
+    pub delay_variation: DelayVariation,
+    /// Payload types seen.
+    pub payloads: Payloads,
+    /// The longest time between two packets, if longer than
+    /// [`SILENCE_MIN`](crate::stream::SILENCE_MIN).
+    pub longest_silence: Option<Duration>,
+    /// How it sounds at the other side, when the payload type of most packets is a static one whose
+    /// codec can be rated.
+    pub rating: Option<Rating>,
     /// When the last RTP packet was accepted.
     pub last_received: Option<Timestamp>,
     /// RTCP datagrams accepted, on either socket.

@@ -217,6 +217,14 @@ impl Stream {
         self.expected.saturating_sub(self.packets.saturating_sub(surplus))
     }
 
+    /// Part of the expected packets that is missing, 0 to 1.
+    pub fn lost_part(&self) -> f64 {
+        match self.expected {
+            0 => 0.0,
+            expected => self.lost() as f64 / expected as f64,
+        }
+    }
+
     /// Packets that arrived again.
     pub fn duplicates(&self) -> u64 {
         self.duplicates.into()
@@ -275,8 +283,8 @@ impl Stream {
         (!detail.silence.is_zero()).then_some(detail.silence)
     }
 
-    /// What one packet carries, in milliseconds: as timestamps beside the last loss show it, or
-    /// else [`PACKET_MS_DEFAULT`].
+    /// What one packet carries, in milliseconds, as the timestamps of the first packets and of those
+    /// beside losses show it; before, 20 ms.
     pub fn packet_ms(&self) -> f64 {
         match self.detail.as_deref().map_or(0, |detail| detail.packet_units) {
             0 => PACKET_MS_DEFAULT,
@@ -309,6 +317,7 @@ impl Stream {
             }
             detail.start = self.expected;
             detail.base = sequence;
+            detail.packet_units = 0;
         }
         self.expected += 1;
         let lost = self.lost();
@@ -328,12 +337,13 @@ impl Stream {
     fn gone(&mut self, ahead: u16, timestamp: u32) {
         let Some(detail) = &mut self.detail else { return };
         detail.gone(self.window, self.expected, ahead.into());
-        if ahead > 1 {
-            let units = timestamp.wrapping_sub(self.timestamp) / u32::from(ahead);
-            // Up to a quarter of a second; a pause or a jump of the sender says nothing.
-            if (1..=self.clock_rate / 4).contains(&units) {
-                detail.packet_units = units;
-            }
+        let units = timestamp.wrapping_sub(self.timestamp) / u32::from(ahead);
+        // A pause, or a packet before this one that came late, makes it seem more and never less.
+        // More than a quarter of a second is no packet.
+        if (1..=self.clock_rate / 4).contains(&units)
+            && (detail.packet_units == 0 || units < detail.packet_units)
+        {
+            detail.packet_units = units;
         }
     }
 
