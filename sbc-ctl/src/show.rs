@@ -126,7 +126,38 @@ pub(crate) fn call(c: &CallDetail) -> String {
         ]);
     }
     let _ = write!(text, "\n{}\n{}", media.finish(), quality(&c.media));
+    if c.media.iter().any(|m| m.refused != MediaRefused::default()) {
+        let _ = write!(text, "\n{}", refused(&c.media));
+    }
     text
+}
+
+/// What was not let through, where anything was.
+fn refused(media: &[MediaDetail]) -> String {
+    let mut t = Plain::new(&[
+        "REFUSED FROM",
+        "LAST STRANGER",
+        "MALFORMED>",
+        "NO DESTINATION>",
+        "FORMAT>",
+        "SRTP BAD TAG>",
+        "REPLAYED>",
+        "FAILED>",
+    ]);
+    for m in media {
+        let r = &m.refused;
+        t.row([
+            m.leg.as_str(),
+            r.stranger.as_deref().unwrap_or("-"),
+            &r.malformed.to_string(),
+            &r.no_destination.to_string(),
+            &r.format.to_string(),
+            &r.srtp_bad_tag.to_string(),
+            &r.srtp_replayed.to_string(),
+            &r.srtp_failed.to_string(),
+        ]);
+    }
+    t.finish()
 }
 
 /// What is known of the media of each side beside its counts.

@@ -679,12 +679,35 @@ pub struct MediaDetail {
     pub idle_ms: Option<u64>,
     /// Packets from a wrong source.
     pub wrong_source: u64,
+    /// What else was not let through. (A daemon of protocol 1.1 does not say.)
+    #[serde(default)]
+    pub refused: MediaRefused,
     /// Suite of SRTP on that side, by its name of RFC 4568; `None`: plain RTP.
     #[serde(default)]
     pub srtp: Option<String>,
     /// How it arrives. (A daemon of protocol 1.1 does not say.)
     #[serde(default)]
     pub quality: MediaQuality,
+}
+
+/// Packets from one side that went no further, by reason, RTP and RTCP.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MediaRefused {
+    /// Where the last packet from a wrong source came from.
+    pub stranger: Option<String>,
+    /// Neither RTP nor RTCP.
+    pub malformed: u64,
+    /// The other side has no known address, or is on hold.
+    pub no_destination: u64,
+    /// Of a payload type that the other side has not agreed to.
+    pub format: u64,
+    /// Not protected under this side's key.
+    pub srtp_bad_tag: u64,
+    /// Here before, or too late; also where a plain stream jumps back that leaves as SRTP.
+    pub srtp_replayed: u64,
+    /// A key is used up, or has met too many SSRCs.
+    pub srtp_failed: u64,
 }
 
 /// How media from one side arrives, and what RTCP tells of the way. Times in milliseconds.

@@ -2,7 +2,9 @@
 
 use super::{Call, LegState, Media, Phase};
 use crate::{
-    admin::protocol::{CallDetail, CallSummary, LegDetail, MediaDetail, MediaQuality, PayloadSeen},
+    admin::protocol::{
+        CallDetail, CallSummary, LegDetail, MediaDetail, MediaQuality, MediaRefused, PayloadSeen,
+    },
     shard::Shard,
     time::Timestamp,
     transaction::Side,
@@ -205,6 +207,15 @@ impl Shard {
             jitter_ms: stats.jitter_ms,
             idle_ms: stats.last_received.map(|at| now.since(at).as_millis() as u64),
             wrong_source: stats.wrong_source,
+            refused: MediaRefused {
+                stranger: stats.stranger.map(|from| from.to_string()),
+                malformed: stats.malformed,
+                no_destination: stats.no_destination,
+                format: stats.format,
+                srtp_bad_tag: stats.srtp_bad_tag,
+                srtp_replayed: stats.srtp_replayed,
+                srtp_failed: stats.srtp_failed,
+            },
             srtp: None,
             quality: quality(&stats),
         }

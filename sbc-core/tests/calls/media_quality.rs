@@ -47,6 +47,14 @@ fn both_directions_are_rated_while_they_run_and_in_the_record() {
     answer[24..28].copy_from_slice(&[1, 2, 3, 4]);
     forward(&mut desk, 1, true, "127.0.0.3:6001", &mut answer);
 
+    for (from, bytes) in [
+        ("127.0.0.9:7078", &mut rtp(1000)[..]),
+        ("127.0.0.2:4000", &mut [0; 20]),
+    ] {
+        let verdict = forward(&mut desk, 0, false, from, bytes);
+        assert!(matches!(verdict, Verdict::Drop(_)), "{verdict:?}");
+    }
+
     desk.shard.handle_command(
         desk.now,
         1,
@@ -69,6 +77,10 @@ fn both_directions_are_rated_while_they_run_and_in_the_record() {
         panic!()
     };
     assert_eq!((caller.packets, caller.lost, callee.packets), (990, 10, 0));
+    let refused = &caller.refused;
+    assert_eq!(refused.stranger.as_deref(), Some("127.0.0.9:7078"));
+    assert_eq!((caller.wrong_source, refused.malformed), (1, 1));
+    assert_eq!(callee.refused, Default::default());
     let quality = &caller.quality;
     assert_eq!(
         (quality.loss_percent, quality.bursts, quality.burst_ms),
