@@ -3,6 +3,7 @@
 
 use crate::{
     sip::{HeaderName, Message, Method, NameAddr, Scheme, Uri, Writer, unfold},
+    text::put,
     token::TokenText,
     transport::{Local, Transport},
 };
@@ -168,7 +169,7 @@ impl Dialog {
         };
         w.request_line(method, uri);
         write_via(&mut w, local, branch);
-        w.header_fmt("Max-Forwards", format_args!("{max_forwards}"));
+        w.header_with("Max-Forwards", |out| put!(out, max_forwards));
         for route in self.routes.iter().skip(usize::from(strict)) {
             w.header("Route", route);
         }
@@ -182,7 +183,7 @@ impl Dialog {
         w.header("From", &self.local);
         w.header("To", &self.remote);
         w.header("Call-ID", &self.call_id);
-        w.header_fmt("CSeq", format_args!("{cseq} {method}"));
+        w.header_with("CSeq", |out| put!(out, cseq, " ", method));
         w
     }
 
@@ -217,15 +218,10 @@ impl Dialog {
 
 /// `Via` of a request that we send.
 pub(crate) fn write_via(w: &mut Writer<'_>, local: Local, branch: &TokenText) {
-    w.header_fmt(
-        "Via",
-        format_args!(
-            "SIP/2.0/{} {};branch=z9hG4bK{};rport",
-            local.transport.via(),
-            local.address,
-            std::str::from_utf8(branch).unwrap_or_default()
-        ),
-    );
+    w.header_with("Via", |out| {
+        put!(out, "SIP/2.0/", local.transport.via(), " ", local.address);
+        put!(out, ";branch=z9hG4bK", &branch[..], ";rport");
+    });
 }
 
 /// Where a URI leads whose host is an address (RFC 3263 §4, as far as nothing must be looked up).

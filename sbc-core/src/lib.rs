@@ -26,6 +26,7 @@ pub mod shard;
 pub mod sip;
 pub mod snapshot;
 pub mod stream;
+mod text;
 pub mod timer_wheel;
 pub mod token;
 pub mod topology;

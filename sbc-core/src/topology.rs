@@ -1,9 +1,15 @@
 //! Topology hiding: what of one side may be seen on the other. Nothing passes unless it is built
 //! here from parts that are meant to pass.
 
-use crate::sip::{HeaderName, Message, NameAddr, Params, Uri};
+use crate::{
+    sip::{HeaderName, Message, NameAddr, Params, Uri},
+    text::put,
+};
 use bytes::Bytes;
-use std::{io::Write as _, net::SocketAddr};
+use std::{
+    io::Write as _,
+    net::{IpAddr, SocketAddr},
+};
 
 /// What of the caller's INVITE the callee's side may know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +76,7 @@ impl Parties {
     pub(crate) fn calling_value(&self, ours: SocketAddr, tag: &[u8], pass_display: bool) -> Vec<u8> {
         let mut value = Vec::with_capacity(96);
         if let Some(display) = self.display.as_deref().filter(|_| pass_display) {
-            let _ = write!(value, "\"{display}\" ");
+            put!(&mut value, "\"", display, "\" ");
         }
         value.push(b'<');
         if self.anonymous {
@@ -79,7 +85,7 @@ impl Parties {
             } else {
                 &self.caller
             };
-            let _ = write!(value, "sip:{user}@anonymous.invalid");
+            put!(&mut value, "sip:", user, "@anonymous.invalid");
         } else {
             value.extend_from_slice(&uri(&self.caller, Host::Address(ours), false));
         }
@@ -102,16 +108,15 @@ pub(crate) enum Host<'h> {
 pub(crate) fn uri(user: &str, host: Host<'_>, phone: bool) -> Vec<u8> {
     let mut uri = Vec::with_capacity(64);
     let at = if user.is_empty() { "" } else { "@" };
-    let _ = match host {
-        Host::Address(SocketAddr::V4(v4)) if v4.port() == 5060 => {
-            write!(uri, "sip:{user}{at}{}", v4.ip())
-        }
+    put!(&mut uri, "sip:", user, at);
+    match host {
+        Host::Address(SocketAddr::V4(v4)) if v4.port() == 5060 => put!(&mut uri, *v4.ip()),
         Host::Address(SocketAddr::V6(v6)) if v6.port() == 5060 => {
-            write!(uri, "sip:{user}{at}[{}]", v6.ip())
+            put!(&mut uri, "[", IpAddr::V6(*v6.ip()), "]");
         }
-        Host::Address(address) => write!(uri, "sip:{user}{at}{address}"),
-        Host::Domain(domain) => write!(uri, "sip:{user}{at}{domain}"),
-    };
+        Host::Address(address) => put!(&mut uri, address),
+        Host::Domain(domain) => put!(&mut uri, domain),
+    }
     if phone {
         uri.extend_from_slice(b";user=phone");
     }

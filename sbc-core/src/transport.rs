@@ -5,6 +5,7 @@
 
 use crate::{
     id::{ConnectionId, ListenerId, ShardId},
+    text::{Put, put},
     trunk::TrunkId,
 };
 use std::{fmt, net::SocketAddr};
@@ -94,6 +95,16 @@ pub(crate) struct Local {
     pub(crate) transport: Transport,
     /// The peer is written to with compact header field names.
     pub(crate) compact: bool,
+}
+
+impl Put for Local {
+    /// As it is shown.
+    fn put(&self, out: &mut Vec<u8>) {
+        put!(out, self.address);
+        if self.transport != Transport::Udp {
+            put!(out, ";transport=", self.transport.name());
+        }
+    }
 }
 
 impl fmt::Display for Local {

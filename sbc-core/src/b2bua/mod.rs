@@ -60,6 +60,7 @@ pub(crate) use transfer::{Referred, Transfer};
 use crate::{
     shard::Shard,
     sip::Writer,
+    text::put,
     token::TokenText,
     transaction::{Hop, Side},
     transport::Local,
@@ -67,10 +68,7 @@ use crate::{
 
 /// Our Contact on a leg: its user part is the leg's tag, so that a request to it finds us.
 pub(crate) fn write_contact(w: &mut Writer<'_>, tag: &TokenText, local: Local) {
-    w.header_fmt(
-        "Contact",
-        format_args!("<sip:{}@{local}>", std::str::from_utf8(tag).unwrap_or_default()),
-    );
+    w.header_with("Contact", |out| put!(out, "<sip:", &tag[..], "@", local, ">"));
 }
 
 impl Shard {

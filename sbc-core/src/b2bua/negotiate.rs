@@ -17,11 +17,12 @@ use crate::{
     },
     shard::Shard,
     snapshot::{Snapshot, Srtp, TrunkMedia},
+    text::put,
     trunk::TrunkId,
 };
 use sbc_media::relay::{Action, Formats, Relay};
 use smallvec::SmallVec;
-use std::{io::Write as _, net::IpAddr, ops::Deref};
+use std::{net::IpAddr, ops::Deref};
 use zeroize::Zeroize;
 
 /// What a description is in its exchange, on both legs.
@@ -102,11 +103,17 @@ impl Session {
     pub(crate) fn write(&self, out: &mut Vec<u8>, address: IpAddr) {
         let family = if address.is_ipv4() { "IP4" } else { "IP6" };
         out.clear();
-        // Writing to a Vec cannot fail.
-        let _ = write!(
+        put!(
             out,
-            "v=0\r\no=- {} {} IN {family} {address}\r\n",
-            self.id, self.version
+            "v=0\r\no=- ",
+            self.id,
+            " ",
+            self.version,
+            " IN ",
+            family,
+            " ",
+            address,
+            "\r\n"
         );
         out.extend_from_slice(&self.sent);
     }

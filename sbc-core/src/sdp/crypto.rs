@@ -8,8 +8,8 @@
 //! packets (RFC 4568 §6.3). The lifetime of a key binds its sender alone and is not looked at further.
 
 use super::Media;
+use crate::text::put;
 use sbc_media::srtp::{MasterKey, Suite};
-use std::io::{self, Write};
 use zeroize::Zeroize;
 
 /// Most octets of key and salt that a suite has (AES_256_CM).
@@ -51,11 +51,17 @@ impl CryptoLine {
     }
 
     /// Append the line.
-    pub(super) fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
-        write!(out, "a=crypto:{} {} inline:", self.tag, self.key.suite().name())?;
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        put!(
+            out,
+            "a=crypto:",
+            self.tag,
+            " ",
+            self.key.suite().name(),
+            " inline:"
+        );
         encode(out, self.key.key_and_salt());
         out.extend_from_slice(b"\r\n");
-        Ok(())
     }
 }
 
@@ -219,7 +225,7 @@ mod tests {
                 key: MasterKey::new(suite, &bytes).unwrap(),
             };
             let mut out = Vec::new();
-            ours.write(&mut out).unwrap();
+            ours.write(&mut out);
             let text = out.trim_ascii();
             assert_eq!(crypto_tag(text), Some(7));
             assert_eq!(CryptoLine::parse(&text["a=crypto:".len()..]).unwrap(), ours);

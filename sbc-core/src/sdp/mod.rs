@@ -135,10 +135,10 @@ impl Direction {
         ("inactive", Self::Inactive),
     ];
 
-    fn parse(name: &str) -> Option<Self> {
+    fn parse(name: &[u8]) -> Option<Self> {
         Self::NAMES
             .iter()
-            .find(|(known, _)| *known == name)
+            .find(|(known, _)| known.as_bytes() == name)
             .map(|(_, direction)| *direction)
     }
 

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 #[derive(Clone, Debug)]
 pub struct Sdp<'a> {
     origin: Origin<'a>,
-    connection: Option<&'a [u8]>,
+    connection: Option<Result<IpAddr, SdpError>>,
     direction: Option<Direction>,
     /// All of it.
     text: &'a [u8],
@@ -45,8 +45,10 @@ pub struct Media<'a> {
     /// Transport protocol, such as `RTP/AVP`.
     pub protocol: &'a str,
     formats: &'a str,
-    connection: Option<&'a [u8]>,
+    connection: Option<Result<IpAddr, SdpError>>,
     direction: Option<Direction>,
+    /// Value of the first `a=rtcp`.
+    rtcp: Option<&'a [u8]>,
     lines: &'a [u8],
 }
 
@@ -122,18 +124,15 @@ impl<'a> Sdp<'a> {
                 b'o' if sdp.medias.is_empty() && origin.is_none() => origin = Some(Origin::parse(value)?),
                 b'c' => match sdp.medias.last_mut() {
                     // With several addresses in one section the first is used.
-                    Some(media) => media.connection = media.connection.or(Some(value)),
-                    None => sdp.connection = sdp.connection.or(Some(value)),
+                    Some(media) => _ = media.connection.get_or_insert_with(|| connection_address(value)),
+                    None => _ = sdp.connection.get_or_insert_with(|| connection_address(value)),
                 },
-                b'a' => {
-                    let Some(direction) = std::str::from_utf8(value).ok().and_then(Direction::parse) else {
-                        continue;
-                    };
-                    match sdp.medias.last_mut() {
-                        Some(media) => media.direction = Some(direction),
-                        None => sdp.direction = Some(direction),
-                    }
-                }
+                b'a' => match (sdp.medias.last_mut(), Direction::parse(value)) {
+                    (Some(media), Some(direction)) => media.direction = Some(direction),
+                    (None, Some(direction)) => sdp.direction = Some(direction),
+                    (Some(media), None) => media.rtcp = media.rtcp.or(value.strip_prefix(b"rtcp:")),
+                    (None, None) => {}
+                },
                 _ => {}
             }
         }
@@ -165,7 +164,7 @@ impl<'a> Sdp<'a> {
 
     /// The session-level connection address; `None` without a `c=` line.
     pub fn connection(&self) -> Option<Result<IpAddr, SdpError>> {
-        self.connection.map(connection_address)
+        self.connection
     }
 
     /// The m-lines in order.
@@ -202,7 +201,7 @@ impl<'a> Sdp<'a> {
     pub fn remote_of(&self, index: usize) -> Result<MediaRemote, SdpError> {
         let media = self.medias.get(index).ok_or(SdpError::Index)?;
         let connection = media.connection.or(self.connection).ok_or(SdpError::NoAddress)?;
-        let address = connection_address(connection)?;
+        let address = connection?;
         let (port, other) = match media.rtcp() {
             Some(own) => own,
             None => (media.port.checked_add(1).ok_or(SdpError::Port)?, None),
@@ -262,6 +261,7 @@ impl<'a> Media<'a> {
             formats,
             connection: None,
             direction: None,
+            rtcp: None,
             lines: b"",
         };
         media.check_formats()?;
@@ -332,8 +332,7 @@ impl<'a> Media<'a> {
     /// `a=rtcp:port [nettype addrtype address]` (RFC 3605): the port, and the address when it is a
     /// usable one. A line without a usable port is as good as none.
     fn rtcp(&self) -> Option<(u16, Option<IpAddr>)> {
-        let (_, value) = self.attributes().find(|(name, _)| *name == b"rtcp")?;
-        let value = value?.trim_ascii();
+        let value = self.rtcp?.trim_ascii();
         let (port, address) = match memchr::memchr(b' ', value) {
             Some(space) => (&value[..space], &value[space..]),
             None => (value, &b""[..]),

@@ -7,10 +7,8 @@ use super::{
     Codec, CryptoLine, Direction, Format, Kind, Media, Sdp, SdpError,
     parse::{RtpMap, digits, payload_type},
 };
-use std::{
-    io::{self, Write},
-    net::IpAddr,
-};
+use crate::text::put;
+use std::net::IpAddr;
 
 /// Longest value of `a=fmtp` that is passed on.
 const FMTP_MAX: usize = 512;
@@ -77,7 +75,8 @@ impl Sdp<'_> {
                 self.remote_of(index)?;
             }
         }
-        self.write(out, with, adapt).map_err(|_| SdpError::TooLarge)
+        self.write(out, with, adapt);
+        Ok(())
     }
 
     /// Its m-lines in order, as [`Sdp::rewrite_as`] writes them with `adapt`, for [`write_missing`].
@@ -88,7 +87,7 @@ impl Sdp<'_> {
         })
     }
 
-    fn write(&self, out: &mut Vec<u8>, with: &Rewrite<'_>, adapt: &Adapt<'_>) -> io::Result<()> {
+    fn write(&self, out: &mut Vec<u8>, with: &Rewrite<'_>, adapt: &Adapt<'_>) {
         let family = if with.address.is_ipv4() { "IP4" } else { "IP6" };
         let Rewrite {
             username,
@@ -96,23 +95,20 @@ impl Sdp<'_> {
             session_version,
             address,
             ..
-        } = with;
-        write!(
-            out,
-            "v=0\r\no={username} {session_id} {session_version} IN {family} {address}\r\n"
-        )?;
-        write!(out, "s=-\r\nc=IN {family} {address}\r\n")?;
-        write_bandwidths(out, self.session_lines())?;
+        } = *with;
+        put!(out, "v=0\r\no=", username, " ", session_id, " ", session_version);
+        put!(out, " IN ", family, " ", address, "\r\n");
+        put!(out, "s=-\r\nc=IN ", family, " ", address, "\r\n");
+        write_bandwidths(out, self.session_lines());
         out.extend_from_slice(b"t=0 0\r\n");
         for (index, media) in self.medias().iter().enumerate() {
             match with.audio {
                 Some((anchored, port)) if anchored == index && media.port != 0 => {
-                    self.write_anchored(out, index, media, port, adapt)?;
+                    self.write_anchored(out, index, media, port, adapt);
                 }
-                _ => write_rejected(out, media, protocol_of(media, index, adapt))?,
+                _ => write_rejected(out, media, protocol_of(media, index, adapt)),
             }
         }
-        Ok(())
     }
 
     fn write_anchored(
@@ -122,50 +118,49 @@ impl Sdp<'_> {
         media: &Media<'_>,
         port: u16,
         adapt: &Adapt<'_>,
-    ) -> io::Result<()> {
-        write_media_line(out, media, port, protocol_of(media, index, adapt))?;
+    ) {
+        write_media_line(out, media, port, protocol_of(media, index, adapt));
         match adapt.formats {
             Some(formats) => {
                 for format in formats {
-                    write!(out, " {}", format.number)?;
+                    put!(out, " ", format.number);
                 }
             }
             None => {
                 for number in media.payload_types() {
-                    write!(out, " {number}")?;
+                    put!(out, " ", number);
                 }
             }
         }
         out.extend_from_slice(b"\r\n");
-        write_bandwidths(out, media.lines())?;
-        write_added(out, media, adapt.formats.unwrap_or_default())?;
+        write_bandwidths(out, media.lines());
+        write_added(out, media, adapt.formats.unwrap_or_default());
         let told = Told {
             media,
             formats: adapt.formats,
         };
         for (name, value) in media.attributes() {
             match (name, value) {
-                (b"rtpmap", Some(value)) => write_rtpmap(out, told, value)?,
-                (b"fmtp", Some(value)) => write_fmtp(out, told, value)?,
+                (b"rtpmap", Some(value)) => write_rtpmap(out, told, value),
+                (b"fmtp", Some(value)) => write_fmtp(out, told, value),
                 _ => {}
             }
         }
         for line in adapt.crypto {
-            line.write(out)?;
+            line.write(out);
         }
         if let Some(ptime) = media.ptime() {
-            write!(out, "a=ptime:{ptime}\r\n")?;
+            put!(out, "a=ptime:", ptime, "\r\n");
         }
         if let Some(maxptime) = media.maxptime() {
-            write!(out, "a=maxptime:{maxptime}\r\n")?;
+            put!(out, "a=maxptime:", maxptime, "\r\n");
         }
         let stated = self.direction_of(index);
         let held = self.remote_of(index).is_ok_and(|remote| remote.held);
         let direction = if held { stated.without_receiving() } else { stated };
         if direction != Direction::SendRecv || self.direction_is_explicit(index) {
-            write!(out, "a={}\r\n", direction.name())?;
+            put!(out, "a=", direction.name(), "\r\n");
         }
-        Ok(())
     }
 }
 
@@ -193,8 +188,7 @@ pub fn write_missing(out: &mut Vec<u8>, present: usize, told: &[Line]) {
             "image" => "t38",
             _ => "*",
         };
-        // Writing to a Vec cannot fail.
-        let _ = write!(out, "m={kind} 0 {protocol} {format}\r\n");
+        put!(out, "m=", *kind, " 0 ", *protocol, " ", format, "\r\n");
     }
 }
 
@@ -213,22 +207,22 @@ fn protocol_of(media: &Media<'_>, index: usize, adapt: &Adapt<'_>) -> &'static s
     }
 }
 
-fn write_media_line(out: &mut Vec<u8>, media: &Media<'_>, port: u16, protocol: &str) -> io::Result<()> {
+fn write_media_line(out: &mut Vec<u8>, media: &Media<'_>, port: u16, protocol: &str) {
     let kind = media.kind.name().unwrap_or_default();
-    write!(out, "m={kind} {port} {protocol}")
+    put!(out, "m=", kind, " ", port, " ", protocol);
 }
 
 /// An m-line with port 0. Its formats carry no meaning then (RFC 3264 §6), but one must be there.
-fn write_rejected(out: &mut Vec<u8>, media: &Media<'_>, protocol: &str) -> io::Result<()> {
-    write_media_line(out, media, 0, protocol)?;
+fn write_rejected(out: &mut Vec<u8>, media: &Media<'_>, protocol: &str) {
+    write_media_line(out, media, 0, protocol);
     let start = out.len();
     for format in media.formats() {
         let known = KNOWN_FORMATS
             .iter()
             .find(|known| known.eq_ignore_ascii_case(format));
         match (payload_type(format), known) {
-            (Some(number), _) => write!(out, " {number}")?,
-            (None, Some(known)) => write!(out, " {known}")?,
+            (Some(number), _) => put!(out, " ", number),
+            (None, Some(known)) => put!(out, " ", *known),
             (None, None) => {}
         }
     }
@@ -238,13 +232,13 @@ fn write_rejected(out: &mut Vec<u8>, media: &Media<'_>, protocol: &str) -> io::R
             Kind::Image => "t38",
             _ => "*",
         };
-        write!(out, " {default}")?;
+        put!(out, " ", default);
     }
-    write!(out, "\r\n")
+    put!(out, "\r\n");
 }
 
 /// `b=AS:` and `b=TIAS:` with a number.
-fn write_bandwidths<'a>(out: &mut Vec<u8>, lines: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+fn write_bandwidths<'a>(out: &mut Vec<u8>, lines: impl Iterator<Item = &'a [u8]>) {
     for line in lines {
         for kind in ["AS", "TIAS"] {
             let value = line
@@ -252,15 +246,14 @@ fn write_bandwidths<'a>(out: &mut Vec<u8>, lines: impl Iterator<Item = &'a [u8]>
                 .and_then(|line| line.strip_prefix(kind.as_bytes()));
             let number = value.and_then(|value| digits(value.strip_prefix(b":")?)?.parse::<u64>().ok());
             if let Some(number) = number {
-                write!(out, "b={kind}:{number}\r\n")?;
+                put!(out, "b=", kind, ":", number, "\r\n");
             }
         }
     }
-    Ok(())
 }
 
 /// `a=rtpmap` of the laws of G.711 among `formats` that stand in for what `media` has.
-fn write_added(out: &mut Vec<u8>, media: &Media<'_>, formats: &[Format]) -> io::Result<()> {
+fn write_added(out: &mut Vec<u8>, media: &Media<'_>, formats: &[Format]) {
     for Format { number, codec } in formats {
         let name = match codec {
             Codec::Pcmu => "PCMU",
@@ -268,10 +261,9 @@ fn write_added(out: &mut Vec<u8>, media: &Media<'_>, formats: &[Format]) -> io::
             Codec::Other(..) => continue,
         };
         if media.payload_types().all(|known| known != *number) {
-            write!(out, "a=rtpmap:{number} {name}/8000\r\n")?;
+            put!(out, "a=rtpmap:", *number, " ", name, "/8000\r\n");
         }
     }
-    Ok(())
 }
 
 /// The payload types that are told of an m-line.
@@ -292,37 +284,41 @@ impl Told<'_, '_> {
 }
 
 /// `a=rtpmap` of a payload type in the m-line. The channel count is kept as written or left out.
-fn write_rtpmap(out: &mut Vec<u8>, told: Told<'_, '_>, value: &[u8]) -> io::Result<()> {
+fn write_rtpmap(out: &mut Vec<u8>, told: Told<'_, '_>, value: &[u8]) {
     let Some(map) = RtpMap::parse(value).filter(|map| told.has(map.payload_type)) else {
-        return Ok(());
+        return;
     };
-    write!(
+    put!(
         out,
-        "a=rtpmap:{} {}/{}",
-        map.payload_type, map.encoding, map.clock_rate
-    )?;
+        "a=rtpmap:",
+        map.payload_type,
+        " ",
+        map.encoding,
+        "/",
+        map.clock_rate
+    );
     if value.iter().filter(|byte| **byte == b'/').count() == 2 {
-        write!(out, "/{}", map.channels)?;
+        put!(out, "/", map.channels);
     }
-    write!(out, "\r\n")
+    put!(out, "\r\n");
 }
 
 /// `a=fmtp` of a payload type in the m-line: parameters of the codec, which only it understands;
 /// so all of printable ASCII, or nothing.
-fn write_fmtp(out: &mut Vec<u8>, told: Told<'_, '_>, value: &[u8]) -> io::Result<()> {
+fn write_fmtp(out: &mut Vec<u8>, told: Told<'_, '_>, value: &[u8]) {
     let Ok(value) = std::str::from_utf8(value) else {
-        return Ok(());
+        return;
     };
     let Some((number, parameters)) = value.split_once(' ') else {
-        return Ok(());
+        return;
     };
     let parameters = parameters.trim_ascii();
     let printable = parameters.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     match payload_type(number) {
         Some(number) if told.has(number) && printable && (1..=FMTP_MAX).contains(&parameters.len()) => {
-            write!(out, "a=fmtp:{number} {parameters}\r\n")
+            put!(out, "a=fmtp:", number, " ", parameters, "\r\n");
         }
-        _ => Ok(()),
+        _ => {}
     }
 }
 

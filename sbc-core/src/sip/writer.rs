@@ -4,6 +4,7 @@
 //! folds are unfolded and CR, LF and NUL never get out of here.
 
 use super::{grammar::unfold, header::HeaderName, reason_phrase};
+use crate::text::Put;
 use memchr::memchr3;
 use std::{
     fmt::{self, Write as _},
@@ -81,10 +82,17 @@ impl<'w> Writer<'w> {
 
     /// As [`Writer::header`], with a formatted value: `w.header_fmt("Contact", format_args!("<{uri}>"))`.
     pub fn header_fmt(&mut self, name: &str, value: fmt::Arguments<'_>) -> &mut Self {
+        // The adapter never fails, and nor does a Vec: only a Display that lies could.
+        self.header_with(name, |out| {
+            let _ = Text(out).write_fmt(value);
+        })
+    }
+
+    /// As [`Writer::header`], with a value that `write` appends.
+    pub(crate) fn header_with(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
         if self.header_name(name.as_bytes()) {
             let start = self.out.len();
-            // The adapter never fails, and nor does a Vec: only a Display that lies could.
-            let _ = Text(self.out).write_fmt(value);
+            write(self.out);
             for b in self.out.iter_mut().skip(start) {
                 if matches!(*b, b'\r' | b'\n' | 0) {
                     *b = b' ';
@@ -146,18 +154,7 @@ impl<'w> Writer<'w> {
     }
 
     fn number(&mut self, n: usize) {
-        let mut digits = [0u8; 20];
-        let mut at = digits.len();
-        let mut rest = n;
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.out.extend_from_slice(&digits[at..]);
+        n.put(self.out);
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     dialog::{Dialog, write_via},
     sip::{HeaderName, Message, Method, Writer, unfold},
+    text::put,
     time::Timestamp,
     token::{Token, TokenText},
 };
@@ -190,10 +191,8 @@ impl Transactions {
         ] {
             w.header(name, unfold(response.header(header).unwrap_or_default()));
         }
-        w.header_fmt(
-            "CSeq",
-            format_args!("{} ACK", response.cseq().map_or(1, |c| c.number)),
-        );
+        let cseq = response.cseq().map_or(1, |cseq| cseq.number);
+        w.header_with("CSeq", |out| put!(out, cseq, " ACK"));
         w.empty_body();
         io.transmit_composed(hop);
     }

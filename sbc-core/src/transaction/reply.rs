@@ -3,9 +3,10 @@
 use super::Hop;
 use crate::{
     sip::{HeaderName, Message, Method, OptionTags, Writer, reason_phrase},
+    text::put,
     transport::Transport,
 };
-use std::{io::Write as _, net::SocketAddr};
+use std::net::SocketAddr;
 
 /// Methods we serve, as the value of Allow.
 pub(crate) const ALLOW: &[u8] =
@@ -149,7 +150,7 @@ fn write_top_via(out: &mut Vec<u8>, request: &Message<'_>, raw: &[u8], peer: Soc
     let mut rest: &[u8] = &text;
     if wants_rport && let Some(at) = find_rport(rest) {
         out.extend_from_slice(&rest[..at]);
-        let _ = write!(out, "={}", peer.port());
+        put!(out, "=", peer.port());
         rest = &rest[at..];
     }
     out.extend_from_slice(rest);
@@ -159,7 +160,7 @@ fn write_top_via(out: &mut Vec<u8>, request: &Message<'_>, raw: &[u8], peer: Soc
         .and_then(|h| h.parse::<std::net::IpAddr>().ok())
         .is_some_and(|ip| ip == peer.ip());
     if wants_rport || !same_host {
-        let _ = write!(out, ";received={}", peer.ip());
+        put!(out, ";received=", peer.ip());
     }
 }
 
