@@ -124,6 +124,11 @@ counters! {
     names_evicted,
     /// Answered calls ended because no media arrived for the configured time.
     media_timeouts,
+    /// Answered calls ended because one side never sent valid media for the configured time.
+    media_unlatched_timeouts,
+    /// Answered calls that ended, after ten seconds or more, without any valid media from a side that
+    /// should have sent some: one-way audio.
+    media_unlatched,
     /// Calls ended because an invariant did not hold. Always 0, or a bug.
     internal_errors,
     /// RTP and RTCP packets received.

@@ -8,7 +8,10 @@ use crate::{
     transport::Transport,
     trunk::{SourceTable, TrunkId},
 };
-use sbc_media::srtp::Suite;
+use sbc_media::{
+    latch::{LEARNING_WINDOW, LatchMode},
+    srtp::Suite,
+};
 use std::{
     collections::HashMap,
     fmt,
@@ -285,6 +288,8 @@ pub struct TrunkMedia {
     pub srtp_offer: SrtpOffer,
     /// Names of the codecs that may be used, in the order in which they are offered; `None`: all.
     pub codecs: Option<Box<[Box<str>]>>,
+    /// Who may become the peer besides the address in its SDP.
+    pub latch: LatchMode,
 }
 
 impl TrunkMedia {
@@ -294,6 +299,7 @@ impl TrunkMedia {
         srtp_suites: Vec::new(),
         srtp_offer: SrtpOffer::BestEffort,
         codecs: None,
+        latch: LatchMode::Relearn(LEARNING_WINDOW),
     };
 }
 
@@ -382,8 +388,9 @@ pub struct Media {
     pub quarantine: Duration,
     /// End an answered call when no media arrived for so long; zero: never.
     pub timeout: Duration,
-    /// Accept media only from the IP address in the peer's SDP.
-    pub strict_source: bool,
+    /// End an answered call when no valid media ever came, for so long, from a side that said it
+    /// sends; zero: never.
+    pub unlatched_timeout: Duration,
 }
 
 /// SIP timers and bounds.

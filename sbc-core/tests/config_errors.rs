@@ -44,7 +44,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "[media]",
         "[media]\nfoo = 1",
-        "sbc.toml:5:1: media.foo: unknown key; known here are: address, advertise, ports, quarantine_ms, timeout_s, strict_source",
+        "sbc.toml:5:1: media.foo: unknown key; known here are: address, advertise, ports, quarantine_ms, timeout_s, latch, latch_window_ms, unlatched_timeout_s",
     ),
     (
         "[media]",
@@ -120,8 +120,18 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "[media]",
-        "[media]\nstrict_source = \"yes\"",
-        "sbc.toml:5:17: media.strict_source: expected true or false (without quotes), found \"yes\"",
+        "[media]\nlatch = \"loose\"",
+        "sbc.toml:5:9: media.latch: expected \"strict\", \"once\" or \"relearn\", found \"loose\"",
+    ),
+    (
+        "[media]",
+        "[media]\nstrict_source = true",
+        "sbc.toml:5:1: media.strict_source: no longer known: in place of strict_source = true write latch = \"strict\", and leave it out in place of strict_source = false",
+    ),
+    (
+        "name = \"carrier\"",
+        "name = \"carrier\"\nlatch = \"once\"\nlatch_window_ms = 100",
+        "sbc.toml:9:19: trunk.latch_window_ms: has no effect with latch = \"once\": remove it, or set latch = \"relearn\"",
     ),
     (
         "[media]",

@@ -4,7 +4,8 @@ use sbc_core::{
     config::{DEFAULT_TOML, parse},
     snapshot::{Srtp, SrtpOffer},
 };
-use sbc_media::srtp::Suite;
+use sbc_media::{latch::LatchMode, srtp::Suite};
+use std::time::Duration;
 
 fn with(lines: &str) -> String {
     DEFAULT_TOML.replace("name = \"carrier\"", &format!("name = \"carrier\"\n{lines}"))
@@ -20,6 +21,7 @@ fn without_options_media_is_plain_and_passes() {
     let (snapshot, _) = config.compile().unwrap();
     let media = &snapshot.trunks[0].media;
     assert_eq!((media.srtp, &media.codecs), (Srtp::Disabled, &None));
+    assert_eq!(media.latch, LatchMode::default());
     assert_eq!(config.warnings(), Vec::<String>::new());
 }
 
@@ -33,6 +35,24 @@ fn options_reach_the_snapshot() {
     assert_eq!(media.srtp_suites, [Suite::AeadAes256Gcm, Suite::AesCm128Sha1_32]);
     let codecs = media.codecs.as_ref().unwrap();
     assert_eq!(codecs.as_ref(), ["PCMA".into(), "telephone-event".into()]);
+}
+
+#[test]
+fn a_trunk_latches_as_it_says_or_as_all_do() {
+    let of_all = |line: &str| DEFAULT_TOML.replace("[media]", &format!("[media]\n{line}"));
+    let window = |ms| LatchMode::Relearn(Duration::from_millis(ms));
+    for (all, own, expected) in [
+        ("", "", window(500)),
+        ("latch_window_ms = 900", "", window(900)),
+        ("latch_window_ms = 900", "latch_window_ms = 20", window(20)),
+        ("latch = \"strict\"", "", LatchMode::Strict),
+        ("latch = \"strict\"", "latch = \"once\"", LatchMode::Once),
+        ("latch = \"strict\"", "latch = \"relearn\"", window(500)),
+    ] {
+        let text = of_all(all).replace("name = \"carrier\"", &format!("name = \"carrier\"\n{own}"));
+        let (snapshot, _) = parse(&text, "test").unwrap().compile().unwrap();
+        assert_eq!(snapshot.trunks[0].media.latch, expected, "{all} {own}");
+    }
 }
 
 #[test]

@@ -114,7 +114,7 @@ impl Stage {
                 ports: (10_000, 10_099),
                 quarantine: Duration::from_secs(1),
                 timeout: Duration::ZERO,
-                strict_source: false,
+                unlatched_timeout: Duration::ZERO,
             },
             sip: Sip {
                 t1: Duration::from_millis(500),

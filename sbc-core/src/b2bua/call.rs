@@ -255,10 +255,23 @@ pub(crate) struct Media {
     pub(crate) pairs: [PairIndex; 2],
     /// RTP port of each pair.
     pub(crate) ports: [u16; 2],
-    /// A side is on hold: silence is expected.
-    pub(crate) held: [bool; 2],
+    /// What each side has said of itself: it sends, it listens.
+    pub(crate) sends: [bool; 2],
+    pub(crate) listens: [bool; 2],
     /// Both descriptions are known; the media time-out counts from here.
     pub(crate) since: Timestamp,
+}
+
+impl Media {
+    /// A side is on hold: silence is expected.
+    pub(super) fn is_held(&self) -> bool {
+        self.sends.contains(&false) || self.listens.contains(&false)
+    }
+
+    /// Media is to come from `side`.
+    pub(super) fn expects(&self, side: Side) -> bool {
+        self.sends[side as usize] && self.listens[side.other() as usize]
+    }
 }
 
 impl Call {

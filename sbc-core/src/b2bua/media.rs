@@ -18,6 +18,10 @@ use sbc_media::{
 };
 use std::{collections::VecDeque, time::Duration};
 
+/// How long a call must have lasted for a side that never sent to be conspicuous: longer than it takes
+/// a peer to open its audio after the answer, shorter than people say "hello" in vain.
+const ONE_WAY_MIN: Duration = Duration::from_secs(10);
+
 /// The media ports of a shard that no call uses.
 #[derive(Debug, Default)]
 pub(crate) struct PortPool {
@@ -88,7 +92,8 @@ impl Shard {
         Some(Media {
             pairs: [a, b],
             ports: [port_a, port_b],
-            held: [false; 2],
+            sends: [true; 2],
+            listens: [true; 2],
             since: now,
         })
     }
@@ -251,9 +256,9 @@ impl Shard {
         let tracked = tracks_formats(&self.snapshot, [call.a.trunk, call.b.trunk]);
         let leg = call.leg_mut(side);
         let policy = media_of(&self.snapshot, leg.trunk);
-        let index = leg.session.hear(sdp, part, policy, tracked)?;
+        let (index, latch) = (leg.session.hear(sdp, part, policy, tracked)?, policy.latch);
         leg.session.heard = self.hasher.hash_one(sdp.text());
-        let media = self.apply_remote(now, media, side, sdp, index);
+        let media = self.apply_remote(now, media, side, latch, sdp, index);
         if let Some(call) = self.calls.get_mut(slot as usize) {
             call.media = Some(media);
             arm(&mut self.relay, media, [&mut call.a.session, &mut call.b.session]);
@@ -261,25 +266,22 @@ impl Shard {
         Ok(())
     }
 
-    /// Direct the relay by what the peer on `side` said of itself, in the m-line `index`.
+    /// Direct the relay by what the peer on `side`, whose trunk has `latch`, said of itself, in the m-line `index`.
     pub(crate) fn apply_remote(
         &mut self,
         now: Timestamp,
         media: Media,
         side: Side,
+        latch: LatchMode,
         sdp: &Sdp<'_>,
         index: Option<usize>,
     ) -> Media {
         let mut media = media;
-        let latch = if self.snapshot.media.strict_source {
-            LatchMode::Strict
-        } else {
-            LatchMode::default()
-        };
         let remote = index.and_then(|index| sdp.remote_of(index).ok());
         let Some(remote) = remote else {
             // The audio was refused or removed: nothing is sent there.
-            media.held[side as usize] = true;
+            media.sends[side as usize] = false;
+            media.listens[side as usize] = false;
             self.relay.set_remote(
                 media.pairs[side as usize],
                 Remote {
@@ -292,9 +294,9 @@ impl Shard {
             );
             return media;
         };
-        let sends_to_us = remote.direction.sends();
         let listens = remote.direction.receives() && !remote.held;
-        media.held[side as usize] = !(sends_to_us && listens);
+        media.sends[side as usize] = remote.direction.sends();
+        media.listens[side as usize] = listens;
         media.since = now;
         self.relay.set_remote(
             media.pairs[side as usize],
@@ -312,42 +314,72 @@ impl Shard {
 
     /// How often to look whether media still flows; `None`: never.
     pub(crate) fn media_check_interval(&self) -> Option<Duration> {
-        let timeout = self.snapshot.media.timeout;
-        (!timeout.is_zero()).then_some(timeout)
+        let media = &self.snapshot.media;
+        let timeouts = [media.timeout, media.unlatched_timeout].into_iter();
+        timeouts.filter(|timeout| !timeout.is_zero()).min()
     }
 
     /// Look whether media still flows; end the call when neither side has sent for the time-out
-    /// and neither is on hold.
+    /// and neither is on hold, or when one has never sent.
     pub(crate) fn media_check(&mut self, now: Timestamp, slot: u32) {
-        let timeout = self.snapshot.media.timeout;
+        let Some(interval) = self.media_check_interval() else {
+            return;
+        };
         let Some(call) = self.call_mut(slot) else { return };
         call.watch = None;
-        if timeout.is_zero() {
-            return;
-        }
+        let (media, answered) = (call.media, call.answered);
         // Without media there is nothing to be silent, but a re-INVITE may bring some.
-        let media = call.media;
-        let held = media.is_none_or(|media| media.held.contains(&true));
-        let quiet_since = media.map_or(now, |media| {
-            let heard = media
-                .pairs
-                .iter()
-                .filter_map(|&pair| self.relay.last_received(pair));
-            heard.max().unwrap_or(media.since).max(media.since)
-        });
-        if !held && now.since(quiet_since) >= timeout {
+        let silent_at = media.and_then(|media| self.silent_at(media));
+        let unlatched_at = media.and_then(|media| self.unlatched_at(media, answered));
+        let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        if due(silent_at) {
             self.io.counters.media_timeouts += 1;
-            self.end(now, slot, 200, "media_timeout");
-            return;
+            return self.end(now, slot, 200, "media_timeout");
         }
-        let next = if held {
-            now + timeout
-        } else {
-            quiet_since + timeout
-        };
+        if due(unlatched_at) {
+            self.io.counters.media_unlatched_timeouts += 1;
+            return self.end(now, slot, 200, "unlatched_timeout");
+        }
+        let next = [silent_at, unlatched_at].into_iter().flatten();
+        let next = next.fold(now + interval, Timestamp::min);
         let key = self.io.timers.insert(next, Alarm::MediaCheck(slot));
         if let Some(call) = self.calls.get_mut(slot as usize) {
             call.watch = Some(key);
+        }
+    }
+
+    /// When `media` will have been silent on both sides for too long; `None`: silence is allowed.
+    fn silent_at(&self, media: Media) -> Option<Timestamp> {
+        let timeout = self.snapshot.media.timeout;
+        if timeout.is_zero() || media.is_held() {
+            return None;
+        }
+        let heard = media
+            .pairs
+            .iter()
+            .filter_map(|&pair| self.relay.last_received(pair));
+        Some(heard.max().unwrap_or(media.since).max(media.since) + timeout)
+    }
+
+    /// When one side will have sent nothing for too long although it should; `None`: both have sent, or
+    /// need not.
+    fn unlatched_at(&self, media: Media, answered: Option<Timestamp>) -> Option<Timestamp> {
+        let timeout = self.snapshot.media.unlatched_timeout;
+        (!timeout.is_zero() && self.misses_a_side(media)).then_some(media.since.max(answered?) + timeout)
+    }
+
+    /// One side has never sent anything valid although it should.
+    fn misses_a_side(&self, media: Media) -> bool {
+        [Side::A, Side::B]
+            .into_iter()
+            .any(|side| media.expects(side) && self.relay.last_received(media.pairs[side as usize]).is_none())
+    }
+
+    /// A call is over: count it when its audio went one way only.
+    pub(super) fn count_unlatched(&mut self, now: Timestamp, media: Media, answered: Option<Timestamp>) {
+        let heard_of = answered.is_some_and(|answered| now.since(media.since.max(answered)) >= ONE_WAY_MIN);
+        if heard_of && self.misses_a_side(media) {
+            self.io.counters.media_unlatched += 1;
         }
     }
 }

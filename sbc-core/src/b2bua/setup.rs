@@ -143,7 +143,8 @@ impl Shard {
                         return Err(unfit.reply());
                     }
                 };
-                let media = self.apply_remote(now, media, Side::A, sdp, index);
+                let latch = media_of(&snapshot, from.trunk).latch;
+                let media = self.apply_remote(now, media, Side::A, latch, sdp, index);
                 arm(&mut self.relay, media, [&mut session_a, &mut session_b]);
                 Some(media)
             }

@@ -324,7 +324,9 @@ impl Shard {
         if let Some(permit) = call.permit.take() {
             self.admission.release(permit);
         }
+        let answered = call.answered;
         if let Some(media) = call.media {
+            self.count_unlatched(now, media, answered);
             let received = self.media_details(now, media);
             self.silence_media(media);
             if let Some(call) = self.calls.get_mut(slot as usize) {

@@ -4,8 +4,8 @@ mod tls;
 
 use super::{
     options::{Config, Listener, Trunk},
-    read::{nearest, printable},
-    value::TrunkTransport,
+    read::{Value, nearest, printable},
+    value::{Latch, TrunkTransport},
 };
 use crate::{
     sdp::is_audio_name,
@@ -194,7 +194,7 @@ fn trunks(config: &Config, report: Report<'_>) {
             domains(config, trunk, n, report);
         }
         tls::trunk(config, &at, trunk, report);
-        media_of_trunk(&at, trunk, report);
+        media_of_trunk(config, &at, trunk, report);
         for (key, limit) in [
             ("inbound", &trunk.limits.inbound),
             ("outbound", &trunk.limits.outbound),
@@ -211,7 +211,7 @@ fn trunks(config: &Config, report: Report<'_>) {
     burst("limits.burst", config.limits.cps, config.limits.burst, report);
 }
 
-fn media_of_trunk(at: &str, trunk: &Trunk, report: Report<'_>) {
+fn media_of_trunk(config: &Config, at: &str, trunk: &Trunk, report: Report<'_>) {
     let suites = &trunk.srtp_suites;
     if suites.is_empty() {
         report(
@@ -224,6 +224,16 @@ fn media_of_trunk(at: &str, trunk: &Trunk, report: Report<'_>) {
             let path = format!("{at}.srtp_suites[{n}]");
             report(&path, format!("{} is listed twice", suite.name()));
         }
+    }
+    let latch = trunk.latch.unwrap_or(config.media.latch);
+    if trunk.latch_window_ms.is_some() && latch != Latch::Relearn {
+        report(
+            &format!("{at}.latch_window_ms"),
+            format!(
+                "has no effect with latch = {}: remove it, or set latch = \"relearn\"",
+                latch.show()
+            ),
+        );
     }
     let Some(codecs) = &trunk.codecs else { return };
     for (n, codec) in codecs.iter().enumerate() {

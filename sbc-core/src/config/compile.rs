@@ -4,7 +4,7 @@ use super::{
     check,
     error::{ConfigError, Problem},
     options::{Config, Limit, Listener, Trunk, TrunkTls},
-    value::{Destination, FilePath, TrunkTransport},
+    value::{Destination, FilePath, Latch, TrunkTransport},
 };
 use crate::{
     admission::{Admission, LimitId, LimitSpec, burst_default},
@@ -15,6 +15,7 @@ use crate::{
     transport::Transport,
     trunk::{HostMatch, SourceTable, TrunkId},
 };
+use sbc_media::latch::LatchMode;
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 impl Config {
@@ -86,6 +87,7 @@ impl Config {
                         .codecs
                         .as_ref()
                         .map(|names| names.iter().map(|name| name.0.as_str().into()).collect()),
+                    latch: self.latch_of(trunk),
                 },
             });
         }
@@ -101,7 +103,7 @@ impl Config {
                 ports: (self.media.ports.first, self.media.ports.last),
                 quarantine: ms(self.media.quarantine_ms),
                 timeout: s(self.media.timeout_s),
-                strict_source: self.media.strict_source,
+                unlatched_timeout: s(self.media.unlatched_timeout_s),
             },
             sip: snapshot::Sip {
                 t1: ms(self.sip.t1_ms),
@@ -138,6 +140,17 @@ impl Config {
             )
         };
         trunks.map(warning).collect()
+    }
+
+    /// Who may become the media peer of `trunk`: as it says, or as `[media]` does.
+    fn latch_of(&self, trunk: &Trunk) -> LatchMode {
+        match trunk.latch.unwrap_or(self.media.latch) {
+            Latch::Strict => LatchMode::Strict,
+            Latch::Once => LatchMode::Once,
+            Latch::Relearn => {
+                LatchMode::Relearn(ms(trunk.latch_window_ms.unwrap_or(self.media.latch_window_ms)))
+            }
+        }
     }
 
     /// The listener that talks to `trunk`: the one it names, or the first that suits the place

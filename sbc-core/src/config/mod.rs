@@ -18,7 +18,7 @@ pub use options::*;
 pub use reference::reference;
 pub use socket::{default_socket, prepare_directory, socket_candidates};
 pub use value::{
-    Backend, CodecName, Destination, Domain, FileMode, FilePath, LogLevel, PortRange, ShardCount,
+    Backend, CodecName, Destination, Domain, FileMode, FilePath, Latch, LogLevel, PortRange, ShardCount,
     TrunkTransport,
 };
 

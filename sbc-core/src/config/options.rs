@@ -4,7 +4,7 @@
 use super::{
     read::{Absent, Key, Reader, Section, Value},
     value::{
-        Backend, CodecName, Destination, Domain, FileMode, FilePath, LogLevel, PortRange, ShardCount,
+        Backend, CodecName, Destination, Domain, FileMode, FilePath, Latch, LogLevel, PortRange, ShardCount,
         TrunkTransport,
     },
 };
@@ -199,9 +199,18 @@ sections! {
         /// Seconds without any media from either side after which an answered call is ended.
         /// 0: never.
         timeout_s: u32 = default(60) in 0..=86_400;
-        /// Take media only from the IP address in the peer's SDP, instead of learning it from the
-        /// first packets. Safer, but peers behind NAT get no audio.
-        strict_source: bool = default(false);
+        /// Who may send media besides the address in a peer's SDP. `"strict"`: other ports of its IP
+        /// address; peers behind NAT get no audio. `"relearn"`: a source that keeps sending for
+        /// `latch_window_ms`, unless the address in the SDP is heard within that time. `"once"`: the first
+        /// source that sends a valid packet, stranger or not; for peers whose SDP is of no use. Every
+        /// re-negotiation begins anew. Packets of others are dropped, counted, and shown with the call.
+        latch: Latch = default(Latch::Relearn);
+        /// Milliseconds that a source must keep sending with `latch = "relearn"`.
+        latch_window_ms: u32 = default(500) in 20..=10_000;
+        /// Seconds after which an answered call is ended of which one side has never sent any valid
+        /// media, although by its SDP it sends and is not on hold. 0: never. Such calls are counted in any case
+        /// (`media_unlatched`) when they end, after ten seconds or more.
+        unlatched_timeout_s: u32 = default(0) in 0..=86_400;
     }
 
     /// SIP timers (RFC 3261 §17) and bounds.
@@ -351,6 +360,10 @@ sections! {
         /// have none in common but each has one law of G.711, the audio is converted between them;
         /// calls with nothing in common are refused with 488.
         codecs: Option<Vec<CodecName>> = described("all pass, as they are offered");
+        /// Who may send its media besides the address in its SDP, as `latch` in `[media]`.
+        latch: Option<Latch> = described("that of `[media]`");
+        /// Milliseconds that a source must keep sending with `latch = "relearn"`.
+        latch_window_ms: Option<u32> = described("that of `[media]`") in 20..=10_000;
         /// Session timers (RFC 4028) of its calls.
         session_timer: SessionTimer = section;
         /// Limits on its calls.

@@ -172,6 +172,13 @@ impl<'a> Reader<'a> {
                 self.places.insert(join(path, name), value.span().start);
                 continue;
             }
+            if let Some((_, advice)) = GONE
+                .iter()
+                .find(|(gone, _)| *gone == without_indices(&join(path, name)))
+            {
+                self.problem(&join(path, name), key.span().start, *advice);
+                continue;
+            }
             let unused = keys.iter().map(|k| k.name).filter(|k| table.get(*k).is_none());
             let message = match nearest(name, unused) {
                 Some(near) => {
@@ -249,6 +256,13 @@ impl<'a> Reader<'a> {
         self.places.entry(path.to_owned()).or_insert(offset);
     }
 }
+
+/// Keys of earlier versions, and what to write in their place.
+const GONE: &[(&str, &str)] = &[(
+    "media.strict_source",
+    "no longer known: in place of strict_source = true write latch = \"strict\", and leave it out in place of \
+     strict_source = false",
+)];
 
 /// `path.name`, or `name` at the top.
 pub(super) fn join(path: &str, name: &str) -> String {

@@ -510,6 +510,25 @@ string_value!(
     |name: &CodecName| name.0.clone()
 );
 
+/// Who may become a media peer besides the address in its SDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Latch {
+    /// Other ports of its IP address.
+    Strict,
+    /// The first source.
+    Once,
+    /// A source that keeps sending.
+    Relearn,
+}
+
+word_value!(
+    Latch,
+    "\"strict\", \"once\" or \"relearn\"",
+    "strict" => Latch::Strict,
+    "once" => Latch::Once,
+    "relearn" => Latch::Relearn
+);
+
 word_value!(
     Reliable,
     "\"off\", \"supported\" or \"required\"",

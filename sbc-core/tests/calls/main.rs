@@ -16,6 +16,7 @@ mod glare;
 mod header_forms;
 mod health;
 mod info;
+mod latch;
 mod late_offer;
 mod limits;
 mod lines;

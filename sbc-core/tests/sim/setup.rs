@@ -8,10 +8,13 @@ use sbc_core::{
     admission::{Admission, LimitId, LimitSpec},
     resolve::Query,
     shard::ListenerId,
-    snapshot::{Listener, Media, Peer, Reliable, SessionTimer, Sip, Snapshot, Streams, Target, Trunk},
+    snapshot::{
+        Listener, Media, Peer, Reliable, SessionTimer, Sip, Snapshot, Streams, Target, Trunk, TrunkMedia,
+    },
     transport::Transport,
     trunk::{SourceTable, TrunkId},
 };
+use sbc_media::latch::LatchMode;
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
@@ -125,6 +128,14 @@ impl Setup {
                 }),
                 false => Target::Address(side.sip()),
             },
+            media: TrunkMedia {
+                latch: if self.strict_source {
+                    LatchMode::Strict
+                } else {
+                    LatchMode::default()
+                },
+                ..TrunkMedia::PLAIN
+            },
             ..Trunk::new(&format!("{side:?}"), side.sip(), self.listener(side))
         };
         let listeners = |side: Side| {
@@ -159,7 +170,7 @@ impl Setup {
                 // Longer than the slowest packet of `network` is under way.
                 quarantine: Duration::from_secs(4),
                 timeout: Duration::from_secs(self.media_timeout),
-                strict_source: self.strict_source,
+                unlatched_timeout: Duration::ZERO,
             },
             sip: Sip {
                 t1: Duration::from_nanos(T1),

@@ -13,7 +13,7 @@ use sbc_core::{
     transport::{Flow, Hop, Transport},
     trunk::TrunkId,
 };
-use sbc_media::relay::PairIndex;
+use sbc_media::{latch::LatchMode, relay::PairIndex};
 use std::{
     collections::VecDeque,
     net::SocketAddr,
@@ -187,7 +187,9 @@ fn compiled(variant: u16) -> (Snapshot, Admission) {
     }
     if bit(13) {
         snapshot.streams.keepalive = Duration::ZERO;
-        snapshot.media.strict_source = true;
+        for trunk in &mut snapshot.trunks {
+            trunk.media.latch = LatchMode::Strict;
+        }
     }
     if bit(14) {
         snapshot.sip.server_name = "test".into();
