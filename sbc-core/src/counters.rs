@@ -145,6 +145,10 @@ counters! {
     media_no_destination,
     /// Media packets of a payload type that the other side has not agreed to.
     media_format,
+    /// Media packets from before a change of source, or in whose place something of our own was sent.
+    media_displaced,
+    /// RTP and RTCP packets of our own that left.
+    media_originated,
     /// Media packets that are not protected under their peer's key.
     media_bad_tag,
     /// Protected media packets that have been here before, or are too old to tell.

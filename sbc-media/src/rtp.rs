@@ -136,6 +136,11 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Packet<T> {
         self.buffer.as_mut()[field::SSRC].copy_from_slice(&ssrc.to_be_bytes());
     }
 
+    /// Set the marker bit.
+    pub fn set_marker(&mut self) {
+        self.buffer.as_mut()[field::MARKER_TYPE] |= 0x80;
+    }
+
     /// Write the payload type; only its low seven bits are used.
     pub fn set_payload_type(&mut self, payload_type: u8) {
         let octet = &mut self.buffer.as_mut()[field::MARKER_TYPE];

@@ -74,6 +74,11 @@ impl Source {
         self.sound.as_mut()
     }
 
+    /// Units of the media clock in a packet.
+    pub fn step(&self) -> u32 {
+        self.ptime_ms * 8
+    }
+
     /// When [`Self::write`] is due, if something is played.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         self.sound.as_ref().map(|_| self.due)

@@ -5,11 +5,9 @@
 //! of the source, and time goes on where the source changes; the first packet after a change has the marker (RFC 3550
 //! §5.1). What a peer receives is one sender that never stopped.
 
-use crate::{rtp::HEADER_LEN, time::Timestamp};
+use crate::{rtp::HEADER_LEN, stream::CLOCK_RATE_DEFAULT, time::Timestamp};
 use core::time::Duration;
 
-/// Units of the RTP clock in a second.
-const CLOCK_RATE: u64 = 8000;
 /// A forward jump of so many sequence numbers is not loss (RFC 3550 A.1).
 const DROPOUT_MAX: u16 = 3000;
 /// A packet further behind than this is not merely late (RFC 3550 A.1).
@@ -89,6 +87,8 @@ pub struct Splice {
     at: Timestamp,
     /// Timestamp units from one packet to the next.
     step: u32,
+    /// Those in a second.
+    clock_rate: u32,
     /// Nothing has left yet.
     fresh: bool,
     /// The last packet was of our own, in place of any that arrive.
@@ -101,7 +101,7 @@ pub struct Splice {
 
 impl Splice {
     /// A stream whose first packet leaves with `sequence` and, at `now`, with `timestamp`. `step` is the number of
-    /// timestamp units in a packet, at 8 kHz: 160 for 20 ms.
+    /// timestamp units in a packet: at 8 kHz, which is the clock unless [`Splice::set_clock`] says otherwise, 160 for 20 ms.
     pub const fn new(now: Timestamp, ssrc: u32, sequence: u16, timestamp: u32, step: u32) -> Self {
         Self {
             ssrc,
@@ -109,11 +109,18 @@ impl Splice {
             timestamp,
             at: now,
             step: if step == 0 { 1 } else { step },
+            clock_rate: CLOCK_RATE_DEFAULT,
             fresh: true,
             ours: false,
             runs: [None; RUNS],
             restart: None,
         }
+    }
+
+    /// From now on the media clock has `clock_rate` units in a second and `step` in a packet.
+    pub fn set_clock(&mut self, clock_rate: u32, step: u32) {
+        self.clock_rate = clock_rate.max(1);
+        self.step = step.max(1);
     }
 
     /// The outgoing SSRC.
@@ -218,7 +225,7 @@ impl Splice {
         if self.fresh {
             return self.timestamp;
         }
-        let passed = now.since(self.at).as_nanos() * u128::from(CLOCK_RATE) / 1_000_000_000;
+        let passed = now.since(self.at).as_nanos() * u128::from(self.clock_rate) / 1_000_000_000;
         let step = u128::from(self.step);
         let steps = ((passed + step / 2) / step).max(1);
         // A clock that wraps.

@@ -4,8 +4,12 @@
 mod peers;
 mod support;
 use peers::*;
-use sbc_media::relay::{Action, Formats, Verdict};
+use sbc_media::g711::Law;
+use sbc_media::noise::Noise;
+use sbc_media::relay::{Action, Formats, OWN_LEN_MAX, OutletParams, PairIndex, Relay, Verdict, Voice, Yield};
+use sbc_media::source::Sound;
 use sbc_media::srtp::{MasterKey, OVERHEAD_MAX, Receiver, Sender, Suite};
+use sbc_media::time::Timestamp;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use support::*;
@@ -180,6 +184,54 @@ fn protecting_and_unprotecting_allocate_nothing() {
     }
 }
 
+const OUTLET: OutletParams = OutletParams {
+    ssrc: 9,
+    sequence: 7,
+    timestamp: 0,
+    clock_rate: 8000,
+    step: 160,
+};
+
+/// Many pairs that play and stop at once.
+#[test]
+fn packets_of_our_own_allocate_nothing() {
+    const PAIRS: u32 = 64;
+    let mut relay = Relay::new(PAIRS);
+    for pair in (0..PAIRS).map(PairIndex) {
+        relay.add_pair(pair);
+    }
+    for pair in (0..PAIRS / 2).map(PairIndex) {
+        relay.open(pair, PairIndex(pair.0 + PAIRS / 2));
+        relay.set_remote(pair, remote(A_RTP));
+        relay.set_outlet(Timestamp::ZERO, pair, Some(&OUTLET));
+    }
+    let voice = Voice {
+        law: Law::A,
+        payload_type: 8,
+        ptime_ms: 20,
+    };
+    let mut sent = 0;
+    let before = ALLOCATIONS.get();
+    for tick in 0..5_000u64 {
+        let now = Timestamp::from_millis(tick * 10);
+        let pair = PairIndex((tick % u64::from(PAIRS / 2)) as u32);
+        if tick % 3 == 0 {
+            relay.stop(pair);
+        } else {
+            let sound = Sound::Noise(Noise::new(Law::A, -40.0, tick));
+            assert!(relay.play(now, pair, voice, sound, Yield::ToMedia));
+        }
+        let mut buffer = [0; OWN_LEN_MAX];
+        while let Some(verdict) = relay.poll_transmit(now, &mut buffer) {
+            assert!(matches!(verdict, Verdict::Forward { len: 172, .. }));
+            sent += 1;
+        }
+        while relay.poll_event().is_some() {}
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert!(sent > 20_000, "{sent}");
+}
+
 /// Packets of the peers of `session`, in the clear or protected, with losses, copies, forgeries,
 /// and another key in the middle of it: how many left. Nothing is allocated on the way.
 fn walk(name: &str, mut session: Session, mut peers: [Option<Peer>; 2]) -> u32 {
@@ -241,6 +293,9 @@ fn no_walk_allocates() {
                 let mut session = Session::new();
                 if with_formats {
                     session.relay.set_formats(A, Some(&formats));
+                    for pair in [A, B] {
+                        session.relay.set_outlet(Timestamp::ZERO, pair, Some(&OUTLET));
+                    }
                 }
                 let mut peer = |pair, seed, protected: bool| {
                     suite

@@ -702,6 +702,8 @@ pub struct MediaRefused {
     pub no_destination: u64,
     /// Of a payload type that the other side has not agreed to.
     pub format: u64,
+    /// From before a change of source, or something of our own was sent in its place.
+    pub displaced: u64,
     /// Not protected under this side's key.
     pub srtp_bad_tag: u64,
     /// Here before, or too late; also where a plain stream jumps back that leaves as SRTP.

@@ -13,7 +13,7 @@ use crate::{
 };
 use sbc_media::{
     latch::LatchMode,
-    relay::{PairIndex, Remote},
+    relay::{MediaEvent, PairIndex, Remote},
     rtcp::hide::Cname,
 };
 use std::{collections::VecDeque, time::Duration};
@@ -310,6 +310,14 @@ impl Shard {
             },
         );
         media
+    }
+
+    /// Something happened in the media of `pair`.
+    pub(crate) fn media_event(&mut self, _now: Timestamp, _pair: PairIndex, event: MediaEvent) {
+        match event {
+            // What is played goes on until media takes over or call control stops it: nobody waits for its end.
+            MediaEvent::Played | MediaEvent::Yielded => {}
+        }
     }
 
     /// How often to look whether media still flows; `None`: never.

@@ -212,6 +212,7 @@ impl Shard {
                 malformed: stats.malformed,
                 no_destination: stats.no_destination,
                 format: stats.format,
+                displaced: stats.displaced,
                 srtp_bad_tag: stats.srtp_bad_tag,
                 srtp_replayed: stats.srtp_replayed,
                 srtp_failed: stats.srtp_failed,

@@ -17,6 +17,8 @@ pub(crate) const MEDIA_PACKET_LEN: usize = 1500 - 20 - 8;
 /// How much such a packet may grow in its buffer: what protecting it adds, and some.
 pub(crate) const MEDIA_GROWTH: usize = 64;
 const _: () = assert!(MEDIA_GROWTH >= sbc_media::srtp::OVERHEAD_MAX);
+/// Room for a packet of our own.
+pub(crate) const OWN_PACKET_LEN: usize = sbc_media::relay::OWN_LEN_MAX;
 
 /// The ways to move packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +148,7 @@ pub(crate) struct Packet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pool {
     Media,
+    Own,
     Sip,
     Stream,
 }
@@ -204,6 +207,11 @@ pub(crate) trait Backend: StreamBackend {
     /// A media packet with all the room behind it in its buffer. When it has grown or shrunk there,
     /// its `len` must say so before [`Self::forward`].
     fn room(&mut self, packet: &Packet) -> &mut [u8];
+
+    /// An empty packet, to be filled and sent like one that was received; its [`Self::room`] is at least
+    /// [`OWN_PACKET_LEN`]. `None`: there is none now. At most one at a time, and not while a received packet is
+    /// held. Ends with [`Backend::forward`] or [`Backend::release`].
+    fn blank(&mut self) -> Option<Packet>;
 
     /// Send a media packet's bytes from `socket`, to `to` or to its connected peer.
     fn forward(&mut self, packet: Packet, socket: MediaSocket, to: Option<SocketAddr>);

@@ -1,7 +1,7 @@
 //! What both backends must do, against real sockets on the loopback interface.
 
 use super::{
-    backend::{Arrival, Backend, MEDIA_GROWTH, MEDIA_PACKET_LEN, Packet, Wait},
+    backend::{Arrival, Backend, MEDIA_GROWTH, MEDIA_PACKET_LEN, OWN_PACKET_LEN, Packet, Wait},
     handover::Waker,
     ring::Ring,
     sockets::{connect, disconnect},
@@ -112,6 +112,7 @@ macro_rules! on_both_backends {
 on_both_backends! {
     media_leaves_from_the_named_socket_to_the_named_address
     media_may_grow_and_shrink_in_its_buffer
+    packets_of_our_own_leave_more_than_there_are_buffers
     media_leaves_a_connected_socket_without_an_address
     a_disconnected_socket_keeps_its_port_and_hears_everyone
     a_closed_peer_port_does_not_end_reception
@@ -144,6 +145,39 @@ fn media_leaves_from_the_named_socket_to_the_named_address<B: Backend>(backend: 
             (0x80, &[round; 171][..], addresses[2])
         );
     }
+}
+
+fn packets_of_our_own_leave_more_than_there_are_buffers<B: Backend>(backend: B) {
+    let (mut backend, addresses, _) = with_sockets(backend, 1);
+    // One for each round: a socket has room for few packets.
+    let sinks: Vec<_> = (0..10).map(|_| peer()).collect();
+    // One that is not filled after all.
+    let unused = backend.blank().unwrap();
+    backend.release(unused);
+    for _ in 0..2 {
+        for (round, sink) in sinks.iter().enumerate() {
+            for n in 0..30 {
+                let mut packet = backend.blank().expect("sent ones are free again");
+                let room = backend.room(&packet);
+                assert!(room.len() >= OWN_PACKET_LEN);
+                room[..OWN_PACKET_LEN].fill(n);
+                room[0] = round as u8;
+                packet.len = OWN_PACKET_LEN as u32;
+                assert_eq!(backend.bytes(&packet).len(), OWN_PACKET_LEN);
+                backend.forward(packet, MediaSocket(1), Some(sink.local_addr().unwrap()));
+            }
+        }
+        backend.wait(BRIEF).unwrap();
+        for (round, sink) in sinks.iter().enumerate() {
+            for n in 0..30 {
+                let (bytes, from) = receive(sink);
+                assert_eq!((bytes.len(), from), (OWN_PACKET_LEN, addresses[1]));
+                assert_eq!(bytes[0], round as u8);
+                assert_eq!(bytes[1..], [n; OWN_PACKET_LEN - 1]);
+            }
+        }
+    }
+    assert_eq!(backend.counters().media_send_errors, 0);
 }
 
 fn media_may_grow_and_shrink_in_its_buffer<B: Backend>(backend: B) {

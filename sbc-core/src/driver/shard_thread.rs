@@ -1,6 +1,6 @@
 //! One shard thread: feeds a [`Shard`] from a [`Backend`] and carries out what it wants.
 //!
-//! A turn: take what the other threads sent, run due timers, connect sockets, bind a few more media
+//! A turn: take what the other threads sent, run due timers, send media of our own that is due, connect sockets, bind a few more media
 //! ports if they run low, begin to write to connections, wake the threads we wrote to, then send everything and sleep in one
 //! step, and run what arrived. Nothing in a turn blocks, and every part of it is bounded.
 
@@ -176,6 +176,7 @@ impl<B: Backend> ShardThread<B> {
         while !self.links.control_ended() {
             self.run_messages();
             self.run_timers();
+            self.run_own_media();
             self.run_socket_actions();
             self.bind_more_ports();
             self.run_connections();
@@ -228,6 +229,38 @@ impl<B: Backend> ShardThread<B> {
                 Arrival::AcceptPaused { listener, errno } => self.accept_paused(now, listener, errno),
                 Arrival::Stream(key, event) => self.stream_event(now, key, event),
             }
+        }
+        self.run_media_events(now);
+    }
+
+    /// Send the packets of our own that are due.
+    fn run_own_media(&mut self) {
+        let now = self.clock.now();
+        if self.shard.relay.poll_timeout().is_none_or(|due| due > now) {
+            return;
+        }
+        // Without a free buffer they are late by a turn.
+        while let Some(mut packet) = self.backend.blank() {
+            let room = self.backend.room(&packet);
+            match self.shard.relay.poll_transmit(now, room) {
+                Some(Verdict::Forward { socket, to, len }) => {
+                    packet.len = len as u32;
+                    self.backend.forward(packet, socket, to);
+                }
+                Some(Verdict::Drop(_)) => self.backend.release(packet),
+                None => {
+                    self.backend.release(packet);
+                    break;
+                }
+            }
+        }
+        self.run_media_events(now);
+    }
+
+    fn run_media_events(&mut self, now: Timestamp) {
+        if self.shard.relay.has_events() {
+            self.shard.handle_media(now);
+            self.run_outputs();
         }
     }
 
@@ -438,7 +471,11 @@ impl<B: Backend> ShardThread<B> {
             };
         }
         let now: Timestamp = self.clock.now();
-        let due = [self.shard.poll_timeout(), self.connections.deadline()];
+        let due = [
+            self.shard.poll_timeout(),
+            self.shard.relay.poll_timeout(),
+            self.connections.deadline(),
+        ];
         let timeout = due.into_iter().flatten().min().map(|due| due.since(now));
         Wait {
             timeout,

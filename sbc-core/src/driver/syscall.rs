@@ -9,8 +9,8 @@ mod streams;
 use super::{
     address::{self, NAME_LEN, RawAddress},
     backend::{
-        Arrival, Backend, MEDIA_GROWTH, MEDIA_PACKET_LEN, Packet, Pool, Wait, count_media_send_error,
-        is_unreachable,
+        Arrival, Backend, MEDIA_GROWTH, MEDIA_PACKET_LEN, OWN_PACKET_LEN, Packet, Pool, Wait,
+        count_media_send_error, is_unreachable,
     },
 };
 use crate::{counters::ShardCounters, shard::ListenerId};
@@ -28,6 +28,7 @@ use streams::Streams;
 const EVENTS_MAX: usize = 1024;
 const MEDIA_BUFFER_LEN: usize = 2048;
 const _: () = assert!(MEDIA_BUFFER_LEN >= MEDIA_PACKET_LEN + MEDIA_GROWTH);
+const _: () = assert!(MEDIA_BUFFER_LEN >= OWN_PACKET_LEN);
 /// Datagrams fetched from a SIP socket with one call.
 const SIP_BATCH: usize = 32;
 /// The largest UDP payload fits.
@@ -486,7 +487,7 @@ impl Backend for Syscall {
 
     fn bytes(&mut self, packet: &Packet) -> &mut [u8] {
         let buffer = match packet.pool {
-            Pool::Media => &mut self.media_buffer[..],
+            Pool::Media | Pool::Own => &mut self.media_buffer[..],
             Pool::Stream => self.streams.buffer(),
             Pool::Sip => {
                 let start = usize::from(packet.buffer).min(SIP_BATCH - 1) * SIP_BUFFER_LEN;
@@ -499,6 +500,14 @@ impl Backend for Syscall {
 
     fn room(&mut self, _packet: &Packet) -> &mut [u8] {
         &mut self.media_buffer[..]
+    }
+
+    fn blank(&mut self) -> Option<Packet> {
+        Some(Packet {
+            pool: Pool::Own,
+            buffer: 0,
+            len: 0,
+        })
     }
 
     fn forward(&mut self, packet: Packet, socket: MediaSocket, to: Option<SocketAddr>) {

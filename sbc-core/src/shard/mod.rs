@@ -48,7 +48,8 @@ use std::{
 /// All calls, transactions, timers and media of one core.
 #[derive(Debug)]
 pub struct Shard {
-    /// The media forwarding table; the driver calls [`Relay::forward`] on it for every packet.
+    /// The media forwarding table; the driver calls [`Relay::forward`] on it for every packet, and
+    /// [`Relay::poll_transmit`] when that is due.
     pub relay: Relay,
     pub(crate) id: ShardId,
     shards: u8,
@@ -265,6 +266,16 @@ impl Shard {
                 streams.alarm(&mut out, slot);
             }
         }
+    }
+
+    /// Act on what was heard in media. Wanted when [`Relay::has_events`], after a batch of packets and after
+    /// [`Relay::poll_transmit`].
+    pub fn handle_media(&mut self, now: Timestamp) {
+        self.io.now = now;
+        while let Some((pair, event)) = self.relay.poll_event() {
+            self.media_event(now, pair, event);
+        }
+        self.tell_of_losses(now);
     }
 
     /// When [`Shard::handle_timeout`] wants to be called next.

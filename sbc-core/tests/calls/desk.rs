@@ -11,6 +11,7 @@ use sbc_core::{
     time::Timestamp,
     transport::Hop,
 };
+use sbc_media::relay::{MediaSocket, OWN_LEN_MAX, Verdict};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 pub(crate) const CALLER: &str = "127.0.0.2:5060";
@@ -80,6 +81,16 @@ fn header<'t>(text: &'t str, name: &str) -> Option<&'t str> {
         })
 }
 
+/// A packet of our own.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnMedia {
+    pub(crate) at: Timestamp,
+    pub(crate) socket: MediaSocket,
+    /// `None`: to the peer that the socket is connected to.
+    pub(crate) to: Option<SocketAddr>,
+    pub(crate) packet: Vec<u8>,
+}
+
 pub(crate) struct Desk {
     pub(crate) shard: Shard,
     pub(crate) now: Timestamp,
@@ -95,6 +106,8 @@ pub(crate) struct Desk {
     pub(crate) questions: Vec<(QueryId, Query)>,
     /// Answers to commands.
     pub(crate) replies: Vec<Reply>,
+    /// Media of our own: when, from which socket, to whom (`None`: its connected peer), and the packet.
+    pub(crate) own_media: Vec<OwnMedia>,
 }
 
 impl Desk {
@@ -133,6 +146,7 @@ impl Desk {
             lines: Lines::default(),
             questions: Vec::new(),
             replies: Vec::new(),
+            own_media: Vec::new(),
         }
     }
 
@@ -218,15 +232,40 @@ impl Desk {
     pub(crate) fn pass(&mut self, duration: Duration) -> Vec<Sent> {
         let end = self.now + duration;
         let mut sent = Vec::new();
-        while let Some(due) = self.shard.poll_timeout().filter(|due| *due <= end) {
+        let due = |shard: &Shard| {
+            let due = [shard.poll_timeout(), shard.relay.poll_timeout()];
+            due.into_iter().flatten().min().filter(|due| *due <= end)
+        };
+        while let Some(due) = due(&self.shard) {
             self.now = due.max(self.now);
             self.shard.handle_timeout(self.now);
             sent.extend(self.drain());
+            sent.extend(self.run_media());
         }
         self.now = end;
         self.shard.handle_timeout(self.now);
         sent.extend(self.drain());
+        sent.extend(self.run_media());
         sent
+    }
+
+    /// Send media of our own that is due, and act on what was heard, as the driver does.
+    pub(crate) fn run_media(&mut self) -> Vec<Sent> {
+        let mut buffer = [0; OWN_LEN_MAX];
+        while let Some(verdict) = self.shard.relay.poll_transmit(self.now, &mut buffer) {
+            let Verdict::Forward { socket, to, len } = verdict else {
+                panic!("{verdict:?}");
+            };
+            let packet = buffer[..len].to_vec();
+            self.own_media.push(OwnMedia {
+                at: self.now,
+                socket,
+                to,
+                packet,
+            });
+        }
+        self.shard.handle_media(self.now);
+        self.drain()
     }
 
     /// Everything is back to zero after the longest timers.

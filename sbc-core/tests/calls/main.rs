@@ -28,6 +28,7 @@ mod media_quality;
 mod message;
 mod names;
 mod notify;
+mod own_media;
 mod prack_offer;
 mod privacy;
 mod redirect;

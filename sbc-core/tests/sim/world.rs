@@ -10,7 +10,6 @@ use super::{
     streams::{Pipes, StreamEvent},
     trace::Trace,
     ua::{Effect, Tick, Ua},
-    wire::packet_origin,
 };
 use bytes::Bytes;
 use sbc_core::{
@@ -22,7 +21,7 @@ use sbc_core::{
     time::Timestamp,
     transport::Hop,
 };
-use sbc_media::relay::{MediaSocket, PairIndex, SocketAction, Verdict};
+use sbc_media::relay::{MediaSocket, PairIndex, SocketAction};
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque},
@@ -41,7 +40,7 @@ const TRANSMITS_PER_DATAGRAM_MAX: usize = 5 + 8;
 const QUIET: u64 = 2 * 64 * T1 + 8 * SECOND;
 pub(super) const ATTACKER: [u8; 4] = [198, 51, 100, 66];
 /// In the packets of the attacker.
-const SPOOFED_CALL: u32 = 0x5F00_F00D;
+pub(super) const SPOOFED_CALL: u32 = 0x5F00_F00D;
 
 /// What one seed did.
 #[derive(Debug, Default)]
@@ -53,6 +52,8 @@ pub struct Outcome {
     pub records: u64,
     pub answered: u64,
     pub packets_delivered: u64,
+    /// RTP and RTCP that no peer sent.
+    pub packets_of_our_own: u64,
     pub spoofed_sent: u64,
     pub datagrams: u64,
     pub events: u64,
@@ -145,16 +146,16 @@ pub struct World {
     /// When the last message from one shard to another arrives.
     letters: HashMap<(usize, usize), u64>,
     /// Port → shard and socket.
-    ports: HashMap<u16, (usize, MediaSocket)>,
+    pub(super) ports: HashMap<u16, (usize, MediaSocket)>,
     /// Sockets the driver would have connected.
-    connected: HashMap<(usize, MediaSocket), SocketAddr>,
+    pub(super) connected: HashMap<(usize, MediaSocket), SocketAddr>,
     finished: HashMap<(Side, String, String), Finished>,
     pub(super) recent: VecDeque<(Side, Rc<[u8]>)>,
     /// Per Call-ID the branches seen inside the dialog and the highest CSeq among them.
     sequence: HashMap<String, (HashSet<String>, u32)>,
     /// Branches of requests that came out of order.
     out_of_order: HashSet<String>,
-    hasher: DefaultHasher,
+    pub(super) hasher: DefaultHasher,
     pub(super) last_datagram: u64,
     pub(super) out: Outcome,
     pub(super) pipes: Pipes,
@@ -302,6 +303,7 @@ impl World {
             Event::Wake(shard) => {
                 self.wakes[shard] = None;
                 self.shards[shard].handle_timeout(now);
+                self.own_media(shard);
                 self.drain(shard, None);
             }
             Event::ToUa { side, bytes } => {
@@ -401,7 +403,16 @@ impl World {
             });
         }
         self.sockets(shard);
-        if let Some(at) = self.shards[shard].poll_timeout() {
+        self.arm(shard);
+    }
+
+    /// Wake the shard when it wants to be.
+    pub(super) fn arm(&mut self, shard: usize) {
+        let due = [
+            self.shards[shard].poll_timeout(),
+            self.shards[shard].relay.poll_timeout(),
+        ];
+        if let Some(at) = due.into_iter().flatten().min() {
             // The driver's clock has moved on by the time it asks, so a passed deadline is "now".
             let at = at.as_nanos().max(self.now + 1);
             if self.wakes[shard].is_none_or(|armed| at < armed) {
@@ -558,7 +569,7 @@ impl World {
         }
     }
 
-    fn sockets(&mut self, shard: usize) {
+    pub(super) fn sockets(&mut self, shard: usize) {
         while let Some(action) = self.shards[shard].relay.poll_action() {
             match action {
                 SocketAction::Connect { socket, peer } => {
@@ -659,79 +670,6 @@ impl World {
                 self.out_of_order.insert(msg.branch().to_owned());
             }
             *highest = msg.cseq().max(*highest);
-        }
-    }
-
-    // -- media ----------------------------------------------------------------------------------
-
-    /// A stranger speaks to a media port. Until the latch has locked it may be believed, unless only
-    /// the signalled address may send; afterwards never.
-    fn spoof(&mut self, now: Timestamp, port: u16) {
-        let Some(key) = self.ports.get(&port) else { return };
-        if self.setup.strict_source || self.connected.contains_key(key) {
-            self.out.spoofed_sent += 1;
-            let bytes = super::wire::packet(SPOOFED_CALL, Side::A, 77, port % 2 == 1);
-            self.packet(now, SocketAddr::from((ATTACKER, 4000)), port, bytes, true);
-        }
-    }
-
-    fn packet(&mut self, now: Timestamp, from: SocketAddr, port: u16, mut bytes: Vec<u8>, spoofed: bool) {
-        let Some(&(shard, socket)) = self.ports.get(&port) else {
-            return;
-        };
-        // The kernel's filter on a connected socket. What was queued before the connect passes it,
-        // so the relay must not rely on it.
-        if !spoofed
-            && self
-                .connected
-                .get(&(shard, socket))
-                .is_some_and(|peer| *peer != from)
-        {
-            return;
-        }
-        let (before, len) = (bytes.clone(), bytes.len());
-        let verdict = self.shards[shard]
-            .relay
-            .forward(now, socket, from, &mut bytes, len);
-        self.sockets(shard);
-        let origin = packet_origin(&before);
-        let Verdict::Forward { socket: out, to, len } = verdict else {
-            return;
-        };
-        if spoofed {
-            self.violation(
-                origin.map_or(u32::MAX, |o| o.0),
-                format!("a spoofed packet to port {port} was forwarded"),
-            );
-            return;
-        }
-        let Some(to) = to.or_else(|| self.connected.get(&(shard, out)).copied()) else {
-            return self.violation(
-                u32::MAX,
-                format!("a packet leaves from {out:?} to a connected peer, but it is not connected"),
-            );
-        };
-        self.hasher.write(to.to_string().as_bytes());
-        self.hasher.write(&bytes);
-        if bytes.get(..len) != Some(&before) {
-            self.violation(u32::MAX, "the relay changed a packet".to_owned());
-        }
-        if out.is_rtcp() != (port % 2 == 1) {
-            self.violation(u32::MAX, "RTP and RTCP were mixed up".to_owned());
-        }
-        let Some((number, sender)) = origin else { return };
-        let receiver = sender.other();
-        match self.uas[receiver as usize].media_owner.get(&to) {
-            Some(&owner) if owner == number => self.out.packets_delivered += 1,
-            Some(&owner) => self.violation(
-                number,
-                format!("audio of call {number} went to call {owner} at {to}"),
-            ),
-            None if self.setup.hostile => {}
-            None => self.violation(
-                number,
-                format!("audio from side {sender:?} left for {to}, which is not the peer"),
-            ),
         }
     }
 

@@ -5,8 +5,11 @@
 //! [`SocketAction`]s between batches. The whole table is indexed by socket number; a packet costs
 //! two bounds-checked reads and no search.
 
+mod due;
+mod extras;
 mod formats;
 mod keys;
+mod outlet;
 mod reports;
 mod stats;
 mod walk;
@@ -19,9 +22,13 @@ use crate::{
     time::Timestamp,
 };
 use core::net::SocketAddr;
+use due::Due;
+use extras::Extras;
 pub use formats::{Action, Formats};
 use keys::Crypto;
 pub use keys::{GRACE, Keys};
+use outlet::Outlet;
+pub use outlet::{MediaEvent, OWN_LEN_MAX, OutletParams, Voice, Yield};
 pub use reports::Heard;
 use reports::Reports;
 use stats::Refusals;
@@ -124,18 +131,11 @@ enum Link {
     Refused,
 }
 
+/// Events for which there is room from the beginning; more of them in one batch make more.
+const EVENTS_ROOM: usize = 64;
+
 /// No socket: the pair has no other side.
 const NOBODY: u32 = u32::MAX;
-
-/// What only some calls need, and is too large for every socket. Both sockets of a pair share what
-/// the RTP socket has.
-#[derive(Debug, Default)]
-struct Extras {
-    /// The peer's keys, and ours for it.
-    crypto: Option<Crypto>,
-    /// What becomes of the peer's payload types.
-    formats: Option<Formats>,
-}
 
 /// One socket of the table. In the order in which a packet needs it, so that a packet of a locked
 /// latch touches the first lines of its own and only the first of the other side's.
@@ -186,6 +186,9 @@ pub struct Relay {
     reports: Vec<Reports>,
     /// Sockets whose `link` may be out of step with their latch, each at most once.
     pending: VecDeque<u32>,
+    /// When outlets have something of our own to send.
+    due: Due,
+    events: VecDeque<(PairIndex, MediaEvent)>,
     counters: RelayCounters,
     pairs_max: u32,
 }
@@ -205,6 +208,8 @@ impl Relay {
             refusals: Vec::new(),
             reports: Vec::new(),
             pending: VecDeque::new(),
+            due: Due::default(),
+            events: VecDeque::with_capacity(EVENTS_ROOM),
             counters: RelayCounters::default(),
             // Socket indices are twice as large and NOBODY is none of them.
             pairs_max: pairs_max.min(NOBODY / 2),
@@ -269,8 +274,8 @@ impl Relay {
     }
 
     /// The driver has bound `pair`: make room for its two sockets. False when that is beyond the
-    /// `pairs_max` of [`Relay::new`]. Only this, [`Relay::set_keys`] and [`Relay::set_formats`]
-    /// allocate.
+    /// `pairs_max` of [`Relay::new`]. Only this, [`Relay::set_keys`], [`Relay::set_formats`] and
+    /// [`Relay::set_outlet`] allocate.
     pub fn add_pair(&mut self, pair: PairIndex) -> bool {
         if pair.0 >= self.pairs_max {
             return false;
@@ -286,6 +291,7 @@ impl Relay {
             }
             self.reports.resize_with(sockets / 2, Reports::default);
             self.pending.reserve(sockets - self.pending.len());
+            self.due.reserve(sockets / 2);
         }
         true
     }
@@ -338,6 +344,8 @@ impl Relay {
         if let Some(slot) = rtcp.filter(|slot| slot.active) {
             slot.multiplexed = remote.mux;
         }
+        // What is of our own may have waited for a place to send it to.
+        self.schedule(pair);
     }
 
     fn negotiate(
@@ -364,57 +372,12 @@ impl Relay {
         }
     }
 
-    /// What to do with the payload types that the peer of `pair` sends, so that the other side gets
-    /// its own. `None`: everything passes. Ends with [`Relay::close`].
-    pub fn set_formats(&mut self, pair: PairIndex, formats: Option<&Formats>) {
-        let formats = formats.filter(|formats| **formats != Formats::PASS);
-        self.change_extras(pair, |extras| extras.formats = formats.copied());
-    }
-
-    /// Protect what leaves for the peer of `pair` with SRTP and SRTCP, and accept nothing else from
-    /// it (RFC 3711). `None`: both are plain. A direction whose key was set before goes on as it is;
-    /// another key takes over with its rollover counters, and what the peer has sent before under
-    /// its old key still passes for [`GRACE`]. A key must not come back to a
-    /// direction that had another one in between. Ends with [`Relay::close`].
-    pub fn set_keys(&mut self, pair: PairIndex, keys: Option<&Keys>) {
-        self.change_extras(pair, |extras| match (&mut extras.crypto, keys) {
-            (Some(crypto), Some(keys)) => crypto.set(keys),
-            (crypto, keys) => *crypto = keys.map(Crypto::new),
-        });
-    }
-
-    fn change_extras(&mut self, pair: PairIndex, change: impl FnOnce(&mut Extras)) {
-        let slot = self.sockets.get_mut(pair.rtp().0 as usize);
-        let Some(slot) = slot.filter(|slot| slot.active) else {
-            return;
-        };
-        let mut extras = slot.extras.take().unwrap_or_default();
-        change(&mut extras);
-        slot.extras = Some(extras).filter(|extras| extras.crypto.is_some() || extras.formats.is_some());
-        let partner = MediaSocket(slot.partner);
-        self.compose(pair);
-        // The other side's packets are protected with our key for this one.
-        self.compose(partner.pair());
-    }
-
-    /// Find the steps of packets that arrive on `pair`, after one of the two sides has changed.
-    fn compose(&mut self, pair: PairIndex) {
-        let Some(own) = self.socket(pair.rtp()) else {
-            return;
-        };
-        let has_keys = |slot: &Socket| slot.extras.as_ref().is_some_and(|extras| extras.crypto.is_some());
-        let formats = own.extras.as_ref().is_some_and(|extras| extras.formats.is_some());
-        let protect = self.socket(MediaSocket(own.partner)).is_some_and(has_keys);
-        let walk = Walk::compose(has_keys(own), formats, protect);
-        if let Some(own) = self.sockets.get_mut(pair.rtp().0 as usize) {
-            own.walk = walk;
-        }
-    }
-
     /// End the use of `pair` and return what it received. Its packets are then
     /// [`DropReason::NoSession`], those of the pair it was joined with [`DropReason::NoDestination`].
     pub fn close(&mut self, pair: PairIndex) -> StreamStats {
         let stats = self.stats(pair);
+        self.due.set(pair.0, None);
+        self.events.retain(|(of, _)| *of != pair);
         if let Some(reports) = self.reports.get_mut(pair.0 as usize) {
             *reports = Reports::default();
         }
@@ -479,6 +442,7 @@ impl Relay {
             stranger: refused.iter().find_map(Refusals::stranger),
             no_destination: drops(DropReason::NoDestination),
             format: drops(DropReason::Format),
+            displaced: drops(DropReason::Displaced),
             srtp_bad_tag: drops(DropReason::Unauthentic),
             srtp_replayed: drops(DropReason::Replayed),
             srtp_failed: drops(DropReason::Exhausted) + drops(DropReason::NoRoom),

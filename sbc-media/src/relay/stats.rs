@@ -22,6 +22,9 @@ pub enum DropReason {
     NoDestination,
     /// The other side has not agreed to this payload type; or RTCP of which nothing may pass.
     Format,
+    /// The stream that leaves has no place for it: it comes from before a change of source, or something of our
+    /// own is sent instead.
+    Displaced,
     /// Not protected under the peer's key.
     Unauthentic,
     /// Authentic, but it has been here before, or is too old for anybody to know (RFC 3711 §3.3.2).
@@ -34,12 +37,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoSession,
         Self::Malformed,
         Self::WrongSource,
         Self::NoDestination,
         Self::Format,
+        Self::Displaced,
         Self::Unauthentic,
         Self::Replayed,
         Self::Exhausted,
@@ -54,6 +58,8 @@ pub struct RelayCounters {
     pub received: u64,
     /// Packets that left.
     pub forwarded: u64,
+    /// Packets of our own that left.
+    pub originated: u64,
     /// Dropped, by [`DropReason`].
     drops: [u64; DropReason::ALL.len()],
 }
@@ -159,6 +165,8 @@ pub struct StreamStats {
     /// RTP packets of a payload type that the other side has not agreed to, and RTCP of which
     /// nothing may pass.
     pub format: u64,
+    /// RTP packets from before a change of source, or in whose place something of our own was sent.
+    pub displaced: u64,
     /// Datagrams that are not protected under the peer's key.
     pub srtp_bad_tag: u64,
     /// Datagrams that have been here before, or came too late to tell.

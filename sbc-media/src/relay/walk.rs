@@ -1,10 +1,10 @@
 //! What happens to one packet between the socket that received it and the one that it leaves from.
 //!
 //! ```text
-//!            ┌───────────────────────── plain: nothing to do ─────────────────────────┐
-//!  socket ─► kind ─► walk ─► [Unprotect] ─► Accept ─► [Format] ─► [Protect] ─► route ─► verdict
-//!              │              admitted?     form         payload    other side's
-//!              └─► RTCP       key           latch        type       key
+//!            ┌───────────────────────────── plain: nothing to do ─────────────────────────────┐
+//!  socket ─► kind ─► walk ─► [Unprotect] ─► Accept ─► [Format] ─► [Number] ─► [Protect] ─► route ─► verdict
+//!              │              admitted?     form      payload     other side's other side's
+//!              └─► RTCP       key           latch     type        outlet       key
 //!                                           counts
 //! ```
 //!
@@ -40,31 +40,43 @@ enum Step {
     Accept,
     /// Payload type and law.
     Format,
+    /// SSRC, sequence number and timestamp of the stream that leaves.
+    Number,
     /// Encrypt with our key for the peer that it is for.
     Protect,
 }
 
 /// What is done with RTP packets that arrive on one socket, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Walk([Step; 4]);
+pub(super) struct Walk([Step; 5]);
+
+/// Which of the steps that not every call has are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) unprotect: bool,
+    pub(super) format: bool,
+    pub(super) number: bool,
+    pub(super) protect: bool,
+}
 
 impl Walk {
     /// Packets pass as they are.
-    pub(super) const PLAIN: Self = Self([Step::End; 4]);
+    pub(super) const PLAIN: Self = Self([Step::End; 5]);
 
     /// The walk between two sides of which these things are known.
-    pub(super) fn compose(unprotect: bool, format: bool, protect: bool) -> Self {
-        if !(unprotect || format || protect) {
+    pub(super) fn compose(wanted: Wanted) -> Self {
+        let mut walk = Self::PLAIN;
+        let steps = [
+            (wanted.unprotect, Step::Unprotect),
+            (true, Step::Accept),
+            (wanted.format, Step::Format),
+            (wanted.number, Step::Number),
+            (wanted.protect, Step::Protect),
+        ];
+        let steps = steps.iter().filter(|(wanted, _)| *wanted);
+        if steps.clone().count() == 1 {
             return Self::PLAIN;
         }
-        let mut walk = Self::PLAIN;
-        let wanted = [
-            (unprotect, Step::Unprotect),
-            (true, Step::Accept),
-            (format, Step::Format),
-            (protect, Step::Protect),
-        ];
-        let steps = wanted.iter().filter(|(wanted, _)| *wanted);
         for (place, (_, step)) in walk.0.iter_mut().zip(steps) {
             *place = *step;
         }
@@ -91,7 +103,7 @@ impl Relay {
     /// Decide what to do with a packet received at `now` on `socket` from `from`. It is the first
     /// `len` octets of `buffer`; what is behind them is room for it to grow
     /// ([`OVERHEAD_MAX`](crate::srtp::OVERHEAD_MAX) where calls have keys). In place, no allocation:
-    /// what leaves are the first octets of the same buffer, as many as the verdict says. Sequence
+    /// what leaves are the first octets of the same buffer, as many as the verdict says. Without an outlet sequence
     /// number, timestamp, SSRC and marker pass as they came, and without keys and formats all else.
     #[inline]
     pub fn forward(
@@ -125,7 +137,12 @@ impl Relay {
         self.originated(pair, buffer, len).unwrap_or_else(Verdict::Drop)
     }
 
-    fn originated(&mut self, pair: PairIndex, buffer: &mut [u8], len: usize) -> Result<Verdict, DropReason> {
+    pub(super) fn originated(
+        &mut self,
+        pair: PairIndex,
+        buffer: &mut [u8],
+        len: usize,
+    ) -> Result<Verdict, DropReason> {
         let packet = buffer.get(..len).ok_or(DropReason::Malformed)?;
         match Kind::of(packet) {
             Kind::Rtp => {
@@ -187,6 +204,7 @@ impl Relay {
                 Step::Unprotect => len = self.unprotect(now, socket, from, buffer, len)?,
                 Step::Accept => out = self.accept(now, socket, from, buffer, len)?,
                 Step::Format => self.format(socket, buffer, len)?,
+                Step::Number => self.number(now, out, buffer, len)?,
                 Step::Protect => {
                     // Only what leaves: indices that run on while the other side is on hold would
                     // be beyond what its receiver can guess.
@@ -341,7 +359,7 @@ impl Relay {
 
     /// Where a packet of `len` octets leaves that goes out of socket `out`.
     #[inline]
-    fn route(&self, out: u32, len: usize) -> Result<Verdict, DropReason> {
+    pub(super) fn route(&self, out: u32, len: usize) -> Result<Verdict, DropReason> {
         let slot = self.sockets.get(out as usize).ok_or(DropReason::NoDestination)?;
         if !slot.sending {
             return Err(DropReason::NoDestination);
@@ -413,12 +431,23 @@ mod tests {
 
     #[test]
     fn a_walk_holds_the_steps_that_are_wanted_in_order() {
-        use Step::{Accept, End, Format, Protect, Unprotect};
-        let steps = |unprotect, format, protect| Walk::compose(unprotect, format, protect).0;
-        assert_eq!(steps(false, false, false), [End; 4]);
-        assert_eq!(steps(true, false, false), [Unprotect, Accept, End, End]);
-        assert_eq!(steps(false, true, false), [Accept, Format, End, End]);
-        assert_eq!(steps(false, false, true), [Accept, Protect, End, End]);
-        assert_eq!(steps(true, true, true), [Unprotect, Accept, Format, Protect]);
+        use Step::{Accept, End, Format, Number, Protect, Unprotect};
+        let steps = |[unprotect, format, number, protect]: [bool; 4]| {
+            let wanted = Wanted {
+                unprotect,
+                format,
+                number,
+                protect,
+            };
+            Walk::compose(wanted).0
+        };
+        let (no, yes) = (false, true);
+        assert_eq!(steps([no, no, no, no]), [End; 5]);
+        assert_eq!(steps([yes, no, no, no]), [Unprotect, Accept, End, End, End]);
+        assert_eq!(steps([no, yes, no, no]), [Accept, Format, End, End, End]);
+        assert_eq!(steps([no, no, yes, no]), [Accept, Number, End, End, End]);
+        assert_eq!(steps([no, no, no, yes]), [Accept, Protect, End, End, End]);
+        let all = [Unprotect, Accept, Format, Number, Protect];
+        assert_eq!(steps([yes, yes, yes, yes]), all);
     }
 }

@@ -20,8 +20,8 @@ mod streams;
 use super::{
     address::{self, NAME_LEN, RawAddress},
     backend::{
-        Arrival, Backend, MEDIA_GROWTH, MEDIA_PACKET_LEN, Packet, Pool, Wait, count_media_send_error,
-        is_unreachable,
+        Arrival, Backend, MEDIA_GROWTH, MEDIA_PACKET_LEN, OWN_PACKET_LEN, Packet, Pool, Wait,
+        count_media_send_error, is_unreachable,
     },
 };
 use crate::{counters::ShardCounters, shard::ListenerId};
@@ -57,6 +57,11 @@ const STARVED_PACKETS: usize = 8;
 /// two all packets would meet in a few cache sets (measured: a fifth of the relay's time).
 const MEDIA_BUFFER_LEN: u32 = 25 * 64;
 const _: () = assert!(MEDIA_BUFFER_LEN as usize >= HEADER_LEN + MEDIA_PACKET_LEN + MEDIA_GROWTH);
+/// Packets of our own between two enters; a turn that has more enters in between.
+const OWN_BUFFERS: u16 = 256;
+/// Room for one, behind what its address takes. An odd number of cache lines, as above.
+const OWN_BUFFER_LEN: usize = 11 * 64;
+const _: () = assert!(OWN_BUFFER_LEN >= HEADER_LEN + OWN_PACKET_LEN);
 const SIP_GROUP: u16 = 1;
 const SIP_BUFFERS: u16 = 256;
 /// Room for the largest UDP payload and the header in front of it.
@@ -180,6 +185,10 @@ pub(crate) struct Ring {
     completed_next: usize,
     /// Buffers whose sends are submitted or queued, until the kernel has consumed the queue.
     sending: Vec<u16>,
+    /// Buffers of our own packets. Submissions point into it: it is never moved.
+    own: Box<[[u8; OWN_BUFFER_LEN]]>,
+    /// How many of them were handed out since the kernel had last consumed the queue.
+    own_used: u16,
     /// Preallocated and never grown: submissions point into it.
     sip_sends: Slab<SipSend>,
     streams: Slab<Stream>,
@@ -227,6 +236,8 @@ impl Ring {
             completed: Vec::with_capacity(COMPLETIONS as usize),
             completed_next: 0,
             sending: Vec::with_capacity(usize::from(MEDIA_BUFFERS)),
+            own: vec![[0; OWN_BUFFER_LEN]; usize::from(OWN_BUFFERS)].into_boxed_slice(),
+            own_used: 0,
             sip_sends: Slab::with_capacity(SIP_SENDS_MAX),
             streams: Slab::new(),
             unarmed: Vec::new(),
@@ -332,6 +343,22 @@ impl Ring {
         self.media_buffers.publish();
     }
 
+    /// Use the buffers of our own packets again. Not while one is handed out and not yet queued.
+    fn reclaim_own(&mut self) {
+        if self.ring.submission().is_empty() {
+            self.own_used = 0;
+        }
+    }
+
+    /// The whole buffer of a media packet: the address at [`OUT_LEN`], the packet at [`HEADER_LEN`].
+    #[inline]
+    fn media_buffer(&mut self, packet: &Packet) -> &mut [u8] {
+        match packet.pool {
+            Pool::Own => &mut self.own[usize::from(packet.buffer % OWN_BUFFERS)],
+            Pool::Media | Pool::Sip | Pool::Stream => self.media_buffers.get(packet.buffer),
+        }
+    }
+
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
         let timeout = wait.timeout.map(types::Timespec::from);
         let mut arguments = types::SubmitArgs::new();
@@ -367,7 +394,7 @@ impl Ring {
         let flags = entry.flags();
         let buffers = match pool {
             Pool::Media => &mut self.media_buffers,
-            Pool::Sip | Pool::Stream => &mut self.sip_buffers,
+            Pool::Own | Pool::Sip | Pool::Stream => &mut self.sip_buffers,
         };
         let buffer = cqueue::buffer_select(flags).inspect(|_| buffers.taken());
         let mut arrival = None;
@@ -388,7 +415,7 @@ impl Ring {
                                 from,
                                 packet,
                             },
-                            Pool::Sip | Pool::Stream => Arrival::Sip {
+                            Pool::Own | Pool::Sip | Pool::Stream => Arrival::Sip {
                                 listener: ListenerId(index as u8),
                                 from,
                                 packet,
@@ -446,7 +473,7 @@ impl Ring {
             self.arm(
                 match pool {
                     Pool::Media => Operation::ReceiveMedia(index),
-                    Pool::Sip | Pool::Stream => Operation::ReceiveSip(index),
+                    Pool::Own | Pool::Sip | Pool::Stream => Operation::ReceiveSip(index),
                 },
                 false,
             );
@@ -523,6 +550,7 @@ impl Backend for Ring {
         self.arm_starved();
         self.enter(if self.starved.is_empty() { wait } else { Wait::NONE })?;
         self.reclaim_sent();
+        self.reclaim_own();
         self.completed.clear();
         self.completed_next = 0;
         let Self { ring, completed, .. } = self;
@@ -566,6 +594,10 @@ impl Backend for Ring {
     #[inline]
     fn bytes(&mut self, packet: &Packet) -> &mut [u8] {
         let (buffers, header) = match packet.pool {
+            Pool::Own => {
+                let end = (HEADER_LEN + packet.len as usize).min(OWN_BUFFER_LEN);
+                return &mut self.media_buffer(packet)[HEADER_LEN..end];
+            }
             Pool::Media => (&mut self.media_buffers, HEADER_LEN),
             Pool::Sip => (&mut self.sip_buffers, HEADER_LEN),
             Pool::Stream => (&mut self.stream_buffers, 0),
@@ -577,7 +609,21 @@ impl Backend for Ring {
 
     #[inline]
     fn room(&mut self, packet: &Packet) -> &mut [u8] {
-        &mut self.media_buffers.get(packet.buffer)[HEADER_LEN..]
+        &mut self.media_buffer(packet)[HEADER_LEN..]
+    }
+
+    fn blank(&mut self) -> Option<Packet> {
+        if self.own_used == OWN_BUFFERS {
+            self.flush();
+            self.reclaim_own();
+        }
+        let buffer = self.own_used;
+        self.own_used += u16::from(buffer < OWN_BUFFERS);
+        (buffer < OWN_BUFFERS).then_some(Packet {
+            pool: Pool::Own,
+            buffer,
+            len: 0,
+        })
     }
 
     #[inline]
@@ -585,7 +631,7 @@ impl Backend for Ring {
         let Some(fd) = self.media.get(socket.0 as usize).map(|fd| fd.as_raw_fd()) else {
             return self.release(packet);
         };
-        let buffer = self.media_buffers.get(packet.buffer);
+        let buffer = self.media_buffer(&packet);
         let mut address = (std::ptr::null(), 0);
         if let Some(to) = to {
             // The sender's address has been read: its place holds the destination now, for
@@ -604,7 +650,9 @@ impl Backend for Ring {
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(Operation::SendMedia.encode());
         if self.push(&send) {
-            self.sending.push(packet.buffer);
+            if packet.pool == Pool::Media {
+                self.sending.push(packet.buffer);
+            }
         } else {
             count_media_send_error(&mut self.counters, libc::EAGAIN);
             self.release(packet);
@@ -615,6 +663,8 @@ impl Backend for Ring {
     fn release(&mut self, packet: Packet) {
         match packet.pool {
             Pool::Media => self.media_buffers.give_back(packet.buffer),
+            // Free when all are.
+            Pool::Own => {}
             Pool::Sip => self.sip_buffers.give_back(packet.buffer),
             Pool::Stream => self.stream_buffers.give_back(packet.buffer),
         }

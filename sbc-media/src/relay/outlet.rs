@@ -1,0 +1,291 @@
+//! The outlet of a pair: everything that leaves for its peer is one stream, be it relayed or of our own.
+//!
+//! In: packets of the other side on their way to the peer, sounds to play, time. Out: the same packets with the
+//! numbers of the stream ([`Splice`]), packets of our own when they are due, and what of this call control wants to
+//! know. Our packets leave only where the other side's could: to a peer that is on hold nothing is sent (RFC 3264
+//! §8.4), and what is played waits.
+
+use super::{DropReason, PairIndex, Relay, Verdict};
+use crate::{
+    g711::Law,
+    rtp,
+    source::{PACKET_MAX, Sound, Source},
+    splice::Splice,
+    srtp::OVERHEAD_MAX,
+    stream::CLOCK_RATE_DEFAULT,
+    time::Timestamp,
+};
+
+/// A buffer of so many octets holds every packet of our own, protected.
+pub const OWN_LEN_MAX: usize = PACKET_MAX + OVERHEAD_MAX;
+
+/// How the stream for a peer begins. SSRC and timestamp are random (RFC 3550 §5.1, §8); the sequence number is, too,
+/// but below 2^15 where it is protected, so that losing the first packets cannot hide a wrap (RFC 3711 §3.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutletParams {
+    /// The synchronisation source.
+    pub ssrc: u32,
+    /// Number of the first packet.
+    pub sequence: u16,
+    /// Timestamp of the first packet.
+    pub timestamp: u32,
+    /// Units of the media clock in a second.
+    pub clock_rate: u32,
+    /// Those in a packet.
+    pub step: u32,
+}
+
+/// How what is played is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Voice {
+    /// The law that the sound was made for.
+    pub law: Law,
+    /// Its payload type towards the peer.
+    pub payload_type: u8,
+    /// Milliseconds in a packet, 1 to [`PTIME_MS_MAX`](crate::source::PTIME_MS_MAX).
+    pub ptime_ms: u32,
+}
+
+/// What becomes of a sound when media of the other side arrives. Events ([`Sound::Events`]) are inserted between
+/// its packets and neither end nor displace it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Yield {
+    /// The first packet that leaves ends the sound: ringback, comfort noise.
+    ToMedia,
+    /// The sound goes on, and what arrives meanwhile is left out: digits as audio.
+    Never,
+}
+
+/// What happened in the media of a pair that call control may act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaEvent {
+    /// All of a sound was played.
+    Played,
+    /// A sound was ended by media of the other side.
+    Yielded,
+}
+
+/// The stream that leaves for one peer.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    splice: Splice,
+    playing: Option<Playing>,
+}
+
+#[derive(Debug)]
+struct Playing {
+    source: Source,
+    yields: Yield,
+}
+
+impl Outlet {
+    fn new(now: Timestamp, params: &OutletParams) -> Self {
+        let mut splice = Splice::new(now, params.ssrc, params.sequence, params.timestamp, params.step);
+        splice.set_clock(params.clock_rate, params.step);
+        Self {
+            splice,
+            playing: None,
+        }
+    }
+
+    fn play(&mut self, now: Timestamp, voice: Voice, sound: Sound, yields: Yield) {
+        // A packet that was due keeps its time.
+        let due = self.poll_timeout().map_or(now, |due| due.max(now));
+        let mut source = Source::new(voice.law, voice.payload_type, voice.ptime_ms);
+        source.play(due, sound);
+        self.splice.set_clock(CLOCK_RATE_DEFAULT, source.step());
+        self.playing = Some(Playing { source, yields });
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        self.playing.as_ref()?.source.poll_timeout()
+    }
+
+    /// Whether what arrives stays behind while our sound is sent.
+    fn displaces(&mut self) -> bool {
+        self.playing.as_mut().is_some_and(|playing| {
+            playing.yields == Yield::Never && !matches!(playing.source.sound_mut(), Some(Sound::Events(..)))
+        })
+    }
+
+    /// Media of the other side leaves: whether that ends our sound.
+    fn give_way(&mut self) -> bool {
+        let ends = self.playing.as_mut().is_some_and(|playing| {
+            playing.yields == Yield::ToMedia && !matches!(playing.source.sound_mut(), Some(Sound::Events(..)))
+        });
+        if ends {
+            self.playing = None;
+        }
+        ends
+    }
+
+    /// Give `packet` of the other side its place in the stream.
+    fn number(&mut self, now: Timestamp, packet: &mut [u8]) -> Result<(), DropReason> {
+        let mut packet = rtp::Packet::new_checked(packet).map_err(|_| DropReason::Malformed)?;
+        let (ssrc, sequence, timestamp) = (packet.ssrc(), packet.sequence(), packet.timestamp());
+        let numbers = self.splice.forward(now, ssrc, sequence, timestamp);
+        let numbers = numbers.ok_or(DropReason::Displaced)?;
+        packet.set_ssrc(numbers.ssrc);
+        packet.set_sequence(numbers.sequence);
+        packet.set_timestamp(numbers.timestamp);
+        if numbers.marker {
+            packet.set_marker();
+        }
+        Ok(())
+    }
+
+    /// `packet` of the other side does not leave, and those after it close up.
+    fn omit(&mut self, now: Timestamp, packet: &[u8]) {
+        if let Ok(packet) = rtp::Packet::new_checked(packet) {
+            let (ssrc, sequence, timestamp) = (packet.ssrc(), packet.sequence(), packet.timestamp());
+            self.splice.omit(now, ssrc, sequence, timestamp);
+        }
+    }
+}
+
+impl Relay {
+    /// Everything that leaves for the peer of `pair` is one stream from now on: one SSRC, and numbers without a jump
+    /// whoever sends. A stream that runs goes on as it is, whatever `outlet` says. `None`: packets leave as they came,
+    /// and nothing is played. Ends with [`Relay::close`].
+    pub fn set_outlet(&mut self, now: Timestamp, pair: PairIndex, outlet: Option<&OutletParams>) {
+        self.change_extras(pair, |extras| match outlet {
+            Some(params) => {
+                let begin = || Box::new(Outlet::new(now, params));
+                extras.outlet.get_or_insert_with(begin);
+            }
+            None => extras.outlet = None,
+        });
+        self.schedule(pair);
+    }
+
+    /// Whether what leaves for the peer of `pair` is one stream ([`Relay::set_outlet`]).
+    pub fn has_outlet(&self, pair: PairIndex) -> bool {
+        let extras = self.socket(pair.rtp()).and_then(|slot| slot.extras.as_deref());
+        extras.is_some_and(|extras| extras.outlet.is_some())
+    }
+
+    /// Play `sound` to the peer of `pair` in place of what was played, until all is played ([`MediaEvent::Played`]),
+    /// media of the other side ends it ([`MediaEvent::Yielded`]), or [`Relay::stop`]. `false`: the pair has no
+    /// outlet, and nothing is played.
+    pub fn play(
+        &mut self,
+        now: Timestamp,
+        pair: PairIndex,
+        voice: Voice,
+        sound: Sound,
+        yields: Yield,
+    ) -> bool {
+        let Some(outlet) = self.outlet_mut(pair) else {
+            return false;
+        };
+        outlet.play(now, voice, sound, yields);
+        self.schedule(pair);
+        true
+    }
+
+    /// Play nothing more to the peer of `pair`. No event tells of it.
+    pub fn stop(&mut self, pair: PairIndex) {
+        if let Some(outlet) = self.outlet_mut(pair) {
+            outlet.playing = None;
+            self.schedule(pair);
+        }
+    }
+
+    /// What is played to the peer of `pair`, to give it more digits.
+    pub fn sound_mut(&mut self, pair: PairIndex) -> Option<&mut Sound> {
+        let playing = self.outlet_mut(pair)?.playing.as_mut()?;
+        playing.source.sound_mut()
+    }
+
+    /// When [`Relay::poll_transmit`] is due next; `None`: not before something else has happened.
+    #[inline]
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.due.first().map(|(at, _)| at)
+    }
+
+    /// A packet of our own that is due at `now`, in `buffer`, which has [`OWN_LEN_MAX`] octets; the verdict is a
+    /// [`Verdict::Forward`]. Call it until it returns `None`: nothing more is due.
+    pub fn poll_transmit(&mut self, now: Timestamp, buffer: &mut [u8]) -> Option<Verdict> {
+        while let Some((at, pair)) = self.due.first()
+            && at <= now
+        {
+            if let Some(verdict) = self.transmit(now, PairIndex(pair), buffer) {
+                self.counters.originated += 1;
+                return Some(verdict);
+            }
+        }
+        None
+    }
+
+    /// What call control may want to know of media; call until `None` after each batch of packets and after
+    /// [`Relay::poll_transmit`].
+    #[inline]
+    pub fn poll_event(&mut self) -> Option<(PairIndex, MediaEvent)> {
+        self.events.pop_front()
+    }
+
+    /// Whether [`Relay::poll_event`] has something.
+    #[inline]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// The packet of `pair` that is due. Whether there is one or not: the pair is due later than before.
+    fn transmit(&mut self, now: Timestamp, pair: PairIndex, buffer: &mut [u8]) -> Option<Verdict> {
+        let waits = self.route(pair.rtp().0, 0).is_err();
+        let Some(outlet) = self.outlet_mut(pair).filter(|_| !waits) else {
+            // `set_remote` wakes it.
+            self.due.set(pair.0, None);
+            return None;
+        };
+        let Outlet { splice, playing } = outlet;
+        let source = playing.as_mut().map(|playing| &mut playing.source);
+        let len = source.and_then(|source| source.write(now, splice, buffer));
+        let due = outlet.poll_timeout();
+        if due.is_none() && outlet.playing.take().is_some() {
+            self.events.push_back((pair, MediaEvent::Played));
+        }
+        self.due.set(pair.0, due);
+        // A key that is used up sends nothing of ours either.
+        self.originated(pair, buffer, len?).ok()
+    }
+
+    /// Step of the walk: what leaves from `out` gets its place in that outlet's stream.
+    pub(super) fn number(
+        &mut self,
+        now: Timestamp,
+        out: u32,
+        buffer: &mut [u8],
+        len: usize,
+    ) -> Result<(), DropReason> {
+        let packet = buffer.get_mut(..len).ok_or(DropReason::Malformed)?;
+        let leaves = self.route(out, len);
+        let pair = super::MediaSocket(out).pair();
+        let outlet = self.outlet_mut(pair).ok_or(DropReason::NoSession)?;
+        if let Err(reason) = leaves {
+            outlet.omit(now, packet);
+            return Err(reason);
+        }
+        if outlet.displaces() {
+            outlet.omit(now, packet);
+            return Err(DropReason::Displaced);
+        }
+        outlet.number(now, packet)?;
+        if outlet.give_way() {
+            self.due.set(pair.0, None);
+            self.events.push_back((pair, MediaEvent::Yielded));
+        }
+        Ok(())
+    }
+
+    /// Find anew when the outlet of `pair` is due.
+    pub(super) fn schedule(&mut self, pair: PairIndex) {
+        let due = self.outlet_mut(pair).and_then(|outlet| outlet.poll_timeout());
+        self.due.set(pair.0, due);
+    }
+
+    fn outlet_mut(&mut self, pair: PairIndex) -> Option<&mut Outlet> {
+        let slot = self.sockets.get_mut(pair.rtp().0 as usize)?;
+        slot.extras.as_mut()?.outlet.as_deref_mut()
+    }
+}
