@@ -14,6 +14,7 @@ pub mod b2bua;
 pub mod config;
 pub mod counters;
 pub mod dialog;
+pub mod digest;
 #[cfg(feature = "driver")]
 #[allow(unsafe_code)]
 pub mod driver;

@@ -157,7 +157,7 @@ pub(super) fn take_while(bytes: &[u8], class: impl Fn(u8) -> bool) -> (&[u8], &[
 }
 
 /// Given the bytes behind an opening quote: what is inside, escapes kept, and what follows the closing quote.
-pub(super) fn quoted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn quoted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut i = 0;
     loop {
         i += memchr2(b'"', b'\\', bytes.get(i..)?)?;

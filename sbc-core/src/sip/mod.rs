@@ -22,6 +22,7 @@ mod writer;
 
 pub use cseq::CSeq;
 pub use error::{HeaderError, ParseError};
+pub(crate) use grammar::quoted;
 pub use grammar::{host_ip, list_elements, unfold};
 pub use header::HeaderName;
 pub use message::{MESSAGE_BYTES_MAX, MESSAGE_HEADERS_MAX, Message};
