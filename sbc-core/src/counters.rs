@@ -102,6 +102,10 @@ counters! {
     refused_domain,
     /// INVITEs sent to another address or contact because an attempt failed.
     attempts_repeated,
+    /// Requests sent again with credentials after a challenge.
+    challenges_answered,
+    /// Challenges that there was no answer to, or whose answer did not convince.
+    challenges_refused,
     /// Calls that the callee's side redirected (3xx).
     redirections,
     /// Contacts of redirections not followed: they lead away from the trunk.

@@ -2,6 +2,7 @@
 
 use crate::{
     admission::LimitId,
+    digest::Account,
     health::HealthTable,
     id::ListenerId,
     resolve::Query,
@@ -218,6 +219,8 @@ pub struct Peer {
     pub large_over_tcp: bool,
     /// Use compact header names towards it (S9).
     pub compact: bool,
+    /// What its challenges are answered with; `None`: nothing.
+    pub account: Option<Account>,
     /// Send OPTIONS this often to see whether it is there; zero: never (S11).
     pub options_interval: Duration,
     /// Server name of its TLS certificate (SNI, RFC 5922); `None`: the target's name or address.
@@ -240,6 +243,7 @@ impl Default for Peer {
             refer: Refer::Pass,
             large_over_tcp: true,
             compact: false,
+            account: None,
             options_interval: Duration::ZERO,
             tls_name: None,
             tls_client_names: Vec::new(),

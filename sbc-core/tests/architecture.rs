@@ -184,11 +184,13 @@ fn the_call_core_reads_no_files() {
 const FLOORS: &[&[&str]] = &[
     &["time"],
     &["id"],
+    &["text"],
     &["counters"],
     &["timer_wheel"],
     &["token"],
     &["alarm"],
     &["sip"],
+    &["digest"],
     &["sdp"],
     &["trunk"],
     &["transport"],

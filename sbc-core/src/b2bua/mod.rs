@@ -15,6 +15,7 @@
 //! | re-INVITE, UPDATE and their answers | re-INVITE or UPDATE and their answers | `exchange` |
 //! | Session-Expires, time | nothing, or both legs end | `session_timer` |
 //! | ACK, BYE, CANCEL | ACK, BYE, CANCEL | `teardown`, `setup` |
+//! | 401, 407 | nothing: the request is sent again with credentials | `challenge` |
 //! | silence | both legs end | `media` |
 //! | keys, codecs | keys and codecs of its own | `secure`, `negotiate` |
 //!
@@ -22,6 +23,7 @@
 
 mod attempt;
 mod call;
+mod challenge;
 mod early;
 mod exchange;
 mod media;

@@ -33,7 +33,7 @@ use std::sync::Arc;
 pub(crate) struct Transfer {
     /// Our INVITE to it.
     client: u32,
-    takeover: Box<Takeover>,
+    pub(super) takeover: Box<Takeover>,
     parties: Parties,
     /// Where to try next, best first.
     targets: SmallVec<[AttemptTarget; 2]>,

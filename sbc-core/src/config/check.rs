@@ -1,5 +1,6 @@
 //! What must hold between options, after each has been read.
 
+mod account;
 mod tls;
 
 use super::{
@@ -194,6 +195,7 @@ fn trunks(config: &Config, report: Report<'_>) {
             domains(config, trunk, n, report);
         }
         tls::trunk(config, &at, trunk, report);
+        account::trunk(&at, trunk, report);
         media_of_trunk(config, &at, trunk, report);
         for (key, limit) in [
             ("inbound", &trunk.limits.inbound),

@@ -3,7 +3,7 @@
 use super::{
     check,
     error::{ConfigError, Problem},
-    options::{Config, Limit, Listener, Trunk, TrunkTls},
+    options::{Config, Limit, Listener, Trunk, TrunkAccount, TrunkTls},
     value::{Destination, FilePath, Latch, TrunkTransport},
 };
 use crate::{
@@ -61,6 +61,7 @@ impl Config {
                 });
                 LimitId(u32::try_from(limits.len() - 1).unwrap_or(u32::MAX))
             };
+            let account = trunk.account.as_ref().map(TrunkAccount::compile);
             hosts.extend(trunk.hosts.iter().map(|host| (TrunkId(n), *host)));
             trunks.push(snapshot::Trunk {
                 name: trunk.name.clone(),
@@ -78,7 +79,12 @@ impl Config {
                 inbound: limit("inbound", &trunk.limits.inbound),
                 outbound: limit("outbound", &trunk.limits.outbound),
                 both: limit("both", &trunk.limits.both),
-                peer: trunk.tls.compile(self.peer_of(trunk, &ids)),
+                peer: snapshot::Peer {
+                    account: account
+                        .transpose()
+                        .map_err(|(key, what)| refuse(&format!("trunk.account.{key}"), &what))?,
+                    ..trunk.tls.compile(self.peer_of(trunk, &ids))
+                },
                 media: snapshot::TrunkMedia {
                     srtp: trunk.srtp,
                     srtp_suites: trunk.srtp_suites.clone(),

@@ -4,6 +4,7 @@
 //! uses, or every mistake in the text with its line, column and key. Nothing is guessed: an
 //! unknown key, a value of another type and a name that does not exist are errors.
 
+mod account;
 mod check;
 mod compile;
 mod error;
@@ -18,8 +19,8 @@ pub use options::*;
 pub use reference::reference;
 pub use socket::{default_socket, prepare_directory, socket_candidates};
 pub use value::{
-    Backend, CodecName, Destination, Domain, FileMode, FilePath, Latch, LogLevel, PortRange, ShardCount,
-    TrunkTransport,
+    Backend, CodecName, Destination, Domain, FileMode, FilePath, Latch, LogLevel, PortRange, Secret,
+    ShardCount, TrunkTransport,
 };
 
 use read::{Reader, Section};

@@ -4,8 +4,8 @@
 use super::{
     read::{Absent, Key, Reader, Section, Value},
     value::{
-        Backend, CodecName, Destination, Domain, FileMode, FilePath, Latch, LogLevel, PortRange, ShardCount,
-        TrunkTransport,
+        Backend, CodecName, Destination, Domain, FileMode, FilePath, Latch, LogLevel, PortRange, Secret,
+        ShardCount, TrunkTransport,
     },
 };
 use crate::{
@@ -364,12 +364,27 @@ sections! {
         latch: Option<Latch> = described("that of `[media]`");
         /// Milliseconds that a source must keep sending with `latch = "relearn"`.
         latch_window_ms: Option<u32> = described("that of `[media]`") in 20..=10_000;
+        /// Name and password that it asks us for.
+        account: Option<TrunkAccount> = described("none: its challenges are failures of the call");
         /// Session timers (RFC 4028) of its calls.
         session_timer: SessionTimer = section;
         /// Limits on its calls.
         limits: TrunkLimits = section;
         /// Certificates for connections to and from it.
         tls: TrunkTls = section;
+    }
+
+    /// What we answer a trunk with that challenges our requests with 401 or 407 (RFC 3261 §22, RFC 8760: MD5,
+    /// SHA-256, SHA-512-256). One of the three ways to give the password.
+    pub struct TrunkAccount {
+        /// Name of the account.
+        username: String = required;
+        /// Its password, in this file.
+        password: Option<Secret> = described("see the other two");
+        /// Environment variable that holds its password when `sbcd` starts.
+        password_env: Option<String> = described("see the other two");
+        /// File that holds its password, and nothing else but a line break behind it.
+        password_file: Option<FilePath> = described("see the other two");
     }
 
     /// Certificates for TLS connections to and from a trunk (RFC 5922). Its certificate must come from

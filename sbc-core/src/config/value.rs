@@ -73,6 +73,22 @@ pub struct FileMode(pub u32);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FilePath(pub PathBuf);
 
+/// A password. Shown nowhere, and wiped in the end.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Box<str>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}
+
 /// A source address of a trunk; what [`HostMatch`] says less clearly is told apart here.
 fn parse_host(text: &str) -> Result<HostMatch, String> {
     let text = text
@@ -424,6 +440,17 @@ string_value!(
         }
     },
     |p: &FilePath| p.0.display().to_string()
+);
+
+string_value!(
+    Secret,
+    "a password",
+    |s: &str| if s.is_empty() {
+        Err("it is empty".to_owned())
+    } else {
+        Ok(Secret(s.into()))
+    },
+    |_: &Secret| "\u{2026}".to_owned()
 );
 
 /// A string that is one of a few words.

@@ -97,6 +97,12 @@ impl Protection {
     }
 }
 
+/// The realm in a challenge or in credentials, as between its quotes.
+pub(crate) fn realm_of(value: &[u8]) -> Option<&[u8]> {
+    let mut named = parameters(value)?.flatten();
+    named.find_map(|(name, value)| name.eq_ignore_ascii_case(b"realm").then_some(value))
+}
+
 /// Name and value of each parameter of a header value that begins with `Digest` (RFC 3261 §25.1), the quotes taken
 /// off and escapes kept. `None`: another scheme. A parameter that does not parse ends the list with `None`.
 fn parameters(value: &[u8]) -> Option<impl Iterator<Item = Option<(&[u8], &[u8])>>> {

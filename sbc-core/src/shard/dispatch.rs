@@ -7,7 +7,7 @@ use crate::{
     sip::{HeaderName, Message, Method, OptionTags, validate},
     time::Timestamp,
     token::Token,
-    transaction::{ClientEvent, Extra, Reply, ServerVerdict, Side},
+    transaction::{ClientEvent, Extra, Owner, Reply, ServerVerdict, Side},
     transport::Hop,
     trunk::TrunkId,
 };
@@ -120,30 +120,46 @@ impl Shard {
                     _ => self.reinvite_answered(now, slot, side, response, key, token.nonce),
                 }
             }
-            ClientEvent::Final(owner, method, client) => {
-                let Some((slot, side)) = owner else {
-                    if method == Method::Message {
-                        return self.message_answered(now, client, response);
-                    }
-                    return self.probed(now, client, Some(response.status()));
-                };
-                if method == Method::Invite && self.calls_target(slot, client) {
-                    let status = response.status();
-                    let told = crate::topology::failure_status(status);
-                    return self.target_failed(now, slot, AttemptFailure::Status(status), told);
+            ClientEvent::Challenged(owner, method, client) => {
+                if owner.is_some_and(|leg| self.answer_challenge(now, leg, client, response)) {
+                    return;
                 }
-                let Some(call) = self.call_mut(slot) else { return };
-                match (method, call.leg(side).state) {
-                    (Method::Invite, LegState::Inviting(_)) => self.refused(now, slot, response),
-                    (Method::Invite, _) => self.exchange_refused(now, slot, response.status()),
-                    (Method::Update, _) if self.take_refresh(slot, side, client) => {
-                        self.refresh_answered(now, slot, side, response.status(), Some(response));
-                    }
-                    (Method::Update, _) => self.update_answered(now, slot, side, response),
-                    (Method::Bye, _) => self.bye_answered(now, slot, side),
-                    _ => self.passed_answered(now, slot, side, client, response),
-                }
+                self.transactions.end_challenged(client);
+                self.finally(now, owner, (method, client), response);
             }
+            ClientEvent::Final(owner, method, client) => self.finally(now, owner, (method, client), response),
+        }
+    }
+
+    /// The final response to a request of ours, other than a 2xx to INVITE; its transaction has ended.
+    fn finally(
+        &mut self,
+        now: Timestamp,
+        owner: Owner,
+        (method, client): (Method, u32),
+        response: &Message<'_>,
+    ) {
+        let Some((slot, side)) = owner else {
+            if method == Method::Message {
+                return self.message_answered(now, client, response);
+            }
+            return self.probed(now, client, Some(response.status()));
+        };
+        if method == Method::Invite && self.calls_target(slot, client) {
+            let status = response.status();
+            let told = crate::topology::failure_status(status);
+            return self.target_failed(now, slot, AttemptFailure::Status(status), told);
+        }
+        let Some(call) = self.call_mut(slot) else { return };
+        match (method, call.leg(side).state) {
+            (Method::Invite, LegState::Inviting(_)) => self.refused(now, slot, response),
+            (Method::Invite, _) => self.exchange_refused(now, slot, response.status()),
+            (Method::Update, _) if self.take_refresh(slot, side, client) => {
+                self.refresh_answered(now, slot, side, response.status(), Some(response));
+            }
+            (Method::Update, _) => self.update_answered(now, slot, side, response),
+            (Method::Bye, _) => self.bye_answered(now, slot, side),
+            _ => self.passed_answered(now, slot, side, client, response),
         }
     }
 

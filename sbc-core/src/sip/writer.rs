@@ -117,6 +117,11 @@ impl<'w> Writer<'w> {
     /// Content-Type, Content-Length, the empty line and the body. Ends the message.
     pub fn body(&mut self, content_type: impl AsRef<[u8]>, body: &[u8]) {
         self.header("Content-Type", content_type);
+        self.end(body);
+    }
+
+    /// As [`Writer::body`], with the Content-Type written before, or without a body.
+    pub(crate) fn end(&mut self, body: &[u8]) {
         self.length_name();
         self.number(body.len());
         self.out.extend_from_slice(b"\r\n\r\n");

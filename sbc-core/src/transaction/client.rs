@@ -42,6 +42,8 @@ pub(crate) struct Client {
     pub(crate) expire: Option<TimerKey>,
     /// Given up before timer B, which is due then: see [`Transactions::give_up_at`].
     pub(crate) left: Left,
+    /// How often it was sent again with credentials.
+    pub(super) proven: u8,
 }
 
 /// Whether the owner goes elsewhere before timer B (failover).
@@ -86,6 +88,9 @@ pub(crate) enum ClientEvent {
     /// A final response: 3xx–6xx to INVITE (already acknowledged), any to another request. The
     /// slot is that of the transaction, which has ended.
     Final(Owner, Method, u32),
+    /// 401 or 407, acknowledged where that is due. The owner shall say what follows, by
+    /// [`Transactions::prove`] or, to have it be final, [`Transactions::end_challenged`].
+    Challenged(Owner, Method, u32),
     /// Nothing for the owner to do.
     Absorbed,
 }
@@ -131,40 +136,51 @@ impl Transactions {
         method: Method,
         owner: Owner,
     ) -> u32 {
+        let slot = self.clients.insert(Client {
+            nonce,
+            method,
+            state: ClientState::Calling,
+            hop,
+            request: Bytes::new(),
+            datagram: None,
+            owner,
+            cancel: Cancel::No,
+            interval: self.base.t1,
+            resend: None,
+            expire: None,
+            left: Left::No,
+            proven: 0,
+        }) as u32;
+        self.start(io, now, slot, hop);
+        slot
+    }
+
+    /// The request in `slot` is that of the scratch buffer from now on: send it to `hop`, and start its timers.
+    pub(super) fn start(&mut self, io: &mut Io, now: Timestamp, slot: u32, hop: Hop) {
         let (hop, request, datagram) = match self.enlarge(io, hop) {
             Some((stream, request)) => (stream, request, Some(Box::new((hop, io.composed())))),
             None => (hop, io.composed(), None),
         };
         let way = io.transmit(hop, request.clone());
-        let entry = self.clients.vacant_entry();
-        let slot = entry.key() as u32;
-        let (resend, expire) = match method {
+        let Some(client) = self.clients.get_mut(slot as usize) else {
+            return;
+        };
+        let (resend, expire) = match client.method {
             Method::Invite => (Timer::A, Timer::B),
             _ => (Timer::E, Timer::F),
         };
+        client.state = ClientState::Calling;
+        client.hop = io.bound(hop, way, slot, client.nonce);
+        client.request = request;
+        client.datagram = datagram;
+        client.interval = self.base.t1;
         // §17: what a stream carries is not sent again.
-        let resend = (!io.is_reliable(hop)).then(|| {
+        client.resend = (!io.is_reliable(hop)).then(|| {
             let alarm = Alarm::Client(slot, resend);
             (io.timers.insert(now + self.base.t1, alarm), resend)
         });
-        let expire_key = io
-            .timers
-            .insert(now + self.base.give_up(), Alarm::Client(slot, expire));
-        entry.insert(Client {
-            nonce,
-            method,
-            state: ClientState::Calling,
-            hop: io.bound(hop, way, slot, nonce),
-            request,
-            datagram,
-            owner,
-            cancel: Cancel::No,
-            interval: self.base.t1,
-            resend,
-            expire: Some(expire_key),
-            left: Left::No,
-        });
-        slot
+        let alarm = Alarm::Client(slot, expire);
+        client.expire = Some(io.timers.insert(now + self.base.give_up(), alarm));
     }
 
     /// The leg that owned this request no longer cares: whatever comes is acknowledged and dropped.
@@ -316,6 +332,9 @@ impl Transactions {
             client.interval = self.base.t2;
             return ClientEvent::Absorbed;
         }
+        if matches!(status, 401 | 407) && client.may_prove() {
+            return self.challenged(io, now, slot, response);
+        }
         let Some(mut client) = self.clients.try_remove(slot as usize) else {
             return ClientEvent::Absorbed;
         };
@@ -364,20 +383,34 @@ impl Transactions {
             }
             return ClientEvent::Success(client.owner, key);
         }
-        let (uri, route) = match Message::parse(&client.request) {
+        self.acknowledge_failure(io, now, response, &client.request, client.hop, &branch);
+        ClientEvent::Final(client.owner, Method::Invite, slot)
+    }
+
+    /// `request`, an INVITE with this branch, has failed: acknowledge that, now and whenever it is said again.
+    pub(super) fn acknowledge_failure(
+        &mut self,
+        io: &mut Io,
+        now: Timestamp,
+        response: &Message<'_>,
+        request: &[u8],
+        hop: Hop,
+        branch: &TokenText,
+    ) {
+        let (uri, route) = match Message::parse(request) {
             Ok(invite) => (
                 invite.request_uri().into(),
                 invite.header(HeaderName::Route).map(Into::into),
             ),
             Err(_) => (Box::default(), None),
         };
-        self.send_ack_failure(io, response, client.hop, &uri, route.as_deref(), &branch);
+        self.send_ack_failure(io, response, hop, &uri, route.as_deref(), branch);
         // Timer D is zero on a stream.
-        if !reliable {
+        if !io.is_reliable(hop) {
+            let key = self.keys.client(branch);
             self.stones
                 .insert(now, key, Linger::Long, Tombstone::AckFailure(uri, route));
         }
-        ClientEvent::Final(client.owner, Method::Invite, slot)
     }
 
     fn cancel_answered(&mut self, io: &mut Io, slot: u32) {
@@ -601,7 +634,7 @@ impl Transactions {
 }
 
 impl Client {
-    fn stop_timers(&mut self, io: &mut Io) {
+    pub(super) fn stop_timers(&mut self, io: &mut Io) {
         if let Some((key, _)) = self.resend.take() {
             io.timers.cancel(key);
         }

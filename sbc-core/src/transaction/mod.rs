@@ -6,6 +6,7 @@
 //! transaction by the slot that its branch token names.
 
 mod ack;
+mod challenge;
 mod client;
 mod io;
 mod key;

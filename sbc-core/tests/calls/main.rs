@@ -3,6 +3,7 @@
 mod answer;
 mod basic;
 mod cancel;
+mod challenge;
 mod codecs;
 mod compact;
 mod content_length;
