@@ -102,6 +102,10 @@ counters! {
     refused_domain,
     /// INVITEs sent to another address or contact because an attempt failed.
     attempts_repeated,
+    /// REGISTERs sent to trunks; those repeated with credentials not counted.
+    registers_sent,
+    /// Registrations that failed, or did not come in time.
+    registers_failed,
     /// Requests sent again with credentials after a challenge.
     challenges_answered,
     /// Challenges that there was no answer to, or whose answer did not convince.

@@ -5,6 +5,7 @@
 
 use crate::{time::Timestamp, trunk::TrunkId};
 use std::{
+    fmt,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
@@ -31,6 +32,31 @@ impl Health {
     }
 }
 
+/// Whether a trunk knows where we are (RFC 3261 §10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// We do not register with it, or have told it that we go.
+    None,
+    /// It was asked for the first time.
+    Asking,
+    /// It knows.
+    Registered,
+    /// It refused with this status, 408 where nothing came.
+    Failed(u16),
+}
+
+impl fmt::Display for Registration {
+    /// As operators see it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("not registered"),
+            Self::Asking => f.write_str("registering"),
+            Self::Registered => f.write_str("registered"),
+            Self::Failed(status) => write!(f, "failed {status}"),
+        }
+    }
+}
+
 /// The health of all trunks.
 #[derive(Debug, Default)]
 pub struct HealthTable {
@@ -44,6 +70,8 @@ struct Cell {
     state: AtomicU64,
     /// Round-trip time of the last answer in microseconds, plus one; 0: none yet.
     round_trip: AtomicU64,
+    /// Milliseconds of the last change, status, and state: 50, 12 and 2 bits.
+    registration: AtomicU64,
 }
 
 impl HealthTable {
@@ -92,6 +120,32 @@ impl HealthTable {
         }
     }
 
+    /// Whether `trunk` knows where we are, and since when.
+    pub fn registration(&self, trunk: TrunkId) -> (Registration, Timestamp) {
+        let cell = self.trunks.get(usize::from(trunk.0));
+        let packed = cell.map_or(0, |cell| cell.registration.load(Relaxed));
+        let registration = match packed & 3 {
+            1 => Registration::Asking,
+            2 => Registration::Registered,
+            3 => Registration::Failed((packed >> 2 & 0xfff) as u16),
+            _ => Registration::None,
+        };
+        (registration, Timestamp::from_millis(packed >> 14))
+    }
+
+    /// The registration with `trunk` has changed. For the shard that registers.
+    pub(crate) fn set_registration(&self, now: Timestamp, trunk: TrunkId, registration: Registration) {
+        let state = match registration {
+            Registration::None => 0,
+            Registration::Asking => 1,
+            Registration::Registered => 2,
+            Registration::Failed(status) => 3 | u64::from(status & 0xfff) << 2,
+        };
+        if let Some(cell) = self.trunks.get(usize::from(trunk.0)) {
+            cell.registration.store(now.as_millis() << 14 | state, Relaxed);
+        }
+    }
+
     /// `trunk` has answered after `took`.
     pub(crate) fn answered(&self, trunk: TrunkId, took: Duration) {
         if let Some(cell) = self.trunks.get(usize::from(trunk.0)) {
@@ -122,5 +176,16 @@ mod tests {
         assert_eq!(table.view(second).0, Health::Untested);
         assert_eq!(table.round_trip(second), None);
         assert!(!table.is_down(TrunkId(9)), "no such trunk");
+        assert_eq!(table.registration(first), (Registration::None, Timestamp::ZERO));
+        for registration in [
+            Registration::Asking,
+            Registration::Failed(403),
+            Registration::Registered,
+            Registration::None,
+        ] {
+            table.set_registration(now, first, registration);
+            assert_eq!(table.registration(first), (registration, now));
+        }
+        assert_eq!(table.view(first).0, Health::Untested);
     }
 }

@@ -118,6 +118,17 @@ pub struct TrunkTls {
     pub key: Option<PathBuf>,
 }
 
+/// What a trunk's registrar is told (RFC 3261 §10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Register {
+    /// User part of the address of record.
+    pub user: Box<str>,
+    /// Domain of the address of record and of the Request-URI; `None`: that of calls to the trunk.
+    pub domain: Option<Box<str>>,
+    /// Seconds that are asked for.
+    pub expires_s: u32,
+}
+
 /// A provider or platform that calls come from and go to.
 #[derive(Clone, Debug)]
 pub struct Trunk {
@@ -219,6 +230,8 @@ pub struct Peer {
     pub large_over_tcp: bool,
     /// Use compact header names towards it (S9).
     pub compact: bool,
+    /// How we register with it; `None`: not at all (T2).
+    pub registration: Option<Register>,
     /// What its challenges are answered with; `None`: nothing.
     pub account: Option<Account>,
     /// Send OPTIONS this often to see whether it is there; zero: never (S11).
@@ -244,6 +257,7 @@ impl Default for Peer {
             large_over_tcp: true,
             compact: false,
             account: None,
+            registration: None,
             options_interval: Duration::ZERO,
             tls_name: None,
             tls_client_names: Vec::new(),

@@ -84,3 +84,37 @@ fn what_is_missing_or_given_twice_is_told() {
         assert!(!text.contains("s3cret"), "{text}");
     }
 }
+
+#[test]
+fn a_registration_takes_its_name_from_the_account() {
+    let register = |lines: &str| {
+        let text = DEFAULT_TOML.replacen("name = \"carrier\"", &format!("name = \"carrier\"\n{lines}"), 1);
+        let config = parse(&text, "test").map_err(|error| error.to_string())?;
+        let (snapshot, _) = config.compile().unwrap();
+        Ok::<_, String>(snapshot.trunks[0].peer.registration.clone().unwrap())
+    };
+    let account = "account = { username = \"alice\", password = \"s3cret\" }";
+    let of_account = register(&format!("{account}\nregister = {{}}")).unwrap();
+    assert_eq!(
+        (&*of_account.user, of_account.domain, of_account.expires_s),
+        ("alice", None, 3600)
+    );
+    let own = "register = { user = \"bob\", domain = \"reg.example\", expires_s = 60 }";
+    let own = register(&format!("{account}\n{own}")).unwrap();
+    assert_eq!(
+        (&*own.user, own.domain.as_deref(), own.expires_s),
+        ("bob", Some("reg.example"), 60)
+    );
+    for (lines, told) in [
+        (
+            "register = {}",
+            "register.user: is missing: give it, or add [trunk.account]",
+        ),
+        ("register = { user = \"a b\" }", "cannot stand in a SIP URI"),
+        ("register = { user = \"\" }", "cannot stand in a SIP URI"),
+        ("register = { user = \"a\", expires_s = 59 }", "expires_s"),
+    ] {
+        let problem = register(lines).unwrap_err();
+        assert!(problem.contains(told), "{problem}");
+    }
+}

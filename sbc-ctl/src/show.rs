@@ -292,16 +292,23 @@ fn target_of(trunk: &TrunkStatus) -> String {
     }
 }
 
-/// Whether the trunk answers OPTIONS, for how long, and how fast.
+/// Whether the trunk answers OPTIONS, for how long, and how fast; whether it knows where we are.
 fn state_of(trunk: &TrunkStatus) -> String {
+    let registration = trunk.registration.as_ref().map(|state| {
+        let since = trunk
+            .registration_ms
+            .map_or(String::new(), |ms| format!(" {}", duration(ms)));
+        format!("{state}{since}")
+    });
     let Some(health) = &trunk.health else {
-        return "not watched".to_owned();
+        return registration.unwrap_or_else(|| "not watched".to_owned());
     };
     let since = trunk.health_ms.filter(|_| health != "untested");
     let since = since.map_or(String::new(), |ms| format!(" {}", duration(ms)));
     let took = trunk.round_trip_ms.filter(|_| health == "up");
     let took = took.map_or(String::new(), |ms| format!(", {ms:.1} ms"));
-    format!("{health}{since}{took}")
+    let registration = registration.map_or(String::new(), |state| format!("; {state}"));
+    format!("{health}{since}{took}{registration}")
 }
 
 fn limit_in_short(l: &LimitStatus) -> Option<String> {

@@ -288,6 +288,13 @@ pub struct TrunkStatus {
     /// Round-trip time of the last OPTIONS in milliseconds.
     #[serde(default)]
     pub round_trip_ms: Option<f64>,
+    /// Whether it knows where we are: `registering`, `registered`, or `failed` with the status; `None`: we do not
+    /// register with it.
+    #[serde(default)]
+    pub registration: Option<String>,
+    /// Milliseconds since that changed.
+    #[serde(default)]
+    pub registration_ms: Option<u64>,
 }
 
 /// One address behind a trunk.

@@ -17,8 +17,10 @@ use super::{LegState, Phase};
 
 /// Why a challenge is the end of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
+pub(crate) enum Refusal {
+    /// There is nothing to answer with.
     NoAccount,
+    /// There is nothing that can be answered.
     Unreadable(Reason),
     /// The account did not convince.
     Wrong,
@@ -101,7 +103,7 @@ impl Shard {
     }
 
     /// What answers the challenges of `response` to `request`.
-    fn credentials(
+    pub(crate) fn credentials(
         &self,
         trunk: TrunkId,
         request: &Message<'_>,

@@ -17,7 +17,7 @@ use crate::{
     sip::{Message, Method, OptionTags},
     snapshot::Snapshot,
     time::Timestamp,
-    topology::{self, Parties},
+    topology,
     transaction::{Reply, Side},
     transport::Transport,
     trunk::TrunkId,
@@ -60,7 +60,7 @@ impl Shard {
         check_require(request, OptionTags::NONE)?;
         check_body(request)?;
         let max_forwards = max_forwards_of(request)?;
-        let parties = Parties::of(request).map_err(Reply::new)?;
+        let parties = self.parties_of(request)?;
         let snapshot = Arc::clone(&self.snapshot);
         let to = self.route(&snapshot, from.trunk, request)?;
         let trunk = snapshot.trunks.get(usize::from(to.0)).ok_or(Reply::new(404))?;

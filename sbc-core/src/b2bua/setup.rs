@@ -18,11 +18,11 @@ use crate::{
     time::Timestamp,
     token::{Token, TokenText},
     topology::{self, Parties},
-    transaction::{ALLOW, Ack, Alarm, Extra, Key, Reply, Side, met_hop},
+    transaction::{ALLOW, Ack, Alarm, Extra, Key, Reply, Side, met_hop, retry_after},
     trunk::TrunkId,
 };
 use smallvec::SmallVec;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// Seconds in Retry-After when no better figure is known.
 pub(super) const RETRY_AFTER_S: u16 = 5;
@@ -248,7 +248,7 @@ impl Shard {
         check_require(request, understood)?;
         check_accept(request)?;
         let ask = Ask::of(request, timer)?;
-        let parties = Parties::of(request).map_err(Reply::new)?;
+        let parties = self.parties_of(request)?;
         let offer = session_of(request)?;
         if let Some(sdp) = &offer {
             choose(sdp, media_of(&self.snapshot, from)).map_err(Unfit::reply)?;
@@ -585,14 +585,6 @@ pub(super) struct Checked<'m> {
     pub(super) max_forwards: u8,
     pub(super) parties: Parties,
     pub(super) offer: Option<Sdp<'m>>,
-}
-
-/// The pause that a peer asks for (§20.33).
-fn retry_after(response: &Message<'_>) -> Option<Duration> {
-    let value = response.header(HeaderName::RetryAfter)?;
-    let digits = value.iter().take_while(|c| c.is_ascii_digit()).count();
-    let seconds = std::str::from_utf8(value.get(..digits)?).ok()?;
-    seconds.parse().ok().map(Duration::from_secs)
 }
 
 /// Max-Forwards of what follows from `request` on the other side (§16.3, RFC 7332).

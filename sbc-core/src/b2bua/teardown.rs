@@ -189,6 +189,9 @@ impl Shard {
             if timed_out.method == Method::Message {
                 return self.message_timed_out(timed_out.client);
             }
+            if timed_out.method == Method::Register {
+                return self.registered(now, timed_out.client, None);
+            }
             return self.probed(now, timed_out.client, None);
         };
         match timed_out.method {

@@ -1,7 +1,7 @@
-//! Accounts: where a password comes from.
+//! Accounts: where a password comes from. Registrations: whose they are.
 
-use super::TrunkAccount;
-use crate::digest::Account;
+use super::{Trunk, TrunkAccount, TrunkRegister};
+use crate::{digest::Account, snapshot};
 use std::{env, fs::File, io::Read as _};
 use zeroize::Zeroizing;
 
@@ -43,5 +43,17 @@ impl TrunkAccount {
     /// The account as it is used; `Err` as of [`Self::password`].
     pub(super) fn compile(&self) -> Result<Account, (&'static str, String)> {
         Ok(Account::new(self.username.as_bytes(), &self.password()?))
+    }
+}
+
+impl TrunkRegister {
+    /// As it is used with `trunk`, which has one.
+    pub(super) fn compile(&self, trunk: &Trunk) -> snapshot::Register {
+        let account = trunk.account.as_ref().map(|account| account.username.as_str());
+        snapshot::Register {
+            user: self.user.as_deref().or(account).unwrap_or_default().into(),
+            domain: self.domain.as_ref().map(|domain| domain.0.as_str().into()),
+            expires_s: self.expires_s,
+        }
     }
 }

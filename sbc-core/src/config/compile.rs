@@ -80,6 +80,7 @@ impl Config {
                 outbound: limit("outbound", &trunk.limits.outbound),
                 both: limit("both", &trunk.limits.both),
                 peer: snapshot::Peer {
+                    registration: trunk.register.as_ref().map(|register| register.compile(trunk)),
                     account: account
                         .transpose()
                         .map_err(|(key, what)| refuse(&format!("trunk.account.{key}"), &what))?,

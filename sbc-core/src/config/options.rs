@@ -366,6 +366,8 @@ sections! {
         latch_window_ms: Option<u32> = described("that of `[media]`") in 20..=10_000;
         /// Name and password that it asks us for.
         account: Option<TrunkAccount> = described("none: its challenges are failures of the call");
+        /// Registering with it, so that it sends us calls.
+        register: Option<TrunkRegister> = described("none: it knows our address");
         /// Session timers (RFC 4028) of its calls.
         session_timer: SessionTimer = section;
         /// Limits on its calls.
@@ -385,6 +387,18 @@ sections! {
         password_env: Option<String> = described("see the other two");
         /// File that holds its password, and nothing else but a line break behind it.
         password_file: Option<FilePath> = described("see the other two");
+    }
+
+    /// Registering with a trunk (RFC 3261 §10): it is told where we are, again before the time ends that it grants,
+    /// and that we go when `sbcd` drains. `sbc-ctl trunks` shows whether it knows us. A call to the Contact that it was
+    /// told is for the number in To.
+    pub struct TrunkRegister {
+        /// User part of the address of record.
+        user: Option<String> = described("the account's `username`");
+        /// Domain of the address of record.
+        domain: Option<Domain> = described("the trunk's `domain`");
+        /// Seconds that are asked for. What it grants holds, and what it asks for at least (423).
+        expires_s: u32 = default(3_600) in 60..=86_400;
     }
 
     /// Certificates for TLS connections to and from a trunk (RFC 5922). Its certificate must come from

@@ -223,6 +223,8 @@ impl Methods {
             let id = TrunkId(n);
             let watched = !trunk.peer.options_interval.is_zero();
             let (health, since) = snapshot.health.view(id);
+            let registers = trunk.peer.registration.is_some();
+            let (registration, changed) = snapshot.health.registration(id);
             TrunkStatus {
                 name: trunk.name.clone(),
                 hosts: self.hosts(&trunk.name),
@@ -245,6 +247,8 @@ impl Methods {
                     .health
                     .round_trip(id)
                     .map(|took| took.as_secs_f64() * 1000.0),
+                registration: registers.then(|| registration.to_string()),
+                registration_ms: registers.then(|| self.uptime_ms().saturating_sub(changed.as_millis())),
             }
         };
         Trunks {

@@ -16,6 +16,7 @@ impl Shard {
                 self.snapshot = Arc::clone(&snapshot);
                 self.configure_names(now);
                 self.configure_probes(now);
+                self.configure_registrations(now);
                 Reply::Done
             }
             Command::Calls { after, limit } => Reply::Calls(self.call_rows(now, after, limit)),
@@ -35,6 +36,8 @@ impl Shard {
             },
             Command::Drain(draining) => {
                 self.draining = draining;
+                self.leave_registrars(now);
+                self.run_registrations(now);
                 Reply::Done
             }
             Command::HangupAll => {

@@ -121,7 +121,11 @@ impl Shard {
                 }
             }
             ClientEvent::Challenged(owner, method, client) => {
-                if owner.is_some_and(|leg| self.answer_challenge(now, leg, client, response)) {
+                let sent_again = match owner {
+                    Some(leg) => self.answer_challenge(now, leg, client, response),
+                    None => self.registration_challenged(now, client, response),
+                };
+                if sent_again {
                     return;
                 }
                 self.transactions.end_challenged(client);
@@ -142,6 +146,9 @@ impl Shard {
         let Some((slot, side)) = owner else {
             if method == Method::Message {
                 return self.message_answered(now, client, response);
+            }
+            if method == Method::Register {
+                return self.registered(now, client, Some(response));
             }
             return self.probed(now, client, Some(response.status()));
         };

@@ -9,6 +9,7 @@ mod connections;
 mod dispatch;
 mod names;
 mod probe;
+mod registration;
 
 pub use crate::{
     id::{ListenerId, ShardId},
@@ -37,6 +38,7 @@ use rand_chacha::{
     ChaCha12Rng,
     rand_core::{RngCore, SeedableRng},
 };
+use registration::Registrations;
 use sbc_media::relay::{PairIndex, Relay};
 use slab::Slab;
 use std::{
@@ -77,6 +79,7 @@ pub struct Shard {
     /// Addresses behind the names of trunks.
     named_sources: HashMap<IpAddr, TrunkId, RandomState>,
     probes: Probes,
+    registrations: Registrations,
 }
 
 impl Shard {
@@ -131,6 +134,7 @@ impl Shard {
             names: Names::new(seed.rotate_left(17) ^ u64::from(id.0)),
             setbacks: Setbacks::default(),
             probes: Probes::default(),
+            registrations: Registrations::default(),
             random,
             key_source,
             calls: Slab::new(),
@@ -158,6 +162,7 @@ impl Shard {
         };
         shard.configure_names(Timestamp::ZERO);
         shard.configure_probes(Timestamp::ZERO);
+        shard.configure_registrations(Timestamp::ZERO);
         shard
     }
 
@@ -241,6 +246,7 @@ impl Shard {
         self.ports.sweep(now);
         self.run_names(now);
         self.run_probes(now);
+        self.run_registrations(now);
     }
 
     fn alarm(&mut self, now: Timestamp, alarm: Alarm) {
@@ -286,6 +292,7 @@ impl Shard {
             self.ports.next_sweep(),
             self.names.next_due(),
             self.probes.next_due(),
+            self.registrations.next_due(),
         ]
         .into_iter()
         .flatten()

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     digest::realm_of,
-    sip::{HeaderName, Message, Writer},
+    sip::{HeaderName, Message, Method, Writer},
     text::put,
     time::Timestamp,
     token::Token,
@@ -29,7 +29,9 @@ const PROVEN_MAX: u8 = 4;
 impl Client {
     /// Whether a challenge may be answered: somebody still wants the request, and it was not proven too often.
     pub(super) fn may_prove(&self) -> bool {
-        self.owner.is_some() && matches!(self.cancel, Cancel::No) && self.proven < PROVEN_MAX
+        (self.owner.is_some() || self.method == Method::Register)
+            && matches!(self.cancel, Cancel::No)
+            && self.proven < PROVEN_MAX
     }
 }
 

@@ -20,7 +20,7 @@ mod tombstone;
 pub(crate) use client::{ClientEvent, TimedOut};
 pub(crate) use io::Io;
 pub(crate) use key::{Key, Keys};
-pub(crate) use reply::{ALLOW, Echo, Extra, Reply, met_hop};
+pub(crate) use reply::{ALLOW, Echo, Extra, Reply, met_hop, retry_after};
 pub(crate) use states::STATES;
 pub(crate) use table::{ServerVerdict, TableConfig, Transactions};
 pub(crate) use tombstone::Ack;

@@ -6,7 +6,7 @@ use crate::{
     text::put,
     transport::Transport,
 };
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 /// Methods we serve, as the value of Allow.
 pub(crate) const ALLOW: &[u8] =
@@ -289,4 +289,11 @@ pub(crate) fn response_hop(request: &Message<'_>, received_on: Hop, transport: T
         peer: SocketAddr::new(received_on.peer.ip(), port),
         ..received_on
     }
+}
+/// The pause that a peer asks for (§20.33).
+pub(crate) fn retry_after(response: &Message<'_>) -> Option<Duration> {
+    let value = response.header(HeaderName::RetryAfter)?;
+    let digits = value.iter().take_while(|c| c.is_ascii_digit()).count();
+    let seconds = std::str::from_utf8(value.get(..digits)?).ok()?;
+    seconds.parse().ok().map(Duration::from_secs)
 }

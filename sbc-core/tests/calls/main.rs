@@ -34,6 +34,7 @@ mod prack_offer;
 mod privacy;
 mod redirect;
 mod refer;
+mod registration;
 mod reinvite;
 mod reliable;
 mod replaces;
