@@ -239,6 +239,35 @@ impl Splice {
         Some(timestamp.wrapping_add(latest.timestamp_offset))
     }
 
+    /// The source that leaves now, or did last.
+    pub fn source(&self) -> Option<u32> {
+        self.runs[0].map(|run| run.ssrc)
+    }
+
+    /// Whether packets of `ssrc` have left, of late.
+    pub fn knows(&self, ssrc: u32) -> bool {
+        self.runs.iter().flatten().any(|run| run.ssrc == ssrc)
+    }
+
+    /// The arriving sequence number of what left with `outgoing`: of the present source, also where a packet of our
+    /// own had that number.
+    pub fn source_sequence(&self, outgoing: u16) -> u16 {
+        let source = self.source();
+        let arrived = |run: &Run| outgoing.wrapping_sub(run.sequence_offset);
+        let present = || self.runs.iter().flatten().filter(|run| Some(run.ssrc) == source);
+        let run = present()
+            .find(|run| run.holds(run.ssrc, arrived(run)))
+            .or_else(|| present().next());
+        run.map_or(outgoing, arrived)
+    }
+
+    /// What the media clock of the stream shows at `now`.
+    pub fn media_clock(&self, now: Timestamp) -> u32 {
+        let passed = now.since(self.at).as_nanos() * u128::from(self.clock_rate) / 1_000_000_000;
+        // A clock that wraps.
+        self.timestamp.wrapping_add(passed as u32)
+    }
+
     /// The next packet of the latest run.
     fn follow(&mut self, now: Timestamp, sequence: u16, timestamp: u32) -> Numbers {
         self.restart = None;

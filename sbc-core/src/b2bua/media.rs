@@ -261,7 +261,8 @@ impl Shard {
         let media = self.apply_remote(now, media, side, latch, sdp, index);
         if let Some(call) = self.calls.get_mut(slot as usize) {
             call.media = Some(media);
-            arm(&mut self.relay, media, [&mut call.a.session, &mut call.b.session]);
+            let sessions = [&mut call.a.session, &mut call.b.session];
+            arm(now, &mut self.relay, &mut self.key_source, media, sessions);
         }
         Ok(())
     }

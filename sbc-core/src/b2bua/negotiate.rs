@@ -8,7 +8,7 @@
 
 use super::{
     Media,
-    secure::{Protection, Security, Unfit, choose, choose_answer},
+    secure::{KeySource, Protection, Security, Unfit, choose, choose_answer},
 };
 use crate::{
     sdp::{
@@ -18,6 +18,7 @@ use crate::{
     shard::Shard,
     snapshot::{Snapshot, Srtp, TrunkMedia},
     text::put,
+    time::Timestamp,
     trunk::TrunkId,
 };
 use sbc_media::relay::{Action, Formats, Relay};
@@ -308,7 +309,16 @@ fn formats_for(
 }
 
 /// Have the relay protect and convert the packets of both sides as their sessions say.
-pub(super) fn arm(relay: &mut Relay, media: Media, sessions: [&mut Session; 2]) {
+///
+/// What leaves under a key of ours is one stream: a receiver of SRTP cannot follow sources that jump in their numbers, and
+/// takes what is behind for a replay (RFC 3711 §3.3).
+pub(super) fn arm(
+    now: Timestamp,
+    relay: &mut Relay,
+    source: &mut KeySource,
+    media: Media,
+    sessions: [&mut Session; 2],
+) {
     if sessions
         .iter()
         .all(|session| session.security.is_none() && session.codecs.is_none())
@@ -325,8 +335,12 @@ pub(super) fn arm(relay: &mut Relay, media: Media, sessions: [&mut Session; 2]) 
             Protection::Srtp(keys) => {
                 if sessions[at].security.as_mut().is_some_and(|s| s.take_fresh()) {
                     relay.set_keys(pair, None);
+                    relay.set_outlet(now, pair, None);
                 }
                 relay.set_keys(pair, Some(keys));
+                if !relay.has_outlet(pair) {
+                    relay.set_outlet(now, pair, Some(&source.stream()));
+                }
             }
             Protection::Unchanged => {}
         }

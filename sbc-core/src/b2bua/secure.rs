@@ -20,8 +20,9 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 use sbc_media::{
-    relay::Keys,
+    relay::{Keys, OutletParams},
     srtp::{MasterKey, Suite},
+    stream::CLOCK_RATE_DEFAULT,
 };
 use std::net::SocketAddr;
 use zeroize::Zeroize;
@@ -41,6 +42,18 @@ impl KeySource {
 
     pub(crate) fn of_entropy(seed: [u8; 32]) -> Self {
         Self(ChaCha20Rng::from_seed(seed))
+    }
+
+    /// A stream of our own begins: SSRC, sequence number and timestamp (RFC 3550 §5.1), the number in the lower
+    /// half (RFC 3711 §3.3.1). The clock is that of G.711; it only matters where one source follows another.
+    pub(crate) fn stream(&mut self) -> OutletParams {
+        OutletParams {
+            ssrc: self.0.next_u32(),
+            sequence: (self.0.next_u32() & 0x7fff) as u16,
+            timestamp: self.0.next_u32(),
+            clock_rate: CLOCK_RATE_DEFAULT,
+            step: CLOCK_RATE_DEFAULT / 50,
+        }
     }
 
     fn line(&mut self, tag: u32, suite: Suite) -> Option<CryptoLine> {

@@ -145,7 +145,8 @@ impl Shard {
                 };
                 let latch = media_of(&snapshot, from.trunk).latch;
                 let media = self.apply_remote(now, media, Side::A, latch, sdp, index);
-                arm(&mut self.relay, media, [&mut session_a, &mut session_b]);
+                let sessions = [&mut session_a, &mut session_b];
+                arm(now, &mut self.relay, &mut self.key_source, media, sessions);
                 Some(media)
             }
             _ => None,

@@ -48,6 +48,7 @@ mod route_set;
 mod sequence_numbers;
 mod session_timer;
 mod srtp;
+mod srtp_streams;
 mod stream_bounds;
 mod stream_calls;
 mod stream_failures;

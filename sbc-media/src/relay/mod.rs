@@ -12,6 +12,7 @@ mod keys;
 mod outlet;
 mod reports;
 mod stats;
+mod translation;
 mod walk;
 
 use crate::{

@@ -68,8 +68,11 @@ pub enum MediaEvent {
 /// The stream that leaves for one peer.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    splice: Splice,
+    pub(super) splice: Splice,
     playing: Option<Playing>,
+    /// What has left, payload only, for reports.
+    pub(super) packets: u32,
+    pub(super) octets: u32,
 }
 
 #[derive(Debug)]
@@ -85,7 +88,14 @@ impl Outlet {
         Self {
             splice,
             playing: None,
+            packets: 0,
+            octets: 0,
         }
+    }
+
+    fn count(&mut self, payload_len: usize) {
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(payload_len as u32);
     }
 
     fn play(&mut self, now: Timestamp, voice: Voice, sound: Sound, yields: Yield) {
@@ -131,6 +141,8 @@ impl Outlet {
         if numbers.marker {
             packet.set_marker();
         }
+        let payload_len = packet.payload().len();
+        self.count(payload_len);
         Ok(())
     }
 
@@ -160,8 +172,7 @@ impl Relay {
 
     /// Whether what leaves for the peer of `pair` is one stream ([`Relay::set_outlet`]).
     pub fn has_outlet(&self, pair: PairIndex) -> bool {
-        let extras = self.socket(pair.rtp()).and_then(|slot| slot.extras.as_deref());
-        extras.is_some_and(|extras| extras.outlet.is_some())
+        self.outlet(pair).is_some()
     }
 
     /// Play `sound` to the peer of `pair` in place of what was played, until all is played ([`MediaEvent::Played`]),
@@ -238,9 +249,12 @@ impl Relay {
             self.due.set(pair.0, None);
             return None;
         };
-        let Outlet { splice, playing } = outlet;
+        let Outlet { splice, playing, .. } = outlet;
         let source = playing.as_mut().map(|playing| &mut playing.source);
         let len = source.and_then(|source| source.write(now, splice, buffer));
+        if let Some(len) = len {
+            outlet.count(len.saturating_sub(rtp::HEADER_LEN));
+        }
         let due = outlet.poll_timeout();
         if due.is_none() && outlet.playing.take().is_some() {
             self.events.push_back((pair, MediaEvent::Played));
@@ -282,6 +296,11 @@ impl Relay {
     pub(super) fn schedule(&mut self, pair: PairIndex) {
         let due = self.outlet_mut(pair).and_then(|outlet| outlet.poll_timeout());
         self.due.set(pair.0, due);
+    }
+
+    pub(super) fn outlet(&self, pair: PairIndex) -> Option<&Outlet> {
+        let extras = self.socket(pair.rtp())?.extras.as_deref()?;
+        extras.outlet.as_deref()
     }
 
     fn outlet_mut(&mut self, pair: PairIndex) -> Option<&mut Outlet> {

@@ -288,7 +288,9 @@ impl Relay {
         self.read_reports(now, own, buffer.get(..len).unwrap_or_default());
         // Reports that do not leave are not remembered as sent.
         self.route_rtcp(out, len)?;
-        let len = self.hide_reports(now, (own, MediaSocket(out).pair()), buffer, len)?;
+        let ways = (own, MediaSocket(out).pair());
+        self.translate_reports(now, ways, buffer.get_mut(..len).unwrap_or_default())?;
+        let len = self.hide_reports(now, ways, buffer, len)?;
         self.leave_rtcp(out, buffer, len)
     }
 

@@ -60,7 +60,7 @@ pub struct Hidden {
 }
 
 /// The generic NACK among the transport-layer feedback messages.
-const GENERIC_NACK: u8 = 1;
+pub(super) const GENERIC_NACK: u8 = 1;
 
 /// Rewrite the compound in the first `len` octets of `buffer` in place, with `cname` instead of
 /// every CNAME. SSRCs and figures stay as they are. A malformed compound is left untouched.
@@ -80,7 +80,8 @@ pub fn hide(buffer: &mut [u8], len: usize, cname: &Cname) -> Result<Hidden, Malf
         let kept = match packet.packet_type() {
             packet_type::SENDER_REPORT => Some(4 + SENDER_INFO_LEN + usize::from(count) * REPORT_BLOCK_LEN),
             packet_type::RECEIVER_REPORT => Some(4 + usize::from(count) * REPORT_BLOCK_LEN),
-            packet_type::BYE => Some(4 * usize::from(count)),
+            // Without sources it says nothing.
+            packet_type::BYE if count > 0 => Some(4 * usize::from(count)),
             packet_type::TRANSPORT_FEEDBACK if count == GENERIC_NACK => Some(packet.body().len()),
             _ => None,
         };

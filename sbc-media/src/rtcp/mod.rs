@@ -205,12 +205,7 @@ impl<'a> Packet<'a> {
             return None;
         }
         let bytes = self.body().get(4..4 + SENDER_INFO_LEN)?;
-        Some(SenderInfo {
-            ntp: u64::from(be32(bytes)) << 32 | u64::from(be32(&bytes[4..])),
-            timestamp: be32(&bytes[8..]),
-            packets: be32(&bytes[12..]),
-            octets: be32(&bytes[16..]),
-        })
+        Some(SenderInfo::read(bytes))
     }
 
     /// Report blocks of an SR or RR.
@@ -309,6 +304,16 @@ pub struct SenderInfo {
 }
 
 impl SenderInfo {
+    /// From octets that have at least [`SENDER_INFO_LEN`].
+    fn read(bytes: &[u8]) -> Self {
+        Self {
+            ntp: u64::from(be32(bytes)) << 32 | u64::from(be32(&bytes[4..])),
+            timestamp: be32(&bytes[8..]),
+            packets: be32(&bytes[12..]),
+            octets: be32(&bytes[16..]),
+        }
+    }
+
     /// The middle of the NTP time, as a report block repeats it.
     pub fn middle(&self) -> u32 {
         middle(self.ntp)
