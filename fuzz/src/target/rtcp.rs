@@ -13,7 +13,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let mut buffer = bytes.to_vec();
     let Ok(hidden) = hide(&mut buffer, bytes.len(), &cname) else {
         assert_eq!(buffer, bytes, "a malformed compound stays as it is");
-        assert!(translate(&mut buffer, |ssrc| !ssrc).is_err());
+        assert!(translate(&mut buffer, |ssrc: u32| !ssrc).is_err());
         assert_eq!(buffer, bytes);
         return;
     };
@@ -46,7 +46,7 @@ pub(crate) fn run(bytes: &[u8]) {
     }
     let mut there_and_back = bytes.to_vec();
     for _ in 0..2 {
-        translate(&mut there_and_back, |ssrc| !ssrc).expect("valid");
+        translate(&mut there_and_back, |ssrc: u32| !ssrc).expect("valid");
     }
     assert_eq!(there_and_back, bytes);
 }
