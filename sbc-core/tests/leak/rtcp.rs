@@ -45,9 +45,10 @@ fn rtcp(side: Side) -> Vec<u8> {
 fn rtcp_of_both_sides() {
     let mut stage = Stage::new();
     let talk = answered(&mut stage);
-    // As in a call without keys: what is hidden is the same, and can be written here.
+    // As in a call without keys: what is hidden is the same, and can be written here; and goodbyes pass.
     for pair in [PairIndex(0), PairIndex(1)] {
         stage.shard.relay.set_keys(pair, None);
+        stage.shard.relay.set_outlet(stage.at(), pair, None);
     }
     for (side, pair) in [(A, PairIndex(0)), (B, PairIndex(1))] {
         let mut bytes = rtcp(side);
