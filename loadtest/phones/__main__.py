@@ -20,11 +20,12 @@ from .certificates import Certificates
 from .hiding import leaks
 from .phone import Failed, Place
 from .pjsua import Pjsua
-from .scenarios import ALL
+from .scenarios import ALL, check
 from .tone import TONES_HZ
 
 # The version that pjsua_child.py was written for.
 PJSUA2 = "pjsua2-python==2.15.1.post1"
+AUDIO_PACKAGES = ("pesq==0.0.4", "numpy<3")
 KINDS = {"baresip": Baresip, "pjsua2": Pjsua}
 NAMES = ("alice", "bob", "carol")
 
@@ -36,9 +37,10 @@ def main():
     parser.add_argument("--directory", type=pathlib.Path, required=True, help="for files of the run")
     parser.add_argument("--venv", type=pathlib.Path, required=True, help="where pjsua2 is, or will be")
     parser.add_argument("--network", default="127.77", help="first half of all addresses")
-    parser.add_argument("--transport", default="udp", help="udp, tcp or tls, also as udp+srtp, or Alice's-Bob's")
+    parser.add_argument("--transport", default="udp", help="udp, tcp or tls, also as udp+srtp or udp+pcma, or Alice's-Bob's")
     parser.add_argument("--pair", action="append", help="caller-callee, as baresip-pjsua2")
     parser.add_argument("--scenario", action="append", choices=list(ALL))
+    parser.add_argument("--audio", action="store_true", help="prepare for that scenario, too")
     parser.add_argument("--direct", action="store_true", help="without sbcd")
     parser.add_argument("--seconds", type=float, default=600, help="for all of it")
     parser.add_argument("--json", type=pathlib.Path)
@@ -65,10 +67,41 @@ def prepare(options):
             raise Failed(f"pjsua2 cannot be installed: {error}") from error
         if not has_pjsua2(python):
             raise Failed("pjsua2 is installed, but cannot be imported")
+    if options.audio:
+        prepare_audio(options, python)
     addresses = {name: [f"{options.network}.{n}.2"] for n, name in enumerate(NAMES, 1)}
     addresses["sbcd"] = [f"{options.network}.{n}.1" for n in range(1, len(NAMES) + 1)]
     Certificates(options.directory / "tls").make(addresses)
     return 0
+
+
+def prepare_audio(options, python):
+    """Speech to play, and what scores it."""
+    has = [python, "-c", "import numpy, pesq"]
+    if subprocess.run(has, check=False, timeout=30, stderr=subprocess.DEVNULL).returncode:
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        try:
+            # It comes as source, in C.
+            subprocess.run([*pip, *AUDIO_PACKAGES], check=True, timeout=900)
+        except subprocess.SubprocessError as error:
+            raise Failed(f"pesq cannot be installed: {error}") from error
+    if not shutil.which("espeak-ng"):
+        raise Failed("espeak-ng is not installed: apt install espeak-ng")
+    for name in NAMES[:2]:
+        speech(options, python, "make", name, voice_file(options, name))
+
+
+def speech(options, python, *arguments):
+    """What speech.py prints."""
+    command = [python, "-B", "-m", "phones.speech", *map(str, arguments)]
+    package = pathlib.Path(__file__).resolve().parent.parent
+    done = subprocess.run(command, check=True, timeout=120, cwd=package, stdout=subprocess.PIPE)
+    return done.stdout
+
+
+def voice_file(options, name):
+    """What this phone says."""
+    return options.directory.resolve() / f"{name}.wav"
 
 
 def has_pjsua2(python):
@@ -110,7 +143,7 @@ class Round:
         """The cells of this pair; one more for each time that topology hiding failed."""
         cells = []
         try:
-            for name in self.options.scenario or ALL:
+            for name in self.options.scenario or [name for name in ALL if name != "audio"]:
                 if time.monotonic() > until:
                     cells.append(self.cell(name, "failed", ["no time left"], 0))
                     continue
@@ -125,13 +158,33 @@ class Round:
     def scenario(self, name):
         """One cell."""
         began = time.monotonic()
+        scores = {}
         try:
             self.start(3 if name in ("blind", "attended") else 2)
             texts = ALL[name](*(self.phones + [None])[:3])
             verdict = "ok" if texts is not None else "n/a"
+            if name == "audio":
+                scores = self.scores()
+                texts += [f"{name} hears {values}" for name, values in scores.items()]
+                check(all(scores.values()), "; ".join(["speech was not heard", *texts]))
         except Failed as error:
             verdict, texts = "failed", [str(error)]
-        return self.cell(name, verdict, texts or [], time.monotonic() - began)
+        return {**self.cell(name, verdict, texts or [], time.monotonic() - began), "scores": scores}
+
+    def scores(self):
+        """By who heard it: the scores of the other one's speech."""
+        python = self.options.venv / "bin" / "python"
+        scores = {}
+        for listener, speaker in ((0, 1), (1, 0)):
+            listener, speaker = self.phones[listener], self.phones[speaker]
+            scores[listener.name] = [
+                round(value, 3)
+                for heard in sorted(listener.directory.glob("speech-*.wav"))
+                for value in json.loads(
+                    speech(self.options, python, "score", voice_file(self.options, speaker.name), heard)
+                )
+            ]
+        return scores
 
     def cell(self, name, verdict, texts, seconds, phones=()):
         """What is reported of a scenario."""
@@ -157,12 +210,21 @@ class Round:
         while len(self.phones) < count:
             number = len(self.phones)
             name, kind = NAMES[number], self.kinds[number]
-            transport, _, media = self.transports[number].partition("+")
+            transport, *media = self.transports[number].split("+")
             network = f"{self.options.network}.{number + 1}"
             # The port of TLS is the next one at sbcd, too.
             port = 5060 + (transport == "tls")
             proxy = None if self.options.direct else f"{network}.1:{port}"
-            place = Place(name, f"{network}.2", transport, proxy, srtp=media == "srtp")
+            codecs = [word.upper() for word in media if word in ("pcma", "pcmu")]
+            place = Place(
+                name,
+                f"{network}.2",
+                transport,
+                proxy,
+                srtp=any(word.startswith("srtp") for word in media),
+                codec=codecs[0] if codecs else None,
+                voice=voice_file(self.options, name) if self.options.scenario == ["audio"] else None,
+            )
             self.starts += 1
             directory = self.options.directory / f"{self.pair}-{self.options.transport}-{self.starts}-{name}"
             shutil.rmtree(directory, ignore_errors=True)

@@ -18,7 +18,7 @@ import threading
 import time
 
 from .phone import Event, Failed, Phone
-from .tone import RATE_HZ, Heard, samples_of, write_wav
+from .tone import RATE_HZ, Heard, pcm_wav, repeat_wav, samples_of, write_wav
 
 MODULES = "/usr/lib/baresip/modules"
 WAV_HEADER_BYTES = 44
@@ -45,7 +45,10 @@ class Baresip(Phone):
         super().__init__(place, tone_hz, directory)
         directory.mkdir()
         voice = directory / "voice.wav"
-        write_wav(voice, tone_hz, 120)
+        if place.voice:
+            repeat_wav(voice, place.voice, 120)
+        else:
+            write_wav(voice, tone_hz, 120)
         control = ("127.0.0.1", free_port())
         self._heard = directory / "heard"
         self._heard.mkdir()
@@ -103,7 +106,8 @@ class Baresip(Phone):
         outbound = f';outbound="sip:{place.proxy};transport={place.transport}"' if place.proxy else ""
         return (
             f"<sip:{place.name}@{place.address}:{place.sip_port};transport={place.transport}>"
-            f";regint=0;answermode=auto;mwi=no{outbound}{';mediaenc=srtp-mand' * place.srtp}\n"
+            f";regint=0;answermode=auto;mwi=no{outbound}{';mediaenc=srtp-mand' * place.srtp}"
+            f"{f';audio_codecs={place.codec}/8000/1' if place.codec else ''}\n"
         )
 
     def _connect(self, control):
@@ -200,6 +204,13 @@ class Baresip(Phone):
 
     def listen(self, seconds):
         """What comes in from now for some seconds."""
+        return Heard(samples_of(self._data(seconds)), RATE_HZ)
+
+    def record(self, seconds, path):
+        """The same, as a WAV file."""
+        pcm_wav(path, self._data(seconds))
+
+    def _data(self, seconds):
         before = self._recorded()
         time.sleep(seconds)
         data = b""
@@ -211,7 +222,7 @@ class Baresip(Phone):
             with path.open("rb") as file:
                 file.seek(start)
                 data += file.read(size - start)
-        return Heard(samples_of(data), RATE_HZ)
+        return data
 
     def _recorded(self):
         return {path: path.stat().st_size for path in self._heard.glob("dump-*-dec.wav")}

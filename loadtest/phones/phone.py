@@ -27,10 +27,14 @@ class Event:
 class Place:
     """Where a phone is: its name, its address, and how it reaches the others."""
 
-    def __init__(self, name, address, transport, proxy=None, port=5060, srtp=False):
+    def __init__(self, name, address, transport, proxy=None, port=5060, srtp=False, codec=None, voice=None):
         self.name, self.address, self.transport = name, address, transport
         # Media is encrypted, or there is no call.
         self.srtp = srtp
+        # "PCMU" or "PCMA", and no other; None: whatever it likes.
+        self.codec = codec
+        # A WAV file that it speaks, again and again; None: its tone.
+        self.voice = voice
         # Where everything is sent, "address:port"; None: straight to the other phone.
         self.proxy = proxy
         # For TLS the next one: baresip listens there.

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import threading
 
@@ -32,6 +33,8 @@ class Pjsua(Phone):
             "transport": place.transport,
             "proxy": place.proxy,
             "srtp": place.srtp,
+            "codec": place.codec,
+            "voice": place.voice and str(place.voice),
             "tone_hz": tone_hz,
             "rtp_port": self._rtp_port,
             "directory": str(directory),
@@ -129,11 +132,16 @@ class Pjsua(Phone):
 
     def listen(self, seconds):
         """What comes in from now for some seconds."""
-        answer = self.command("listen", seconds + 10, length_seconds=seconds)
+        answer = self.command("listen", seconds + 10, length_seconds=seconds, keep=False)
         heard = Heard((), 1)
         heard.seconds, heard.rms = answer["seconds"], answer["rms"]
         heard.frequency_hz, heard.share = answer["frequency_hz"], answer["share"]
         return heard
+
+    def record(self, seconds, path):
+        """The same, as a WAV file."""
+        answer = self.command("listen", seconds + 10, length_seconds=seconds, keep=True)
+        shutil.move(answer["path"], path)
 
     def quit(self):
         """Its loop ends and it hangs up."""

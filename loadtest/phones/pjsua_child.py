@@ -19,8 +19,9 @@ import wave
 import pjsua2 as pj
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from phones.tone import Heard, samples_of, write_wav  # noqa: E402
+from phones.tone import RATE_HZ, Heard, samples_of, write_wav  # noqa: E402
 
+JITTER_BUFFER_MS = 200
 TRANSPORTS = {
     "udp": pj.PJSIP_TRANSPORT_UDP,
     "tcp": pj.PJSIP_TRANSPORT_TCP,
@@ -113,6 +114,13 @@ class Phone:
         # No STUN, no ICE, no echo to cancel: the null device has none.
         config.medConfig.ecTailLen = 0
         config.medConfig.noVad = True
+        # What is played and recorded is as it is on the wire.
+        config.medConfig.clockRate = RATE_HZ
+        if setup["voice"]:
+            # What is scored is the audio, and not how the phone follows a busy machine's delays.
+            config.medConfig.jbInit = config.medConfig.jbMinPre = JITTER_BUFFER_MS
+            config.medConfig.jbMaxPre = JITTER_BUFFER_MS
+            config.medConfig.jbMax = 4 * JITTER_BUFFER_MS
         config.logConfig.filename = str(self.directory / "log")
         config.logConfig.level = 5
         config.logConfig.consoleLevel = 0
@@ -120,10 +128,15 @@ class Phone:
         self.transport = self._transport()
         self.endpoint.libStart()
         self.endpoint.audDevManager().setNullDev()
-        voice = self.directory / "voice.wav"
-        write_wav(voice, setup["tone_hz"], 1)
+        voice = setup["voice"] or str(self.directory / "voice.wav")
+        if not setup["voice"]:
+            write_wav(voice, setup["tone_hz"], 1)
         self.voice = pj.AudioMediaPlayer()
-        self.voice.createPlayer(str(voice))
+        self.voice.createPlayer(voice)
+        if setup["codec"]:
+            for codec in self.endpoint.codecEnum2():
+                wanted = codec.codecId.startswith(setup["codec"] + "/")
+                self.endpoint.codecSetPriority(codec.codecId, 255 if wanted else 0)
         self.recorder = None
         self.account = self._account()
 
@@ -249,13 +262,13 @@ class Phone:
                 "lost": stat.rxStat.loss,
             }
         elif name == "listen":
-            self._listen(command["length_seconds"], command["token"])
+            self._listen(command["length_seconds"], command["token"], command["keep"])
             return None
         else:
             raise ValueError(f"unknown command {name}")
         return {}
 
-    def _listen(self, seconds, token):
+    def _listen(self, seconds, token, keep):
         path = self.directory / f"heard-{token}.wav"
         self.recorder = pj.AudioMediaRecorder()
         self.recorder.createRecorder(str(path))
@@ -268,6 +281,9 @@ class Phone:
             self.later(0.2, done)
 
         def done():
+            if keep:
+                say(answer=token, path=str(path))
+                return
             with wave.open(str(path)) as file:
                 heard = Heard(samples_of(file.readframes(file.getnframes())), file.getframerate())
             say(

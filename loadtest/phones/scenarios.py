@@ -7,6 +7,7 @@ Bob to Carol and from Carol to Alice, because that is how routes by trunk can se
 """
 
 import re
+import threading
 import time
 
 from .phone import Failed
@@ -15,6 +16,9 @@ from .phone import Failed
 SETTLE_SECONDS = 0.6
 LISTEN_SECONDS = 0.7
 DIGITS = "1590#*2"
+# Each call of `audio` hears the speech of 8 s with its pause of 1 s at least once whole.
+AUDIO_CALLS = 3
+AUDIO_SECONDS = 19
 
 
 def check(holds, what):
@@ -195,4 +199,26 @@ def attended(*phones):
     return texts
 
 
+def audio(alice, bob, _carol):
+    """Speech both ways, recorded by the phone that hears it; the driver scores the recordings."""
+    texts = []
+    for number in range(AUDIO_CALLS):
+        connect(alice, bob)
+        listeners = [
+            threading.Thread(
+                target=phone.record, args=(AUDIO_SECONDS, phone.directory / f"speech-{number}.wav")
+            )
+            for phone in (alice, bob)
+        ]
+        for listener in listeners:
+            listener.start()
+        for listener in listeners:
+            listener.join()
+        texts = packets(alice, bob)
+        end(alice, bob)
+    return texts
+
+
 ALL = {scenario.__name__: scenario for scenario in (call, hold, dtmf, info, blind, attended)}
+# Only when it is asked for: it needs more to be installed, and minutes.
+ALL["audio"] = audio

@@ -29,11 +29,23 @@ def write_wav(path, frequency_hz, seconds):
             for n in range(RATE_HZ)
         ),
     )
+    pcm_wav(path, second.tobytes() * seconds)
+
+
+def repeat_wav(path, source, seconds):
+    """A file of so many seconds that says what `source` says, again and again."""
+    with wave.open(str(source)) as file:
+        once = file.readframes(file.getnframes())
+    pcm_wav(path, (once * (2 * RATE_HZ * seconds // len(once) + 1))[: 2 * RATE_HZ * seconds])
+
+
+def pcm_wav(path, data):
+    """A file of 16-bit little-endian samples."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE_HZ)
-        file.writeframes(second.tobytes() * seconds)
+        file.writeframes(data)
 
 
 class Heard:

@@ -22,6 +22,7 @@ mod rtp;
 mod rtpengine;
 mod sbcd;
 mod scenarios;
+mod shape;
 mod sipp;
 mod tls;
 
@@ -78,6 +79,10 @@ enum Scenario {
     Calls(scenarios::calls::Calls),
     /// Simultaneous calls with RTP both ways.
     Media(scenarios::media::Media),
+    /// Good calls while forged media pours in, with and without SRTP.
+    HostileMedia(scenarios::hostile_media::HostileMedia),
+    /// Calls whose SRTP ends in rtpengine, under every suite that it knows.
+    SrtpPeer(scenarios::srtp_peer::SrtpPeer),
     /// More calls than a rate limit and a channel limit allow.
     Limits(scenarios::limits::Limits),
     /// Calls for minutes: does memory stay flat?
@@ -134,6 +139,8 @@ fn run(cli: &Cli) -> Result<bool> {
     let report = match &cli.scenario {
         Scenario::Calls(scenario) => scenario.run(&bench),
         Scenario::Media(scenario) => scenario.run(&bench),
+        Scenario::HostileMedia(scenario) => scenario.run(&bench),
+        Scenario::SrtpPeer(scenario) => scenario.run(&bench),
         Scenario::Limits(scenario) => scenario.run(&bench),
         Scenario::Soak(scenario) => scenario.run(&bench),
         Scenario::Max(scenario) => scenario.run(&bench),

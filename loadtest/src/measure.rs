@@ -108,19 +108,9 @@ pub(crate) struct Drops {
 impl Drops {
     /// Read `/proc/net/snmp` and `/proc/net/udp`; `net` is the test's /24.
     pub(crate) fn read(net: Ipv4Addr) -> Self {
-        let snmp = fs::read_to_string("/proc/net/snmp").unwrap_or_default();
-        let mut udp = snmp.lines().filter(|line| line.starts_with("Udp:"));
-        let (names, values) = (udp.next().unwrap_or_default(), udp.next().unwrap_or_default());
-        let field = |wanted: &str| {
-            names
-                .split_whitespace()
-                .zip(values.split_whitespace())
-                .find_map(|(name, value)| (name == wanted).then(|| value.parse().ok())?)
-                .unwrap_or(0)
-        };
         Self {
-            receive_buffer: field("RcvbufErrors"),
-            send_buffer: field("SndbufErrors"),
+            receive_buffer: udp_counter("RcvbufErrors"),
+            send_buffer: udp_counter("SndbufErrors"),
             own_sockets: socket_drops(net),
         }
     }
@@ -133,6 +123,23 @@ impl Drops {
             own_sockets: self.own_sockets.saturating_sub(before.own_sockets),
         }
     }
+}
+
+/// A number of `/proc/net/snmp` about UDP over IPv4, of the whole machine.
+fn udp_counter(wanted: &str) -> u64 {
+    let snmp = fs::read_to_string("/proc/net/snmp").unwrap_or_default();
+    let mut udp = snmp.lines().filter(|line| line.starts_with("Udp:"));
+    let (names, values) = (udp.next().unwrap_or_default(), udp.next().unwrap_or_default());
+    names
+        .split_whitespace()
+        .zip(values.split_whitespace())
+        .find_map(|(name, value)| (name == wanted).then(|| value.parse().ok())?)
+        .unwrap_or(0)
+}
+
+/// Datagrams for which the kernel found no socket, because none is bound there or it is connected to another peer.
+pub(crate) fn no_ports() -> u64 {
+    udp_counter("NoPorts")
 }
 
 fn socket_drops(net: Ipv4Addr) -> u64 {

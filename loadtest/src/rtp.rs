@@ -1,19 +1,26 @@
 //! The RTP source and sink: real-time streams whose packets tell who sent them, which one they
 //! are and when they left, so that the receiver finds every loss, swap, copy and flipped bit.
 //!
-//! One thread, one ring, one connected socket per stream end. A packet is 172 bytes: an RTP
-//! header (PCMU, 20 ms) and a payload of magic, stream, sequence, send time and a checksum over
-//! it all. The time of arrival is the kernel's (`SO_TIMESTAMPNS`), so that the sink's own
-//! batching does not count as delay; the time of departure is read just before the batch is
-//! handed to the kernel, and what that costs is in the direct baseline too.
+//! One thread, one ring, one connected socket per stream end. What a packet says is in [`packet`]; an end
+//! with keys protects what it sends and unprotects what it hears. The time of arrival is the kernel's
+//! (`SO_TIMESTAMPNS`), so that the sink's own batching does not count as delay; the time of departure is read
+//! just before the batch is handed to the kernel, and what that costs is in the direct baseline too.
+
+pub(crate) mod packet;
 
 use crate::{
     Error, Result,
     bare_relay::connected,
     measure,
     ring::{Completion, Ring, Tag, Wait},
+    shape::Keys,
 };
 use hdrhistogram::Histogram;
+use packet::{Conversion, Expected, PACKET_LEN, Stamp};
+use sbc_media::{
+    g711::Law,
+    srtp::{OVERHEAD_MAX, Receiver, Sender},
+};
 use serde::Serialize;
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -21,14 +28,15 @@ use std::{
     time::Duration,
 };
 
-/// RTP header and 20 ms of G.711.
-pub(crate) const PACKET_LEN: usize = 12 + 160;
 /// Packets a second in one direction.
 pub(crate) const PACKETS_PER_SECOND: u64 = 50;
 
 const PACKET_NS: u64 = 1_000_000_000 / PACKETS_PER_SECOND;
-const MAGIC: u32 = 0x5bc1_0ad7;
-const SSRC_BASE: u32 = 0x7000_0000;
+/// Number of the first packet of every stream: the header's 16 bits wrap soon after, and with SRTP the rollover
+/// counter moves.
+pub(crate) const FIRST: u32 = 0xffc0;
+/// A packet, protected.
+const SLOT_LEN: usize = PACKET_LEN + OVERHEAD_MAX;
 const SLOTS: u16 = 4096;
 const RECEIVE_BUFFERS: u16 = 8192;
 const RECEIVE_BUFFER_LEN: usize = 256;
@@ -52,13 +60,29 @@ static HEADER: Header = Header({
     header
 });
 
-/// One end of a call: where it is and where it sends to.
-#[derive(Clone, Copy, Debug)]
+/// One end of a call: where it is, where it sends to, and what it speaks.
+#[derive(Clone, Debug)]
 pub(crate) struct End {
     /// Our socket.
     pub(crate) local: SocketAddr,
     /// Where it sends and from where alone it receives.
     pub(crate) remote: SocketAddr,
+    /// Its codec.
+    pub(crate) law: Law,
+    /// SRTP; `None`: RTP.
+    pub(crate) keys: Option<Keys>,
+}
+
+impl End {
+    /// One that speaks PCMU over RTP.
+    pub(crate) fn plain(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self {
+            local,
+            remote,
+            law: Law::Mu,
+            keys: None,
+        }
+    }
 }
 
 /// What happened to the packets of a window.
@@ -76,7 +100,7 @@ pub(crate) struct Counts {
     pub(crate) reordered: u64,
     /// Arrived again.
     pub(crate) duplicated: u64,
-    /// Not as it was sent: header, payload or checksum.
+    /// Not octet by octet what was sent, converted where that is asked for; or its SRTP tag is wrong.
     pub(crate) corrupted: u64,
     /// Arrived intact at a socket it was not meant for.
     pub(crate) misrouted: u64,
@@ -113,6 +137,16 @@ pub(crate) struct Window {
     pub(crate) behind_ns_max: u64,
 }
 
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            counts: Counts::default(),
+            delay: delays(),
+            behind_ns_max: 0,
+        }
+    }
+}
+
 /// An empty delay histogram: 1 ns to 60 s, three digits.
 pub(crate) fn delays() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("constant bounds are valid")
@@ -144,14 +178,19 @@ pub(crate) enum Edge {
 #[derive(Debug)]
 pub(crate) struct Streams {
     ends: Vec<StreamEnd>,
+    /// How many of the ends send.
+    running: usize,
     armed: bool,
     /// Index of the first socket among all sockets of the ring.
     first: u32,
 }
 
-#[derive(Debug)]
 struct StreamEnd {
     socket: UdpSocket,
+    law: Law,
+    sender: Option<Sender>,
+    receiver: Option<Receiver>,
+    hears: Expected,
     /// Sequence of the next packet to send.
     next: u32,
     /// Sequence of the next packet expected, i.e. one after the highest seen.
@@ -160,30 +199,94 @@ struct StreamEnd {
     seen: u64,
 }
 
+impl std::fmt::Debug for StreamEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamEnd")
+            .field("socket", &self.socket)
+            .field("law", &self.law)
+            .field("srtp", &self.sender.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Streams {
-    /// Streams, both directions counted.
+    /// Streams that run, both directions counted.
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.running
     }
 
-    /// Bind and connect the sockets of `calls` (A end, B end).
-    pub(crate) fn bind(calls: &[(End, End)]) -> Result<Self> {
+    /// Bind and connect the sockets of `calls` (A end, B end), between which audio is converted like this.
+    pub(crate) fn bind(calls: &[(End, End)], conversion: Conversion) -> Result<Self> {
         let mut ends = Vec::with_capacity(calls.len() * 2);
-        for end in calls.iter().flat_map(|(a, b)| [a, b]) {
-            let socket = connected(end.local, end.remote)?;
-            measure::enable_timestamps(&socket)?;
-            ends.push(StreamEnd {
-                socket,
-                next: 0,
-                expected: 0,
-                seen: 0,
-            });
+        for (end, other) in calls.iter().flat_map(|(a, b)| [(a, b), (b, a)]) {
+            ends.push(StreamEnd::bind(end, other.law, conversion)?);
         }
         Ok(Self {
+            running: ends.len(),
             ends,
             armed: false,
             first: 0,
         })
+    }
+
+    /// From now on only the first `calls` send.
+    pub(crate) fn run_only(&mut self, calls: usize) {
+        self.running = self.ends.len().min(2 * calls);
+    }
+
+    /// The socket of the B end of every call, once more.
+    pub(crate) fn sockets_b(&self) -> Result<Vec<UdpSocket>> {
+        let again = |end: &StreamEnd| {
+            end.socket.try_clone().map_err(|source| Error::Io {
+                what: "sharing a socket".into(),
+                source,
+            })
+        };
+        self.ends.iter().skip(1).step_by(2).map(again).collect()
+    }
+}
+
+impl StreamEnd {
+    fn bind(end: &End, spoken: Law, conversion: Conversion) -> Result<Self> {
+        let socket = connected(end.local, end.remote)?;
+        measure::enable_timestamps(&socket)?;
+        Ok(Self {
+            socket,
+            law: end.law,
+            sender: end.keys.as_ref().map(|keys| Sender::new(&keys.ours)),
+            receiver: end.keys.as_ref().map(|keys| Receiver::new(&keys.theirs)),
+            hears: Expected::new(spoken, end.law, conversion),
+            next: FIRST,
+            expected: FIRST,
+            seen: 0,
+        })
+    }
+
+    /// Make the next packet of `stream` in `slot`: its length.
+    fn write(&mut self, stream: u32, slot: &mut [u8; SLOT_LEN]) -> std::io::Result<usize> {
+        let stamp = Stamp {
+            stream,
+            sequence: self.next,
+            sent_ns: measure::realtime_ns(),
+        };
+        self.next += 1;
+        let (clear, _) = slot.split_first_chunk_mut().expect("a slot holds a packet");
+        packet::write(clear, self.law, stamp);
+        match &mut self.sender {
+            None => Ok(PACKET_LEN),
+            Some(sender) => sender.protect(slot, PACKET_LEN).map_err(std::io::Error::other),
+        }
+    }
+
+    /// What a packet that came says; `None` when it is not whole.
+    fn read(&mut self, bytes: &[u8]) -> Option<Stamp> {
+        let Some(receiver) = &mut self.receiver else {
+            return self.hears.read(bytes);
+        };
+        let mut buffer = [0; SLOT_LEN];
+        buffer.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let len = receiver.unprotect(&mut buffer, bytes.len()).ok()?;
+        self.hears.read(&buffer[..len])
     }
 }
 
@@ -191,7 +294,7 @@ impl Streams {
 #[derive(Debug)]
 pub(crate) struct RtpLoad {
     ring: Ring,
-    slots: Box<[[u8; PACKET_LEN]]>,
+    slots: Box<[[u8; SLOT_LEN]]>,
     free: Vec<u16>,
     sockets: u32,
     completions: Vec<Completion>,
@@ -206,7 +309,7 @@ impl RtpLoad {
                 what: "making an io_uring".into(),
                 source,
             })?,
-            slots: vec![[0; PACKET_LEN]; usize::from(SLOTS)].into_boxed_slice(),
+            slots: vec![[0; SLOT_LEN]; usize::from(SLOTS)].into_boxed_slice(),
             free: (0..SLOTS).collect(),
             sockets: 0,
             completions: Vec::with_capacity(4096),
@@ -229,12 +332,8 @@ impl RtpLoad {
         mut at: impl FnMut(Edge),
     ) -> std::io::Result<Window> {
         self.arm(streams)?;
-        let mut window = Window {
-            counts: Counts::default(),
-            delay: delays(),
-            behind_ns_max: 0,
-        };
-        let count = streams.ends.len() as u64;
+        let mut window = Window::default();
+        let count = streams.running as u64;
         let (warm_up_ns, tick_ns) = (plan.warm_up.as_nanos() as u64, plan.tick.as_nanos() as u64);
         let total_ns = warm_up_ns + plan.measured.as_nanos() as u64;
         // Whole rounds: every stream sends the same number of packets.
@@ -260,16 +359,10 @@ impl RtpLoad {
                 window.behind_ns_max = window.behind_ns_max.max(now.saturating_sub(due_at));
                 let stream = (sent % count) as usize;
                 let end = &mut streams.ends[stream];
-                write_packet(
-                    &mut self.slots[usize::from(slot)],
-                    stream as u32,
-                    end.next,
-                    measure::realtime_ns(),
-                );
-                end.next += 1;
-                let fd = end.socket.as_raw_fd();
-                self.ring
-                    .send(fd, slot, self.slots[usize::from(slot)].as_ptr(), PACKET_LEN)?;
+                let slot_at = &mut self.slots[usize::from(slot)];
+                let len = end.write(stream as u32, slot_at)?;
+                let (fd, at) = (end.socket.as_raw_fd(), slot_at.as_ptr());
+                self.ring.send(fd, slot, at, len)?;
                 sent += 1;
             }
             let mut timeout_ns = if sent < due { 0 } else { tick_ns };
@@ -302,6 +395,37 @@ impl RtpLoad {
         window.counts.sent = sent - window.counts.send_errors;
         window.counts.lost = window.counts.sent.saturating_sub(window.counts.received);
         Ok(window)
+    }
+
+    /// Receive until nothing has come for a tenth of a second, for at most `patience`: what an overloaded relay
+    /// still had. It counts nowhere.
+    pub(crate) fn settle(&mut self, streams: &mut Streams, patience: Duration) -> Result<()> {
+        self.settle_inner(streams, patience).map_err(|source| Error::Io {
+            what: "RTP load".into(),
+            source,
+        })
+    }
+
+    fn settle_inner(&mut self, streams: &mut Streams, patience: Duration) -> std::io::Result<()> {
+        let until = measure::monotonic_ns() + patience.as_nanos() as u64;
+        let mut nowhere = Window::default();
+        let wait = Wait {
+            completions: 4096,
+            coalesce: Duration::ZERO,
+            timeout: Duration::from_millis(100),
+        };
+        loop {
+            let mut completions = std::mem::take(&mut self.completions);
+            self.ring.enter(wait, &mut completions)?;
+            let quiet = completions.is_empty();
+            for completion in completions.drain(..) {
+                self.complete(completion, streams, false, &mut nowhere)?;
+            }
+            self.completions = completions;
+            if quiet || measure::monotonic_ns() > until {
+                return Ok(());
+            }
+        }
     }
 
     fn arm(&mut self, streams: &mut Streams) -> std::io::Result<()> {
@@ -361,7 +485,7 @@ fn receive(filled: &[u8], at: u32, end: &mut StreamEnd, measuring: bool, window:
         window.counts.corrupted += 1;
         return;
     };
-    let Some(packet) = read_packet(message.payload_data()) else {
+    let Some(packet) = end.read(message.payload_data()) else {
         window.counts.corrupted += 1;
         return;
     };
@@ -429,87 +553,17 @@ fn timestamp(control: &[u8]) -> Option<u64> {
     Some(word(16)? * 1_000_000_000 + word(24)?)
 }
 
-struct Packet {
-    stream: u32,
-    sequence: u32,
-    sent_ns: u64,
-}
-
-fn write_packet(packet: &mut [u8; PACKET_LEN], stream: u32, sequence: u32, sent_ns: u64) {
-    packet[0] = 0x80;
-    // The marker bit starts a talk spurt (RFC 3551 §4.1); payload type 0 is PCMU.
-    packet[1] = if sequence == 0 { 0x80 } else { 0 };
-    packet[2..4].copy_from_slice(&(sequence as u16).to_be_bytes());
-    packet[4..8].copy_from_slice(&sequence.wrapping_mul(160).to_be_bytes());
-    packet[8..12].copy_from_slice(&(SSRC_BASE + stream).to_be_bytes());
-    packet[12..16].copy_from_slice(&MAGIC.to_be_bytes());
-    packet[16..20].copy_from_slice(&stream.to_be_bytes());
-    packet[20..24].copy_from_slice(&sequence.to_be_bytes());
-    packet[24..32].copy_from_slice(&sent_ns.to_be_bytes());
-    let mut fill = (u64::from(stream) << 32 | u64::from(sequence)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    for word in packet[32..PACKET_LEN - 8].chunks_mut(8) {
-        fill = fill.rotate_left(23).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        word.copy_from_slice(&fill.to_be_bytes()[..word.len()]);
-    }
-    let sum = checksum(&packet[..PACKET_LEN - 8]);
-    packet[PACKET_LEN - 8..].copy_from_slice(&sum.to_be_bytes());
-}
-
-/// `None` when the packet is not byte for byte one that [`write_packet`] makes.
-fn read_packet(bytes: &[u8]) -> Option<Packet> {
-    let packet: &[u8; PACKET_LEN] = bytes.try_into().ok()?;
-    let sum = u64::from_be_bytes(packet[PACKET_LEN - 8..].try_into().ok()?);
-    if sum != checksum(&packet[..PACKET_LEN - 8]) || packet[12..16] != MAGIC.to_be_bytes() {
-        return None;
-    }
-    Some(Packet {
-        stream: u32::from_be_bytes(packet[16..20].try_into().ok()?),
-        sequence: u32::from_be_bytes(packet[20..24].try_into().ok()?),
-        sent_ns: u64::from_be_bytes(packet[24..32].try_into().ok()?),
-    })
-}
-
-/// Covers the RTP header too: a plain relay has no reason to change it.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.chunks(8).fold(0x5bc0_5bc0_5bc0_5bc0, |sum: u64, chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        (sum ^ u64::from_le_bytes(word))
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(29)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn any_flipped_bit_is_seen() {
-        let mut packet = [0; PACKET_LEN];
-        write_packet(&mut packet, 3, 70_000, 123_456_789);
-        let read = read_packet(&packet).expect("intact");
-        assert_eq!(
-            (read.stream, read.sequence, read.sent_ns),
-            (3, 70_000, 123_456_789)
-        );
-        for bit in 0..PACKET_LEN * 8 {
-            packet[bit / 8] ^= 1 << (bit % 8);
-            assert!(read_packet(&packet).is_none(), "bit {bit}");
-            packet[bit / 8] ^= 1 << (bit % 8);
-        }
-        assert!(read_packet(&packet[1..]).is_none());
-    }
+    use crate::shape::Shape;
 
     #[test]
     fn order_is_judged() {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
-        let mut end = StreamEnd {
-            socket,
-            next: 0,
-            expected: 0,
-            seen: 0,
-        };
+        let at: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let to = SocketAddr::new(at.ip(), 9);
+        let mut end = StreamEnd::bind(&End::plain(at, to), Law::Mu, Conversion::Tables).expect("loopback");
+        end.expected = 0;
         let seen: Vec<Seen> = [0, 1, 3, 2, 2, 3, 100, 99, 1]
             .into_iter()
             .map(|sequence| end.see(sequence))
@@ -528,22 +582,28 @@ mod tests {
             .map(|socket| socket.local_addr().expect("bound"))
             .collect();
         drop(ports);
+        // Two calls in the clear, two encrypted.
+        let side = Shape::SrtpSrtp.sides()[0];
+        let keys = |call: u64| {
+            let key = |seed| side.key(seed).expect("a side with SRTP");
+            (call > 1).then(|| [key(2 * call), key(2 * call + 1)])
+        };
         let calls: Vec<(End, End)> = at
             .chunks(2)
-            .map(|pair| {
-                (
-                    End {
-                        local: pair[0],
-                        remote: pair[1],
-                    },
-                    End {
-                        local: pair[1],
-                        remote: pair[0],
-                    },
-                )
+            .zip(0..)
+            .map(|(pair, call)| {
+                let mut ends = (End::plain(pair[0], pair[1]), End::plain(pair[1], pair[0]));
+                if let Some([ours, theirs]) = keys(call) {
+                    ends.1.keys = Some(Keys {
+                        ours: theirs.clone(),
+                        theirs: ours.clone(),
+                    });
+                    ends.0.keys = Some(Keys { ours, theirs });
+                }
+                ends
             })
             .collect();
-        let mut streams = Streams::bind(&calls).expect("sockets");
+        let mut streams = Streams::bind(&calls, Conversion::Tables).expect("sockets");
         let mut load = RtpLoad::new().expect("a ring");
         let plan = Plan {
             warm_up: Duration::from_millis(40),
@@ -562,5 +622,20 @@ mod tests {
             window.delay.len()
         );
         assert!(edges.contains(&Edge::Start) && edges.contains(&Edge::End));
+
+        // Half of them, over the wrap of the sequence number; then one does not have the other's key.
+        streams.run_only(2);
+        let plan = Plan {
+            measured: Duration::from_millis(1200),
+            ..plan
+        };
+        let window = load.run(&mut streams, plan, |_| {}).expect("a window");
+        assert_eq!(window.counts.sent, 62 * 4);
+        assert!(window.counts.perfect(), "{:?}", window.counts);
+        streams.run_only(4);
+        streams.ends[7].receiver = keys(9).map(|[wrong, _]| Receiver::new(&wrong));
+        let window = load.run(&mut streams, plan, |_| {}).expect("a window");
+        assert_eq!(window.counts.corrupted, 62);
+        assert_eq!(window.counts.lost, 62);
     }
 }

@@ -3,9 +3,10 @@
 use crate::{
     Error, Result,
     bencode::{self, Item},
-    rtp::End,
     sbcd::{ended_within, on_cpus},
+    shape::{self, Side},
 };
+use sbc_media::srtp::MasterKey;
 use std::{
     fs::File,
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -106,40 +107,59 @@ impl Rtpengine {
         self.child.id()
     }
 
-    /// Anchor a call between two of our sockets; the ends with rtpengine's addresses filled in.
-    pub(crate) fn call(&mut self, index: usize, a: SocketAddr, b: SocketAddr) -> Result<(End, End)> {
-        let call = format!("load-{index}");
-        let towards_b = self.exchange("offer", &call, &sdp(a))?;
-        let towards_a = self.exchange("answer", &call, &sdp(b))?;
-        Ok((
-            End {
-                local: a,
-                remote: towards_a,
-            },
-            End {
-                local: b,
-                remote: towards_b,
-            },
-        ))
+    /// Offer the audio of `from`, which speaks as `sides[0]`, to a side that speaks as `sides[1]`.
+    pub(crate) fn offer(&mut self, call: usize, sides: [Side; 2], from: &Spoken) -> Result<Told> {
+        let [a, b] = sides;
+        let (transcode, mask) = (
+            format!("codec-transcode-{}", b.codec()),
+            format!("codec-mask-{}", a.codec()),
+        );
+        let mut flags = vec!["trust-address"];
+        if a.law != b.law {
+            flags.extend([transcode.as_str(), mask.as_str()]);
+        }
+        let entries = [
+            ("flags", Item::List(&flags)),
+            ("transport-protocol", Item::Text(b.profile())),
+        ];
+        let sdp = a.sdp(from.at, from.tag, from.key.as_ref());
+        self.exchange("offer", call, &entries, &sdp, b)
     }
 
-    fn exchange(&mut self, command: &str, call: &str, sdp: &str) -> Result<SocketAddr> {
-        let mut entries = vec![
-            ("ICE", Item::Text("remove")),
-            ("call-id", Item::Text(call)),
-            ("command", Item::Text(command)),
+    /// The answer to that: what `sides[0]` is told.
+    pub(crate) fn answer(&mut self, call: usize, sides: [Side; 2], from: &Spoken) -> Result<Told> {
+        let entries = [
             ("flags", Item::List(&["trust-address"])),
+            ("to-tag", Item::Text("b")),
+        ];
+        let sdp = sides[1].sdp(from.at, from.tag, from.key.as_ref());
+        self.exchange("answer", call, &entries, &sdp, sides[0])
+    }
+
+    fn exchange(
+        &mut self,
+        command: &str,
+        call: usize,
+        more: &[(&'static str, Item<'_>)],
+        sdp: &str,
+        to: Side,
+    ) -> Result<Told> {
+        let call = format!("load-{call}");
+        let mut entries = vec![
+            ("DTLS", Item::Text("off")),
+            ("ICE", Item::Text("remove")),
+            ("call-id", Item::Text(&call)),
+            ("command", Item::Text(command)),
             ("from-tag", Item::Text("a")),
             ("replace", Item::List(&["origin", "session-connection"])),
             ("sdp", Item::Text(sdp)),
         ];
-        if command == "answer" {
-            entries.push(("to-tag", Item::Text("b")));
-        }
+        entries.extend_from_slice(more);
+        entries.sort_by_key(|(name, _)| *name);
         let answer = self.ask(&entries)?;
         let sdp = bencode::lookup(&answer, "sdp").map(String::from_utf8_lossy);
-        let address = sdp.as_deref().and_then(address_in);
-        address.ok_or_else(|| {
+        let told = sdp.as_deref().and_then(|sdp| Told::read(sdp, to));
+        told.ok_or_else(|| {
             Error::Process(format!(
                 "rtpengine's answer to {command}: {}",
                 String::from_utf8_lossy(&answer)
@@ -177,26 +197,54 @@ impl Drop for Rtpengine {
     }
 }
 
-fn sdp(at: SocketAddr) -> String {
-    let (ip, port) = (at.ip(), at.port());
-    format!(
-        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n"
-    )
+/// What a side says of its audio.
+#[derive(Clone, Debug)]
+pub(crate) struct Spoken {
+    /// Where it wants packets.
+    pub(crate) at: SocketAddr,
+    /// The number of its key.
+    pub(crate) tag: u32,
+    /// What it sends with.
+    pub(crate) key: Option<MasterKey>,
 }
 
-fn address_in(sdp: &str) -> Option<SocketAddr> {
-    let ip = sdp
-        .lines()
-        .find_map(|line| line.strip_prefix("c=IN IP4 "))?
-        .trim()
-        .parse()
-        .ok()?;
-    let port = sdp
-        .lines()
-        .find_map(|line| line.strip_prefix("m=audio "))?
-        .split(' ')
-        .next()?
-        .parse()
-        .ok()?;
-    Some(SocketAddr::new(ip, port))
+/// What a side is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// Where it is to send.
+    pub(crate) at: SocketAddr,
+    /// The number of the key.
+    pub(crate) tag: u32,
+    /// What is sent to it with.
+    pub(crate) key: Option<MasterKey>,
+}
+
+impl Told {
+    /// What `sdp` tells `side`; `None` when it lacks the address, the profile, the codec or the key.
+    fn read(sdp: &str, side: Side) -> Option<Self> {
+        let value = |name: &str| sdp.lines().find_map(|line| line.strip_prefix(name));
+        let ip = value("c=IN IP4 ")?.trim().parse().ok()?;
+        let mut audio = value("m=audio ")?.split_whitespace();
+        let port = audio.next()?.parse().ok()?;
+        if audio.next()? != side.profile() || audio.next()? != side.payload_type().to_string() {
+            return None;
+        }
+        let at = SocketAddr::new(ip, port);
+        let Some(suite) = side.suite else {
+            let (tag, key) = (0, None);
+            return Some(Self { at, tag, key });
+        };
+        // Several suites are offered; this side wants one.
+        let mut lines = sdp.lines().filter_map(|line| line.strip_prefix("a=crypto:"));
+        lines.find_map(|line| {
+            let mut words = line.split_whitespace();
+            let (tag, name, key) = (words.next()?, words.next()?, words.next()?);
+            let key = key.strip_prefix("inline:").filter(|_| name == suite.name())?;
+            Some(Self {
+                at,
+                tag: tag.parse().ok()?,
+                key: Some(shape::key_of(suite, key.split('|').next()?).ok()?),
+            })
+        })
+    }
 }

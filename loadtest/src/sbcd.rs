@@ -50,10 +50,14 @@ pub(crate) struct Setup {
     pub(crate) t1_ms: u32,
     /// How long media ports rest after a call; `None`: the daemon's default.
     pub(crate) quarantine_ms: Option<u32>,
+    /// Media from the addresses in SDP alone.
+    pub(crate) strict_source: bool,
     /// What carrier and platform speak.
     pub(crate) over: Over,
     /// For TLS.
     pub(crate) certificates: Option<Certificates>,
+    /// More lines for the trunks of carrier and platform.
+    pub(crate) trunks: [String; 2],
     /// More sections.
     pub(crate) more: String,
 }
@@ -94,10 +98,11 @@ impl Setup {
         // No time-out: calls without media and idle windows are part of the tests.
         let _ = writeln!(
             text,
-            "[media]\naddress = \"{}\"\nports = \"{}-{}\"\ntimeout_s = 0",
+            "[media]\naddress = \"{}\"\nports = \"{}-{}\"\ntimeout_s = 0\nstrict_source = {}",
             self.sip.ip(),
             self.media_ports.0,
-            self.media_ports.1
+            self.media_ports.1,
+            self.strict_source
         );
         if let Some(rest) = self.quarantine_ms {
             let _ = writeln!(text, "quarantine_ms = {rest}");
@@ -114,9 +119,9 @@ impl Setup {
         if burst != 0 {
             let _ = writeln!(text, "burst = {burst}");
         }
-        for (name, at, transport) in [
-            ("carrier", self.carrier, self.over.caller),
-            ("platform", self.platform, self.over.callee),
+        for (name, at, transport, more) in [
+            ("carrier", self.carrier, self.over.caller, &self.trunks[0]),
+            ("platform", self.platform, self.over.callee, &self.trunks[1]),
         ] {
             // The port that a connection comes from is any.
             let host = match transport {
@@ -125,7 +130,7 @@ impl Setup {
             };
             let _ = writeln!(
                 text,
-                "[[trunk]]\nname = \"{name}\"\nhosts = [\"{host}\"]\ntarget = \"{at}\"\nlistener = \"{}\"",
+                "[[trunk]]\nname = \"{name}\"\nhosts = [\"{host}\"]\ntarget = \"{at}\"\nlistener = \"{}\"\n{more}",
                 transport.name()
             );
             if let (Transport::Tls, Some(certificates)) = (transport, &self.certificates) {

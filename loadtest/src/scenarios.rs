@@ -1,9 +1,11 @@
 //! The scenarios, one per file.
 
 pub(crate) mod calls;
+mod climb;
 pub(crate) mod flows;
 pub(crate) mod hold;
 pub(crate) mod hostile;
+pub(crate) mod hostile_media;
 pub(crate) mod hostile_streams;
 pub(crate) mod limits;
 pub(crate) mod max;
@@ -11,4 +13,5 @@ pub(crate) mod media;
 pub(crate) mod phones;
 pub(crate) mod smoke;
 pub(crate) mod soak;
+pub(crate) mod srtp_peer;
 pub(crate) mod tls;

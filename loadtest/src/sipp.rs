@@ -48,8 +48,8 @@ pub(crate) struct Spec {
     pub(crate) local: SocketAddr,
     /// Calls to place; `None`: answer calls.
     pub(crate) offer: Option<Offer>,
-    /// Lines of the injection file (one per call: address, port).
-    pub(crate) inject: Vec<SocketAddr>,
+    /// Lines of the injection file, one per call, each with its fields.
+    pub(crate) inject: Vec<String>,
     /// Log every message with microseconds.
     pub(crate) message_log: bool,
     /// The core to run on.
@@ -207,9 +207,7 @@ impl Sipp {
         command.arg("-trace_err").arg("-error_file").arg(file(".err"));
         command.args(["-timeout", &format!("{}s", spec.timeout.as_secs().max(1))]);
         if !spec.inject.is_empty() {
-            let lines = spec.inject.iter().fold("SEQUENTIAL\n".to_owned(), |text, at| {
-                text + &format!("{};{};\n", at.ip(), at.port())
-            });
+            let lines = format!("SEQUENTIAL\n{}\n", spec.inject.join("\n"));
             write(&file(".inject"), &lines)?;
             command
                 .arg("-inf")

@@ -239,21 +239,21 @@ fn mutate(mut bytes: Vec<u8>, random: &mut Random) -> Vec<u8> {
 }
 
 /// SplitMix64: a seed gives the same attack again.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
-    fn bytes(&mut self, most: u64) -> Vec<u8> {
+    pub(super) fn bytes(&mut self, most: u64) -> Vec<u8> {
         (0..self.below(most)).map(|_| self.next() as u8).collect()
     }
 }

@@ -1,15 +1,17 @@
 //! Simultaneous calls with RTP both ways: is every packet there, how late, and what does one
 //! cost beside the bare relay and rtpengine under the same load, in alternating windows?
 
+use super::climb;
 use crate::{
     Error, Result,
     bench::Bench,
     calls,
     measure::{CpuTimes, Drops, monotonic_ns, pin},
-    media::{self, Bare, MediaCalls},
+    media::{self, Bare, Hold, MediaCalls},
     report::{Report, micros, round},
-    rtp::{Counts, Edge, PACKETS_PER_SECOND, Plan, RtpLoad, Streams, delays},
+    rtp::{Counts, Edge, PACKETS_PER_SECOND, Plan, RtpLoad, Streams, delays, packet::Conversion},
     sbcd::Daemon,
+    shape::Shape,
 };
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
@@ -36,7 +38,10 @@ pub(crate) struct Media {
     /// Windows for each contender, taken in turn.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) windows: u32,
-    /// Compare with this, or several.
+    /// What has to be done with the audio between the sides of a call.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) shape: Shape,
+    /// Compare with this, or several (the bare relay: plain only).
     #[arg(long, value_delimiter = ',')]
     pub(crate) against: Vec<Against>,
     /// Leave sbcd out: compare the yardsticks alone.
@@ -48,6 +53,9 @@ pub(crate) struct Media {
     /// Shortest sleep of the source between batches, in microseconds.
     #[arg(long, default_value_t = 50)]
     pub(crate) tick_us: u64,
+    /// Then look for the most calls that each one carries, up to --calls.
+    #[arg(long)]
+    pub(crate) climb: bool,
     /// Fail when the median delay added is above this.
     #[arg(long)]
     pub(crate) added_p50_us: Option<f64>,
@@ -60,10 +68,10 @@ pub(crate) struct Media {
 }
 
 /// A relay under the load.
-struct Contender<'a> {
-    name: &'static str,
-    streams: Streams,
-    pid: Option<u32>,
+pub(super) struct Contender<'a> {
+    pub(super) name: &'static str,
+    pub(super) streams: Streams,
+    pub(super) pid: Option<u32>,
     enters: Box<dyn FnMut() -> Option<u64> + 'a>,
     counts: Counts,
     delay: Histogram<u64>,
@@ -178,7 +186,7 @@ impl Media {
         if self.without_sbcd {
             return self.measure(bench, None);
         }
-        let daemon = bench.daemon(&bench.setup())?;
+        let daemon = bench.daemon(&media::setup(bench, self.shape.sides()))?;
         self.run_with(bench, &daemon)
     }
 
@@ -200,11 +208,17 @@ impl Media {
     /// All windows, with room for their edges.
     fn duration(&self) -> Duration {
         let window = self.plan().warm_up + self.plan().measured + Duration::from_secs(1);
-        window * (self.windows * (2 + self.against.len() as u32))
+        let climb = if self.climb {
+            climb::DURATION_MAX
+        } else {
+            Duration::ZERO
+        };
+        let contenders = 2 + self.against.len() as u32;
+        window * (self.windows * contenders) + climb * contenders
     }
 
     fn measure(&self, bench: &Bench, daemon: Option<&Daemon>) -> Result<Report> {
-        let mut report = Report::new("media");
+        let mut report = Report::new(&format!("media {}", self.shape.name()));
         let drops = Drops::read(bench.options.net);
         let set_up = Duration::from_secs_f64(f64::from(self.calls) / f64::from(self.setup_cps));
         let hold = set_up + self.duration() + Duration::from_secs(3);
@@ -214,11 +228,19 @@ impl Media {
             None,
             || None,
         )];
+        if self.shape != Shape::Plain && self.against.contains(&Against::Bare) {
+            return Err(Error::Setup(format!(
+                "--against bare with --shape {}: the bare relay only passes packets on",
+                self.shape.name()
+            )));
+        }
         let (mut bare, mut engine) = (None, None);
         for against in &self.against {
             match against {
                 Against::Bare if bare.is_none() => bare = Some(Bare::start(bench, self.calls)?),
-                Against::Rtpengine if engine.is_none() => engine = Some(media::rtpengine(bench, self.calls)?),
+                Against::Rtpengine if engine.is_none() => {
+                    engine = Some(media::rtpengine(bench, self.shape, self.calls)?);
+                }
                 Against::Bare | Against::Rtpengine => {}
             }
         }
@@ -239,12 +261,18 @@ impl Media {
         }
         let mut sipp = None;
         if let Some(daemon) = daemon {
-            let (held, streams) = MediaCalls::establish(bench, daemon, self.calls, self.setup_cps, hold)?;
+            let held = Hold {
+                calls: self.calls,
+                cps: self.setup_cps,
+                hold,
+            };
+            let (held, ends) = MediaCalls::establish(bench, daemon, self.shape, held)?;
+            let streams = Streams::bind(&ends, Conversion::Tables)?;
             sipp = Some(held);
             let enters = || daemon.admin.stats().ok()?.counters.get("io_syscalls").copied();
             contenders.insert(1, Contender::new("sbcd", streams, Some(daemon.pid), enters));
         }
-        self.load(bench, &mut contenders)?;
+        let mut load = self.load(bench, &mut contenders)?;
         if let Some(daemon) = daemon {
             report.memory("daemon memory", &daemon.memory()?);
         }
@@ -252,6 +280,9 @@ impl Media {
             contender.report(&mut report);
         }
         self.compare(&mut report, &contenders);
+        if self.climb {
+            climb::run(bench, &mut load, &mut contenders, self.plan(), &mut report)?;
+        }
         drop(contenders);
         if let Some(mut held) = sipp {
             let (ok, failed, errors) = held.finish(bench, hold + Duration::from_secs(10));
@@ -269,7 +300,7 @@ impl Media {
     }
 
     /// Take the windows in turn, on the load's core.
-    fn load(&self, bench: &Bench, contenders: &mut [Contender<'_>]) -> Result<()> {
+    fn load(&self, bench: &Bench, contenders: &mut [Contender<'_>]) -> Result<RtpLoad> {
         let progress = bench.progress(
             "RTP windows",
             u64::from(self.windows) * contenders.len() as u64 * 100,
@@ -291,7 +322,7 @@ impl Media {
             }
         }
         progress.finish_and_clear();
-        Ok(())
+        Ok(load)
     }
 
     fn compare(&self, report: &mut Report, contenders: &[Contender<'_>]) {

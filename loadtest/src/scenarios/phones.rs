@@ -10,11 +10,12 @@ use crate::{
     Error, Result,
     bench::Bench,
     measure,
-    report::Report,
+    report::{Report, round as round_to},
     sbcd::{self, Daemon},
 };
 use serde::Deserialize;
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -25,14 +26,16 @@ use std::{
 /// Options of `phones`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Phones {
-    /// udp, tcp or tls, and with `+srtp` encrypted media; or the caller's and the callee's, as udp-tls+srtp
-    /// [default: udp, tcp, tls].
+    /// udp, tcp or tls; with `+srtp` encrypted media, with `+srtp32`, `+srtp256` or `+srtpgcm` under that suite
+    /// alone; with `+pcma` or `+pcmu` that codec alone; or the caller's and the callee's, as udp-tls+srtp
+    /// [default: udp, tcp, tls; for audio what there is to compare].
     #[arg(long, value_delimiter = ',', value_parser = transports)]
     transport: Vec<Transports>,
     /// Caller and callee, each baresip or pjsua2, as baresip-pjsua2 [default: all four].
     #[arg(long, value_delimiter = ',')]
     pair: Vec<String>,
-    /// call, hold, dtmf, info, blind or attended [default: all].
+    /// call, hold, dtmf, info, blind or attended [default: all of these]; or audio alone: speech, scored by PESQ
+    /// beside the same phones without the daemon.
     #[arg(long, value_delimiter = ',')]
     scenario: Vec<String>,
     /// Let the phones first do the same without the daemon.
@@ -43,21 +46,81 @@ pub(crate) struct Phones {
     quick: bool,
 }
 
-/// The transports of caller and callee, and whether their media is encrypted.
+/// The transports of caller and callee, and what their media is.
 #[derive(Clone, Debug)]
 struct Transports {
     given: String,
-    of: [&'static str; 2],
+    of: [Way; 2],
 }
 
+/// How one phone is reached, and what it speaks.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    transport: &'static str,
+    /// Lines of its trunk.
+    srtp: &'static str,
+    codecs: &'static str,
+}
+
+/// What may follow a transport, and the lines of a trunk that say so.
+const SRTP: [(&str, &str); 4] = [
+    ("srtp", "srtp = \"required\""),
+    (
+        "srtp32",
+        "srtp = \"required\"\nsrtp_suites = [\"AES_CM_128_HMAC_SHA1_32\"]",
+    ),
+    (
+        SRTP_256,
+        "srtp = \"required\"\nsrtp_suites = [\"AES_256_CM_HMAC_SHA1_80\"]",
+    ),
+    (
+        "srtpgcm",
+        "srtp = \"required\"\nsrtp_suites = [\"AEAD_AES_256_GCM\"]",
+    ),
+];
+/// What baresip 1.0.0 does not know.
+const SRTP_256: &str = "srtp256";
+const CODECS: [(&str, &str); 2] = [
+    ("pcma", "codecs = [\"PCMA\", \"telephone-event\"]"),
+    ("pcmu", "codecs = [\"PCMU\", \"telephone-event\"]"),
+];
+
 fn transports(text: &str) -> std::result::Result<Transports, String> {
+    let wrong = |name: &str| {
+        let more: Vec<String> = SRTP
+            .iter()
+            .chain(&CODECS)
+            .map(|(word, _)| format!("+{word}"))
+            .collect();
+        format!(
+            "{name}: expected udp, tcp or tls, each also with {}, or two of them as udp-tls",
+            more.join(", ")
+        )
+    };
     let one = |name: &str| {
-        ["udp", "tcp", "tls", "udp+srtp", "tcp+srtp", "tls+srtp"]
-            .into_iter()
-            .find(|known| *known == name)
-            .ok_or_else(|| {
-                format!("{name}: expected udp, tcp or tls, each also with +srtp, or two of them as udp-tls")
-            })
+        let mut words = name.split('+');
+        let transport = words
+            .next()
+            .and_then(|word| ["udp", "tcp", "tls"].into_iter().find(|known| *known == word));
+        let mut way = Way {
+            transport: transport.ok_or_else(|| wrong(name))?,
+            srtp: "",
+            codecs: "",
+        };
+        for word in words {
+            let line = |known: &[(&str, &'static str)]| {
+                known
+                    .iter()
+                    .find(|(name, _)| *name == word)
+                    .map(|(_, line)| *line)
+            };
+            match (line(&SRTP), line(&CODECS)) {
+                (Some(line), _) => way.srtp = line,
+                (_, Some(line)) => way.codecs = line,
+                (None, None) => return Err(wrong(name)),
+            }
+        }
+        Ok::<_, String>(way)
     };
     let (first, second) = text.split_once('-').unwrap_or((text, text));
     Ok(Transports {
@@ -74,13 +137,31 @@ struct Cell {
     verdict: String,
     detail: String,
     files: Vec<String>,
+    /// Of speech, by who heard it.
+    #[serde(default)]
+    scores: BTreeMap<String, Vec<f64>>,
 }
+
+/// Medians of the scores without the daemon, by pair and by who heard it.
+type Baseline = BTreeMap<(String, String), f64>;
 
 /// First half of all addresses.
 const NETWORK: &str = "127.77";
 /// For a whole matrix of one transport: 24 cells of at most 20 s, and phones that time out.
 const DRIVER_SECONDS: u64 = 900;
 const PREPARE_SECONDS: u64 = 240;
+/// With what scores speech, which is compiled.
+const PREPARE_AUDIO_SECONDS: u64 = 1200;
+/// What is compared with the phones alone: plain, two suites, SRTP on one side, and two laws.
+const AUDIO_TRANSPORTS: [&str; 5] = [
+    "udp",
+    "udp+srtp",
+    "udp+srtp256",
+    "udp-udp+srtp",
+    "udp+pcma-udp+pcmu",
+];
+/// How much less than without the daemon speech may score: the phones' jitter buffers differ from run to run.
+const SCORE_LESS_MAX: f64 = 0.05;
 
 impl Phones {
     /// Every transport, one after the other.
@@ -92,7 +173,12 @@ impl Phones {
             venv: target_directory()?.join("phones-venv"),
         };
         // Both need the outside: registries for the package and for crates.
-        place.driver("prepare", &[], PREPARE_SECONDS)?;
+        let audio = self.audio()?;
+        if audio {
+            place.driver("prepare", &["--audio".to_owned()], PREPARE_AUDIO_SECONDS)?;
+        } else {
+            place.driver("prepare", &[], PREPARE_SECONDS)?;
+        }
         let binary = sbcd::binary(bench.options.sbcd.as_deref())?;
         let own_network = enter_own_network();
         if let Err(error) = &own_network {
@@ -104,24 +190,62 @@ impl Phones {
             Vec::new()
         };
         let rounds = match (&self.transport[..], &given[..]) {
+            ([], []) if audio => AUDIO_TRANSPORTS.map(transports).into_iter().collect(),
             ([], []) => ["udp", "tcp", "tls"].map(transports).into_iter().collect(),
             ([], given) => given.iter().map(|text| transports(text)).collect(),
             (chosen, _) => Ok(chosen.to_vec()),
         };
         let rounds: Vec<Transports> = rounds.map_err(Error::Setup)?;
+        let mut baseline = Baseline::new();
+        if audio {
+            let plain = transports("udp").map_err(Error::Setup)?;
+            self.round(
+                &place,
+                &plain,
+                None,
+                own_network.is_ok(),
+                &mut baseline,
+                &mut report,
+            )?;
+        }
         for round in &rounds {
-            if self.direct {
-                self.round(&place, round, None, own_network.is_ok(), &mut report)?;
+            if self.direct && !audio {
+                self.round(
+                    &place,
+                    round,
+                    None,
+                    own_network.is_ok(),
+                    &mut baseline,
+                    &mut report,
+                )?;
             }
             // RFC 3261's T1: the last transactions are forgotten after 64 of it.
             let t1_ms = bench.options.t1_ms.unwrap_or(if self.quick { 100 } else { 500 });
             let config = config(bench, round, t1_ms, &place.dir);
             let sip = SocketAddr::from((Ipv4Addr::new(127, 77, 1, 1), 5060));
             let daemon = Daemon::start_with(&binary, &config, sip, &[], bench.dir())?;
-            self.round(&place, round, Some(&daemon), own_network.is_ok(), &mut report)?;
+            self.round(
+                &place,
+                round,
+                Some(&daemon),
+                own_network.is_ok(),
+                &mut baseline,
+                &mut report,
+            )?;
             judge(&daemon, round, t1_ms, &mut report)?;
         }
         Ok(report)
+    }
+
+    /// Whether it is about speech, and nothing else.
+    fn audio(&self) -> Result<bool> {
+        match &self.scenario[..] {
+            [only] if only == "audio" => Ok(true),
+            some if some.iter().any(|name| name == "audio") => {
+                Err(Error::Setup("--scenario audio: expected no other with it".into()))
+            }
+            _ => Ok(false),
+        }
     }
 
     /// All pairs over one transport, beside a daemon or without one.
@@ -131,6 +255,7 @@ impl Phones {
         round: &Transports,
         daemon: Option<&Daemon>,
         own_network: bool,
+        baseline: &mut Baseline,
         report: &mut Report,
     ) -> Result<()> {
         let mut pairs = match (self.pair.is_empty(), self.quick) {
@@ -141,6 +266,17 @@ impl Phones {
                 .flat_map(|one| ["baresip", "pjsua2"].map(|other| format!("{one}-{other}")))
                 .collect(),
         };
+        pairs.retain(|pair| {
+            let knows = !(round.given.contains(SRTP_256) && pair.contains("baresip"));
+            if !knows {
+                report.figure(
+                    &format!("{} {pair}", round.given),
+                    "all",
+                    "not run: baresip does not know the suite",
+                );
+            }
+            knows
+        });
         let via = if daemon.is_some() { "" } else { "direct " };
         let group = |pair: &str| format!("{via}{} {pair}", round.given);
         if !own_network && daemon.is_some() {
@@ -149,7 +285,7 @@ impl Phones {
                 let kinds = pair.split('-').zip(round.of);
                 let runs = kinds
                     .into_iter()
-                    .all(|(kind, of)| kind != "baresip" || of.starts_with("udp"));
+                    .all(|(kind, of)| kind != "baresip" || of.transport == "udp");
                 if !runs {
                     report.figure(&group(pair), "all", "not run: needs a network namespace");
                 }
@@ -194,6 +330,21 @@ impl Phones {
                     &format!("{group} {}", cell.scenario),
                     cell.verdict == "ok",
                     detail.trim(),
+                );
+            }
+            for (listener, scores) in &cell.scores {
+                let Some(score) = median(scores) else { continue };
+                report.figure(&group, &format!("{listener}_hears_mos"), round_to(score, 3));
+                let key = (cell.pair.clone(), listener.clone());
+                if daemon.is_none() {
+                    baseline.insert(key, score);
+                    continue;
+                }
+                let Some(alone) = baseline.get(&key) else { continue };
+                report.gate(
+                    &format!("{group} speech at {listener}"),
+                    score >= alone - SCORE_LESS_MAX,
+                    format!("PESQ {score:.3}, without the daemon {alone:.3}"),
                 );
             }
         }
@@ -246,6 +397,13 @@ fn stop(child: &mut Child) {
         let _ = child.kill();
     }
     let _ = child.wait();
+}
+
+/// The one in the middle; of two, the lower.
+fn median(scores: &[f64]) -> Option<f64> {
+    let mut scores = scores.to_vec();
+    scores.sort_by(f64::total_cmp);
+    scores.get(scores.len().saturating_sub(1) / 2).copied()
 }
 
 fn cells(path: &Path) -> Result<Vec<Cell>> {
@@ -335,10 +493,11 @@ fn config(bench: &Bench, round: &Transports, t1_ms: u32, dir: &Path) -> String {
     let names = ["alice", "bob", "carol"];
     let of = [round.of[0], round.of[1], round.of[0]];
     for ((n, name), way) in (1..).zip(names).zip(of) {
-        let (transport, srtp) = match way.strip_suffix("+srtp") {
-            Some(transport) => (transport, "required"),
-            None => (way, "disabled"),
-        };
+        let Way {
+            transport,
+            srtp,
+            codecs,
+        } = way;
         let port = if transport == "tls" { 5061 } else { 5060 };
         let _ = writeln!(
             text,
@@ -356,7 +515,7 @@ fn config(bench: &Bench, round: &Transports, t1_ms: u32, dir: &Path) -> String {
         }
         let _ = writeln!(
             text,
-            "[[trunk]]\nname = \"{name}\"\nhosts = [\"{NETWORK}.{n}.2\"]\ntarget = \"{NETWORK}.{n}.2:{port}\"\nlistener = \"{name}\"\nsrtp = \"{srtp}\""
+            "[[trunk]]\nname = \"{name}\"\nhosts = [\"{NETWORK}.{n}.2\"]\ntarget = \"{NETWORK}.{n}.2:{port}\"\nlistener = \"{name}\"\n{srtp}\n{codecs}"
         );
         if transport == "tls" {
             let _ = writeln!(

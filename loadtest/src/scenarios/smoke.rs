@@ -1,8 +1,10 @@
 //! A short round of everything, for continuous integration: judged on correctness, never on
 //! time.
 
-use super::{calls::Calls, hostile::Hostile, limits::Limits, media::Media, tls::Tls};
-use crate::{Result, bench::Bench, report::Report};
+use super::{
+    calls::Calls, hostile::Hostile, hostile_media::HostileMedia, limits::Limits, media::Media, tls::Tls,
+};
+use crate::{Result, bench::Bench, report::Report, shape::Shape};
 
 /// Options of `smoke`.
 #[derive(Clone, Debug, clap::Args)]
@@ -20,19 +22,30 @@ impl Smoke {
             coarse: false,
         };
         report.absorb(calls.run(bench)?);
-        let media = Media {
-            calls: 20,
-            seconds: 1,
-            windows: 1,
-            against: Vec::new(),
-            without_sbcd: false,
-            setup_cps: 50,
-            tick_us: 200,
-            added_p50_us: None,
-            ratio_bare: None,
-            ratio_rtpengine: None,
+        for shape in [Shape::Plain, Shape::Srtp, Shape::Transcode, Shape::SrtpSrtp] {
+            let media = Media {
+                calls: 20,
+                seconds: 1,
+                windows: 1,
+                shape,
+                against: Vec::new(),
+                without_sbcd: false,
+                setup_cps: 50,
+                tick_us: 200,
+                climb: false,
+                added_p50_us: None,
+                ratio_bare: None,
+                ratio_rtpengine: None,
+            };
+            report.absorb(media.run(bench)?);
+        }
+        let hostile_media = HostileMedia {
+            calls: 10,
+            seconds: 2,
+            factor: 10,
+            seed: 1,
         };
-        report.absorb(media.run(bench)?);
+        report.absorb(hostile_media.run(bench)?);
         let limits = Limits {
             cps: 25,
             burst: 5,

@@ -1,0 +1,94 @@
+"""Speech to play and the score of what was heard of it, by PESQ (ITU-T P.862).
+
+Run with the interpreter that has numpy and pesq:
+
+    python -m phones.speech make VOICE PATH    writes speech of SECONDS and a pause
+    python -m phones.speech score PATH HEARD   prints the scores as JSON: one per time that it was heard
+"""
+
+import json
+import subprocess
+import sys
+import wave
+
+import numpy
+
+from .tone import RATE_HZ
+
+SECONDS = 8
+PAUSE_SECONDS = 1
+# P.862 is meant for about -26 dB below overload, which G.711 carries without clipping.
+RMS = 32768 * 10 ** (-26 / 20)
+# A recording counts as holding the speech where it resembles it at least so much.
+ALIKE_MIN = 0.5
+VOICES = {
+    "alice": ("en-gb+f3", "The two walked along the slippery pavement while rain fell on the old harbour. "
+              "She had your dark suit in greasy wash water all year. Seven ships left before the morning."),
+    "bob": ("en-us+m3", "A large size in stockings is hard to sell. The boy was there when the sun rose. "
+            "Nobody knew how many hours it would take to reach the valley by bicycle."),
+}
+
+
+def make(voice, path):
+    """A WAV file of speech that is synthesised: nobody's voice."""
+    accent, text = VOICES[voice]
+    spoken = f"{path}.spoken.wav"
+    subprocess.run(["espeak-ng", "-v", accent, "-s", "140", "-w", spoken, text], check=True, timeout=30)
+    with wave.open(spoken) as file:
+        rate, samples = file.getframerate(), numpy.frombuffer(file.readframes(file.getnframes()), "<i2")
+    samples = at_rate(samples.astype(float), rate)[: SECONDS * RATE_HZ]
+    samples *= RMS / numpy.sqrt(numpy.mean(samples**2))
+    whole = numpy.zeros((SECONDS + PAUSE_SECONDS) * RATE_HZ)
+    whole[: len(samples)] = samples
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(numpy.clip(whole, -32768, 32767).astype("<i2").tobytes())
+
+
+def at_rate(samples, rate):
+    """The same at 8 kHz, without what lies beyond 3.4 kHz."""
+    spectrum = numpy.fft.rfft(samples)
+    spectrum[numpy.fft.rfftfreq(len(samples), 1 / rate) > 3400] = 0
+    count = len(samples) * RATE_HZ // rate
+    return numpy.fft.irfft(spectrum[: count // 2 + 1], count) * count / len(samples)
+
+
+def score(path, heard):
+    """PESQ of each time that the speech was heard whole."""
+    from pesq import pesq
+
+    reference, recorded = read(path)[: SECONDS * RATE_HZ], read(heard)
+    if len(recorded) < len(reference):
+        return []
+    size = 1 << (len(recorded) + len(reference)).bit_length()
+    match = numpy.fft.irfft(
+        numpy.fft.rfft(recorded, size) * numpy.conj(numpy.fft.rfft(reference, size)), size
+    )[: len(recorded) - len(reference) + 1]
+    energy = numpy.cumsum(numpy.concatenate(([0.0], recorded**2)))
+    energy = energy[len(reference) :] - energy[: -len(reference)]
+    match /= numpy.sqrt(numpy.maximum(energy, 1.0) * numpy.sum(reference**2))
+    scores = []
+    while len(match) and match.max() > ALIKE_MIN:
+        at = int(match.argmax())
+        part = recorded[at : at + len(reference)]
+        scores.append(float(pesq(RATE_HZ, reference / 32768, part / 32768, "nb")))
+        match[max(0, at - len(reference) // 2) : at + len(reference) // 2] = 0
+    return scores
+
+
+def read(path):
+    """Samples of a WAV file at 8 kHz."""
+    with wave.open(str(path)) as file:
+        if file.getframerate() != RATE_HZ:
+            raise ValueError(f"{path} has {file.getframerate()} Hz")
+        return numpy.frombuffer(file.readframes(file.getnframes()), "<i2").astype(float)
+
+
+if __name__ == "__main__":
+    action, first, second = sys.argv[1:]
+    if action == "make":
+        make(first, second)
+    else:
+        print(json.dumps(score(first, second)))

@@ -1,0 +1,313 @@
+//! Packets that tell who sent them, which one they are and when they left, and that are whole
+//! octet by octet or not at all: 20 ms of audio, in the clear.
+//!
+//! A packet may be converted from one law of G.711 to the other on its way. So its stamp is written in
+//! sixteen octets that both laws tell apart, and the rest of the payload follows from the stamp: the sink
+//! makes it again, converts it by the table, and compares.
+
+use crate::shape::payload_type;
+use sbc_media::g711::{ALAW_TO_ULAW, Law, ULAW_TO_ALAW};
+use std::sync::LazyLock;
+
+/// RTP header and 20 ms of G.711.
+pub(crate) const PACKET_LEN: usize = HEADER_LEN + PAYLOAD_LEN;
+const HEADER_LEN: usize = 12;
+const PAYLOAD_LEN: usize = 160;
+/// Magic, stream, sequence, time and a checksum over them, as nibbles.
+const STAMP_LEN: usize = 2 * STAMP_OCTETS;
+const STAMP_OCTETS: usize = 4 + 4 + 4 + 8 + 8;
+
+const MAGIC: u32 = 0x5bc1_0ad7;
+const SSRC_BASE: u32 = 0x7000_0000;
+
+/// What a packet says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// Index of the end that sent it.
+    pub(crate) stream: u32,
+    /// Its number, of which the header has the lower 16 bits.
+    pub(crate) sequence: u32,
+    /// Wall clock in nanoseconds.
+    pub(crate) sent_ns: u64,
+}
+
+/// How audio is converted between the laws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conversion {
+    /// Octet by octet, tables 3 and 4 of G.711; the header stays but for the payload type.
+    Tables,
+    /// Decoded and encoded again, as most media servers do, by one that writes its own SSRC, sequence numbers
+    /// and timestamps.
+    Linear,
+}
+
+/// What a sink expects: the law that was spoken and the one that it hears.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    heard: Law,
+    spoken: Law,
+    conversion: Conversion,
+    table: &'static [u8; 256],
+    /// What is as good, where two values are equally near.
+    other: &'static [u8; 256],
+}
+
+/// The octets that stand for nibbles in both laws, and what octets of each law stand for.
+struct Nibbles {
+    octets: [[u8; 16]; 2],
+    values: [[u8; 256]; 2],
+    identity: [u8; 256],
+    /// Decoded and encoded again, from the law of this index: by those who round down, and by those who round up.
+    linear: [[[u8; 256]; 2]; 2],
+}
+
+/// No nibble.
+const NONE: u8 = 0xff;
+
+fn index(law: Law) -> usize {
+    match law {
+        Law::Mu => 0,
+        Law::A => 1,
+    }
+}
+
+static NIBBLES: LazyLock<Nibbles> = LazyLock::new(|| {
+    let octets = || 0..=255u8;
+    let linear = [(Law::Mu, Law::A), (Law::A, Law::Mu)].map(|(from, to)| {
+        let near: [[u8; 2]; 256] = std::array::from_fn(|octet| nearest(to, from.decoder()[octet]));
+        [near.map(|[first, _]| first), near.map(|[_, last]| last)]
+    });
+    // The same by the tables and by decoding and encoding, there and back.
+    let same: Vec<(u8, u8)> = octets()
+        .map(|mu| (mu, ULAW_TO_ALAW[usize::from(mu)]))
+        .filter(|(mu, a)| {
+            let (mu_at, a_at) = (usize::from(*mu), usize::from(*a));
+            ALAW_TO_ULAW[a_at] == *mu
+                && linear[0].iter().all(|table| table[mu_at] == *a)
+                && linear[1].iter().all(|table| table[a_at] == *mu)
+        })
+        .collect();
+    let mut nibbles = Nibbles {
+        octets: [[0; 16]; 2],
+        values: [[NONE; 256]; 2],
+        identity: std::array::from_fn(|octet| octet as u8),
+        linear,
+    };
+    for value in 0..16 {
+        let (mu, a) = same[value * same.len() / 16];
+        for (law, octet) in [mu, a].into_iter().enumerate() {
+            nibbles.octets[law][value] = octet;
+            nibbles.values[law][usize::from(octet)] = value as u8;
+        }
+    }
+    nibbles
+});
+
+/// The octets of `law` whose values are nearest to `sample`: one twice, or two.
+fn nearest(law: Law, sample: i16) -> [u8; 2] {
+    let distance = |octet: &u8| (i32::from(law.decoder()[usize::from(*octet)]) - i32::from(sample)).abs();
+    let least = (0..=255).map(|octet| distance(&octet)).min();
+    let mut near = (0..=255).filter(|octet| Some(distance(octet)) == least);
+    let first = near.next().unwrap_or(0);
+    [first, near.next_back().unwrap_or(first)]
+}
+
+impl Expected {
+    /// Audio spoken in one law and heard in another.
+    pub(crate) fn new(spoken: Law, heard: Law, conversion: Conversion) -> Self {
+        let [table, other] = match (spoken == heard, conversion) {
+            (true, _) => [&NIBBLES.identity; 2],
+            (false, Conversion::Linear) => NIBBLES.linear[index(spoken)].each_ref(),
+            (false, Conversion::Tables) if spoken == Law::A => [&ALAW_TO_ULAW; 2],
+            (false, Conversion::Tables) => [&ULAW_TO_ALAW; 2],
+        };
+        Self {
+            heard,
+            spoken,
+            conversion,
+            table,
+            other,
+        }
+    }
+
+    /// The stamp of `packet`; `None` when it is not octet by octet what [`write`] made, converted.
+    pub(crate) fn read(&self, packet: &[u8]) -> Option<Stamp> {
+        let packet: &[u8; PACKET_LEN] = packet.try_into().ok()?;
+        let (header, payload) = packet.split_at(HEADER_LEN);
+        let (stamp, rest) = payload.split_at(STAMP_LEN);
+        let stamp = read_stamp(stamp, &NIBBLES.values[index(self.heard)])?;
+        let mut expected = [0; PACKET_LEN];
+        write_header(&mut expected, self.heard, stamp);
+        let same = if self.spoken != self.heard && self.conversion == Conversion::Linear {
+            // Version, padding, extension, contributors and payload type.
+            header[0] == expected[0] && header[1] & 0x7f == expected[1] & 0x7f
+        } else {
+            *header == expected[..HEADER_LEN]
+        };
+        let expected = &mut expected[HEADER_LEN + STAMP_LEN..];
+        fill(expected, stamp);
+        let same = same
+            && rest.iter().zip(expected).all(|(octet, spoken)| {
+                let spoken = usize::from(*spoken);
+                *octet == self.table[spoken] || *octet == self.other[spoken]
+            });
+        same.then_some(stamp)
+    }
+}
+
+/// A packet of `law`.
+pub(crate) fn write(packet: &mut [u8; PACKET_LEN], law: Law, stamp: Stamp) {
+    write_header(packet, law, stamp);
+    let payload = &mut packet[HEADER_LEN..];
+    write_stamp(&mut payload[..STAMP_LEN], stamp, &NIBBLES.octets[index(law)]);
+    fill(&mut payload[STAMP_LEN..], stamp);
+}
+
+fn write_header(packet: &mut [u8; PACKET_LEN], law: Law, stamp: Stamp) {
+    let Stamp { stream, sequence, .. } = stamp;
+    packet[0] = 0x80;
+    // The marker bit starts a talk spurt (RFC 3551 §4.1).
+    packet[1] = payload_type(law) | if sequence == super::FIRST { 0x80 } else { 0 };
+    packet[2..4].copy_from_slice(&(sequence as u16).to_be_bytes());
+    packet[4..8].copy_from_slice(&sequence.wrapping_mul(PAYLOAD_LEN as u32).to_be_bytes());
+    packet[8..12].copy_from_slice(&ssrc(stream).to_be_bytes());
+}
+
+/// What the header calls a stream.
+pub(crate) fn ssrc(stream: u32) -> u32 {
+    SSRC_BASE + stream
+}
+
+fn write_stamp(into: &mut [u8], stamp: Stamp, nibbles: &[u8; 16]) {
+    for (pair, octet) in into.chunks_exact_mut(2).zip(stamp_octets(stamp)) {
+        pair[0] = nibbles[usize::from(octet >> 4)];
+        pair[1] = nibbles[usize::from(octet & 0x0f)];
+    }
+}
+
+fn stamp_octets(stamp: Stamp) -> [u8; STAMP_OCTETS] {
+    let mut octets = [0; STAMP_OCTETS];
+    octets[..4].copy_from_slice(&MAGIC.to_be_bytes());
+    octets[4..8].copy_from_slice(&stamp.stream.to_be_bytes());
+    octets[8..12].copy_from_slice(&stamp.sequence.to_be_bytes());
+    octets[12..20].copy_from_slice(&stamp.sent_ns.to_be_bytes());
+    let sum = mixed(mixed(stamp.sent_ns) ^ (u64::from(stamp.stream) << 32 | u64::from(stamp.sequence)));
+    octets[20..].copy_from_slice(&sum.to_be_bytes());
+    octets
+}
+
+fn read_stamp(from: &[u8], values: &[u8; 256]) -> Option<Stamp> {
+    let mut octets = [0; STAMP_OCTETS];
+    for (octet, pair) in octets.iter_mut().zip(from.chunks_exact(2)) {
+        let (high, low) = (values[usize::from(pair[0])], values[usize::from(pair[1])]);
+        if high == NONE || low == NONE {
+            return None;
+        }
+        *octet = high << 4 | low;
+    }
+    let stamp = Stamp {
+        stream: u32::from_be_bytes(octets[4..8].try_into().ok()?),
+        sequence: u32::from_be_bytes(octets[8..12].try_into().ok()?),
+        sent_ns: u64::from_be_bytes(octets[12..20].try_into().ok()?),
+    };
+    (octets == stamp_octets(stamp)).then_some(stamp)
+}
+
+/// What follows the stamp: every value of an octet comes up in every second or third packet.
+fn fill(rest: &mut [u8], stamp: Stamp) {
+    let mut word =
+        (u64::from(stamp.stream) << 32 | u64::from(stamp.sequence)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for part in rest.chunks_mut(8) {
+        word = mixed(word);
+        part.copy_from_slice(&word.to_be_bytes()[..part.len()]);
+    }
+}
+
+/// Spread every bit over all (the finalizer of SplitMix64).
+fn mixed(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ word >> 31
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAMP: Stamp = Stamp {
+        stream: 3,
+        sequence: 70_000,
+        sent_ns: 123_456_789_012_345_678,
+    };
+
+    fn packet(law: Law) -> [u8; PACKET_LEN] {
+        let mut packet = [0; PACKET_LEN];
+        write(&mut packet, law, STAMP);
+        packet
+    }
+
+    #[test]
+    fn any_flipped_bit_is_seen() {
+        let mut packet = packet(Law::Mu);
+        let expected = Expected::new(Law::Mu, Law::Mu, Conversion::Tables);
+        assert_eq!(expected.read(&packet), Some(STAMP));
+        for bit in 0..PACKET_LEN * 8 {
+            packet[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(expected.read(&packet), None, "bit {bit}");
+            packet[bit / 8] ^= 1 << (bit % 8);
+        }
+        assert_eq!(expected.read(&packet[1..]), None);
+    }
+
+    #[test]
+    fn a_converted_packet_is_known_and_no_other() {
+        for (spoken, heard) in [(Law::Mu, Law::A), (Law::A, Law::Mu)] {
+            let mut packet = packet(spoken);
+            for conversion in [Conversion::Tables, Conversion::Linear] {
+                let expected = Expected::new(spoken, heard, conversion);
+                assert_eq!(expected.read(&packet), None, "not converted");
+                let mut converted = packet;
+                converted[1] = converted[1] & 0x80 | payload_type(heard);
+                converted[HEADER_LEN..]
+                    .iter_mut()
+                    .for_each(|octet| *octet = expected.table[usize::from(*octet)]);
+                assert_eq!(expected.read(&converted), Some(STAMP));
+                converted[PACKET_LEN - 1] ^= 1;
+                assert_eq!(expected.read(&converted), None);
+                converted[PACKET_LEN - 1] ^= 1;
+                // One that makes its own headers is told from one that must not.
+                converted[2] ^= 1;
+                assert_eq!(
+                    expected.read(&converted).is_some(),
+                    conversion == Conversion::Linear
+                );
+            }
+            packet[1] = payload_type(heard);
+            let expected = Expected::new(spoken, heard, Conversion::Tables);
+            assert_eq!(expected.read(&packet), None, "renumbered only");
+        }
+    }
+
+    #[test]
+    fn the_tables_are_at_most_a_step_from_decoding_and_encoding() {
+        for (from, to) in [(Law::Mu, Law::A), (Law::A, Law::Mu)] {
+            let tables = Expected::new(from, to, Conversion::Tables).table;
+            let linear = Expected::new(from, to, Conversion::Linear);
+            let mut values: Vec<i16> = to.decoder().to_vec();
+            values.sort_unstable();
+            values.dedup();
+            let place = |octet: u8| {
+                values
+                    .binary_search(&to.decoder()[usize::from(octet)])
+                    .unwrap_or(0)
+            };
+            for octet in 0..256 {
+                for linear in [linear.table, linear.other] {
+                    let apart = place(tables[octet]).abs_diff(place(linear[octet]));
+                    assert!(apart <= 1, "{from:?} {octet:#x}: {apart} steps");
+                }
+            }
+        }
+    }
+}
