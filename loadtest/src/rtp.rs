@@ -42,8 +42,10 @@ const RECEIVE_BUFFERS: u16 = 8192;
 const RECEIVE_BUFFER_LEN: usize = 256;
 /// Packets sent in one batch: more would make the send time of the last one stale.
 const BATCH: usize = 16;
-/// How long after the last packet sent its arrival is awaited.
-const STRAGGLERS: Duration = Duration::from_millis(400);
+/// How long after the last packet sent it is seen whether one arrives again.
+const AFTERMATH: Duration = Duration::from_millis(200);
+/// How long what is missing is awaited: on a busy machine anybody may stand still for a while, and late is not lost.
+const STRAGGLERS: Duration = Duration::from_secs(2);
 
 /// `struct cmsghdr` and a `timespec`.
 const CONTROL_LEN: usize = 32;
@@ -341,7 +343,7 @@ impl RtpLoad {
         let warm_up_packets = warm_up_ns / PACKET_NS * count;
         let start = measure::monotonic_ns();
         let (mut sent, mut last_progress, mut measuring) = (0u64, start, false);
-        let mut stragglers_until = None;
+        let mut all_sent = None;
         loop {
             let now = measure::monotonic_ns();
             let due =
@@ -367,11 +369,13 @@ impl RtpLoad {
             }
             let mut timeout_ns = if sent < due { 0 } else { tick_ns };
             if sent == packets {
-                if stragglers_until.is_none() {
+                let since = *all_sent.get_or_insert_with(|| {
                     at(Edge::End);
-                    stragglers_until = Some(measure::monotonic_ns() + STRAGGLERS.as_nanos() as u64);
-                }
-                if stragglers_until.is_some_and(|until| now > until) {
+                    measure::monotonic_ns()
+                });
+                let missing = window.counts.received + window.counts.corrupted < sent;
+                let patience = if missing { STRAGGLERS } else { AFTERMATH };
+                if now.saturating_sub(since) > patience.as_nanos() as u64 {
                     break;
                 }
                 timeout_ns = 1_000_000;

@@ -36,7 +36,7 @@ pub(crate) struct Media {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seconds: u64,
     /// Windows for each contender, taken in turn.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 2)]
     pub(crate) windows: u32,
     /// What has to be done with the audio between the sides of a call.
     #[arg(long, value_enum, default_value_t)]
@@ -53,7 +53,8 @@ pub(crate) struct Media {
     /// Shortest sleep of the source between batches, in microseconds.
     #[arg(long, default_value_t = 50)]
     pub(crate) tick_us: u64,
-    /// Then look for the most calls that each one carries, up to --calls.
+    /// Then look for the most calls that each one carries, up to --calls: choose so many that none carries them,
+    /// and --windows 0.
     #[arg(long)]
     pub(crate) climb: bool,
     /// Fail when the median delay added is above this.
@@ -208,13 +209,13 @@ impl Media {
     /// All windows, with room for their edges.
     fn duration(&self) -> Duration {
         let window = self.plan().warm_up + self.plan().measured + Duration::from_secs(1);
+        // sbcd climbs first: its calls may end while the others do.
         let climb = if self.climb {
             climb::DURATION_MAX
         } else {
             Duration::ZERO
         };
-        let contenders = 2 + self.against.len() as u32;
-        window * (self.windows * contenders) + climb * contenders
+        window * (self.windows * (2 + self.against.len() as u32)) + climb
     }
 
     fn measure(&self, bench: &Bench, daemon: Option<&Daemon>) -> Result<Report> {
@@ -233,6 +234,12 @@ impl Media {
                 "--against bare with --shape {}: the bare relay only passes packets on",
                 self.shape.name()
             )));
+        }
+        let compares = [self.added_p50_us, self.ratio_bare, self.ratio_rtpengine];
+        if self.windows == 0 && (!self.climb || compares.iter().any(Option::is_some)) {
+            return Err(Error::Setup(
+                "--windows 0: expected at least 1, or --climb and nothing to compare".into(),
+            ));
         }
         let (mut bare, mut engine) = (None, None);
         for against in &self.against {
@@ -281,6 +288,7 @@ impl Media {
         }
         self.compare(&mut report, &contenders);
         if self.climb {
+            contenders.sort_by_key(|contender| contender.name != "sbcd");
             climb::run(bench, &mut load, &mut contenders, self.plan(), &mut report)?;
         }
         drop(contenders);

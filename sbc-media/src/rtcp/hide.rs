@@ -156,17 +156,17 @@ impl Writer<'_> {
     /// sending, and 0.
     fn metrics(&mut self, packet: usize, end: usize) -> usize {
         let start = self.at;
-        self.copy(packet, HEADER_LEN + 4);
         let mut read = packet + HEADER_LEN + 4;
+        if !xr::blocks(self.bytes.get(read..end).unwrap_or_default()).any(|block| block.is_known()) {
+            return 0;
+        }
+        self.copy(packet, HEADER_LEN + 4);
         while let Some(block) = self.bytes.get(read..end).and_then(|rest| xr::blocks(rest).next()) {
             let (len, known) = (block.octets(), block.is_known());
             if known {
                 self.copy(read, len);
             }
             read += len;
-        }
-        if self.at == start + HEADER_LEN + 4 {
-            self.at = start;
         }
         self.at - start
     }
@@ -274,6 +274,17 @@ mod tests {
         assert_eq!(hidden(&bytes), (expected, 0));
         let nothing = [&[0x80, 207, 0, 3, 0, 0, 0, 7][..], &unknown].concat();
         assert_eq!(hidden(&nothing), (vec![], 1));
+    }
+
+    #[test]
+    fn nothing_is_written_behind_what_is_left() {
+        let name = b"\x81\xca\0\x03\0\0\0\x07\x06\x05phone\0";
+        let unknown = [0x80, 207, 0, 3, 0, 0, 0, 7, 99, 0, 0, 1, 10, 1, 1, 1];
+        let bytes = [&name[..], &unknown].concat();
+        let mut buffer = bytes.clone();
+        let hidden = hide(&mut buffer, bytes.len(), &NAME).unwrap();
+        assert_eq!(hidden, Hidden { len: 12, removed: 1 });
+        assert_eq!(buffer[12..], bytes[12..]);
     }
 
     #[test]
