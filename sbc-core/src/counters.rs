@@ -153,6 +153,16 @@ counters! {
     media_no_destination,
     /// Media packets of a payload type that the other side has not agreed to.
     media_format,
+    /// Media packets with events of digits that the other side is told in another way.
+    media_digits,
+    /// Digits (DTMF) of peers whose other side is told them in another way.
+    digits_heard,
+    /// Digits that such a side was told.
+    digits_told,
+    /// Digits that came by a second method and had been heard by the first already.
+    digits_ignored,
+    /// Digits that the other side was not told: it refused them, was on hold, or too many waited.
+    digits_lost,
     /// Media packets from before a change of source, or in whose place something of our own was sent.
     media_displaced,
     /// RTP and RTCP packets of our own that left.

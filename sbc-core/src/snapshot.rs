@@ -308,17 +308,37 @@ pub struct TrunkMedia {
     pub codecs: Option<Box<[Box<str>]>>,
     /// Who may become the peer besides the address in its SDP.
     pub latch: LatchMode,
+    /// How digits are exchanged; `None`: as they come, unless the other trunk of a call has a method.
+    pub dtmf: Option<Dtmf>,
 }
 
 impl TrunkMedia {
-    /// Plain RTP, all codecs.
+    /// Plain RTP, all codecs, digits as they come.
     pub const PLAIN: Self = Self {
         srtp: Srtp::Disabled,
         srtp_suites: Vec::new(),
         srtp_offer: SrtpOffer::BestEffort,
         codecs: None,
         latch: LatchMode::Relearn(LEARNING_WINDOW),
+        dtmf: None,
     };
+}
+
+/// How digits (DTMF) are exchanged with a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtmf {
+    /// As they come, whatever the other trunk of a call has.
+    Pass,
+    /// By what the peer can do: [`Dtmf::Events`], else [`Dtmf::Inband`], or INFO once it has sent some.
+    Auto,
+    /// As RTP events (RFC 4733).
+    Events,
+    /// As INFO requests with `application/dtmf-relay`.
+    InfoRelay,
+    /// As INFO requests with `application/dtmf`.
+    InfoPlain,
+    /// As tones in G.711 audio.
+    Inband,
 }
 
 /// Whether SRTP is used with a trunk, by keys in SDP (RFC 4568).

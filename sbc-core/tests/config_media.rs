@@ -2,7 +2,7 @@
 
 use sbc_core::{
     config::{DEFAULT_TOML, parse},
-    snapshot::{Srtp, SrtpOffer},
+    snapshot::{Dtmf, Srtp, SrtpOffer},
 };
 use sbc_media::{latch::LatchMode, srtp::Suite};
 use std::time::Duration;
@@ -22,6 +22,7 @@ fn without_options_media_is_plain_and_passes() {
     let media = &snapshot.trunks[0].media;
     assert_eq!((media.srtp, &media.codecs), (Srtp::Disabled, &None));
     assert_eq!(media.latch, LatchMode::default());
+    assert_eq!(media.dtmf, None);
     assert_eq!(config.warnings(), Vec::<String>::new());
 }
 
@@ -56,6 +57,22 @@ fn a_trunk_latches_as_it_says_or_as_all_do() {
 }
 
 #[test]
+fn every_method_for_digits_has_a_word() {
+    for (word, method) in [
+        ("pass", Dtmf::Pass),
+        ("auto", Dtmf::Auto),
+        ("rfc4733", Dtmf::Events),
+        ("info", Dtmf::InfoRelay),
+        ("info-dtmf", Dtmf::InfoPlain),
+        ("inband", Dtmf::Inband),
+    ] {
+        let lines = format!("dtmf = \"{word}\"");
+        let (snapshot, _) = parse(&with(&lines), "test").unwrap().compile().unwrap();
+        assert_eq!(snapshot.trunks[0].media.dtmf, Some(method));
+    }
+}
+
+#[test]
 fn keys_in_the_clear_are_warned_of() {
     let warnings = parse(&with("srtp = \"required\""), "test").unwrap().warnings();
     assert_eq!(warnings.len(), 1);
@@ -76,6 +93,15 @@ fn what_makes_no_sense_is_refused() {
         ("codecs = [\"telephone-event\"]", "no codec for speech"),
         ("codecs = []", "no codec for speech"),
         ("codecs = [\"PCMA/8000\"]", "leave the clock rate out"),
+        ("dtmf = \"rfc2833\"", "trunk.dtmf: expected"),
+        (
+            "dtmf = \"rfc4733\"\ncodecs = [\"PCMA\"]",
+            "codecs does not list \"telephone-event\"",
+        ),
+        (
+            "dtmf = \"inband\"\ncodecs = [\"opus\"]",
+            "codecs does not list \"PCMA\" or \"PCMU\"",
+        ),
     ] {
         let found = problems(lines);
         assert!(found.contains(expected), "{lines}: {found}");

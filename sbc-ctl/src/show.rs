@@ -126,10 +126,30 @@ pub(crate) fn call(c: &CallDetail) -> String {
         ]);
     }
     let _ = write!(text, "\n{}\n{}", media.finish(), quality(&c.media));
+    if c.media.iter().any(|m| m.digits.is_some()) {
+        let _ = write!(text, "\n{}", digits(&c.media));
+    }
     if c.media.iter().any(|m| m.refused != MediaRefused::default()) {
         let _ = write!(text, "\n{}", refused(&c.media));
     }
     text
+}
+
+/// How digits go, where they are converted.
+fn digits(media: &[MediaDetail]) -> String {
+    let mut t = Plain::new(&["DIGITS OF", "METHOD", "HEARD>", "TOLD>", "LOST>", "IGNORED>"]);
+    for m in media {
+        let Some(d) = &m.digits else { continue };
+        t.row([
+            m.leg.as_str(),
+            d.method.as_deref().unwrap_or("-"),
+            &d.heard.to_string(),
+            &d.told.to_string(),
+            &d.lost.to_string(),
+            &d.ignored.to_string(),
+        ]);
+    }
+    t.finish()
 }
 
 /// What was not let through, where anything was.

@@ -160,6 +160,88 @@ fn minutes_of_sounds_allocates_nothing() {
     );
 }
 
+/// A hundred digits of A as events and as tones, which B is told as events: heard, taken out, played.
+#[test]
+fn digits_that_are_converted_allocate_nothing() {
+    use sbc_media::dtmf::{Digit, Report, Timing, event, inband};
+    use sbc_media::g711::Law;
+    use sbc_media::relay::{Listen, MediaEvent, OWN_LEN_MAX, OutletParams, Voice, Yield};
+    use sbc_media::source::Sound;
+    use sbc_media::time::Timestamp;
+
+    let listens = [
+        Listen::Events { payload_type: 101 },
+        Listen::Tones { mu: None, a: Some(8) },
+    ];
+    for listen in listens {
+        let mut session = Session::flowing();
+        let outlet = OutletParams {
+            ssrc: 1,
+            sequence: 1,
+            timestamp: 1,
+            clock_rate: 8000,
+            step: 160,
+        };
+        session.relay.set_outlet(Timestamp::ZERO, B, Some(&outlet));
+        session.relay.set_digits(A, Some(listen));
+        let mut sender = event::Sender::new(Timing::default(), 10);
+        let mut generator = inband::Generator::new(Law::A, -9.0, -7.0, Timing::default());
+        let (mut began, mut played) = (0, 0);
+        let before = ALLOCATIONS.get();
+        for tick in 0..2_000u16 {
+            let digit = Digit::from_code((tick / 20 % 16) as u8).unwrap();
+            if tick % 20 == 0 {
+                match listen {
+                    Listen::Events { .. } => sender.send(digit, 800).unwrap(),
+                    Listen::Tones { .. } => generator.send(digit, 800).unwrap(),
+                }
+            }
+            session.wait_ms(20);
+            let mut packet = rtp(tick.wrapping_add(65_000));
+            let mut len = packet.len();
+            match (listen, sender.tick(u32::from(tick) * 160)) {
+                (Listen::Events { .. }, Some(update)) => {
+                    packet[1] = 101;
+                    packet[4..8].copy_from_slice(&update.timestamp.to_be_bytes());
+                    packet[12..16].copy_from_slice(&update.event.to_bytes());
+                    len = 16;
+                }
+                (Listen::Events { .. }, None) => {}
+                (Listen::Tones { .. }, _) => {
+                    generator.fill(&mut packet[12..]);
+                }
+            }
+            session.send(A.rtp(), A_RTP, &mut packet[..len]);
+            let now = Timestamp::from_millis(session.now_ms);
+            while let Some((_, event)) = session.relay.poll_event() {
+                let MediaEvent::Digit(Report::Began(digit)) = event else {
+                    continue;
+                };
+                began += 1;
+                let mut sender = event::Sender::new(Timing::default(), 10);
+                sender.send(digit, 800).unwrap();
+                let voice = Voice {
+                    law: Law::A,
+                    payload_type: 8,
+                    ptime_ms: 20,
+                };
+                session
+                    .relay
+                    .play(now, B, voice, Sound::Events(sender, 96), Yield::Never);
+            }
+            let mut buffer = [0; OWN_LEN_MAX];
+            while session.relay.poll_transmit(now, &mut buffer).is_some() {
+                played += 1;
+            }
+        }
+        assert_eq!(ALLOCATIONS.get() - before, 0, "{listen:?}");
+        assert!(
+            began == 100 && played >= 500,
+            "{listen:?}: {began} digits, {played} packets"
+        );
+    }
+}
+
 #[test]
 fn protecting_and_unprotecting_allocate_nothing() {
     for suite in Suite::ALL {

@@ -692,9 +692,29 @@ pub struct MediaDetail {
     /// Suite of SRTP on that side, by its name of RFC 4568; `None`: plain RTP.
     #[serde(default)]
     pub srtp: Option<String>,
+    /// Its digits (DTMF), where they are told to the other side by another method; `None`: they pass as they come.
+    #[serde(default)]
+    pub digits: Option<MediaDigits>,
     /// How it arrives. (A daemon of protocol 1.1 does not say.)
     #[serde(default)]
     pub quality: MediaQuality,
+}
+
+/// Digits between us and one side. How many, and never which.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MediaDigits {
+    /// How this side sends and hears them: `rfc4733`, `info`, `info-dtmf` or `inband`; `None`: it has no method that
+    /// can be used.
+    pub method: Option<String>,
+    /// Digits that it sent.
+    pub heard: u64,
+    /// Digits of the other side that it was told.
+    pub told: u64,
+    /// Digits that it sent by a second method, after they had been heard by the first.
+    pub ignored: u64,
+    /// Digits of the other side that it was not told: it refused them, was on hold, or too many waited.
+    pub lost: u64,
 }
 
 /// Packets from one side that went no further, by reason, RTP and RTCP.

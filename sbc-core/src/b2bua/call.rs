@@ -105,6 +105,8 @@ pub(crate) struct Leg {
     pub(crate) invited: u32,
     /// A 2xx we sent on this leg that is not acknowledged yet.
     pub(crate) answer: Option<Box<Answer>>,
+    /// Where its digits go on in another way than the other side's.
+    pub(super) digits: Option<Box<super::Digits>>,
 }
 
 /// Who is on a leg, for others that it is brought together with.
@@ -157,6 +159,8 @@ pub(crate) enum LegState {
 pub(crate) struct Abilities {
     /// Its Allow lists UPDATE.
     pub(crate) update: bool,
+    /// Its Allow lists INFO.
+    pub(crate) info: bool,
     /// Its Supported.
     pub(crate) extensions: OptionTags,
 }
@@ -165,9 +169,11 @@ impl Abilities {
     /// Take them from a message of the peer, where it says anything.
     pub(crate) fn hear(&mut self, message: &Message<'_>) {
         if message.header(HeaderName::Allow).is_some() {
-            self.update = message
-                .list(HeaderName::Allow)
-                .any(|method| Method::from_bytes(method) == Method::Update);
+            let allows = |wanted| {
+                let mut methods = message.list(HeaderName::Allow);
+                methods.any(|method| Method::from_bytes(method) == wanted)
+            };
+            (self.update, self.info) = (allows(Method::Update), allows(Method::Info));
         }
         if message.header(HeaderName::Supported).is_some() {
             self.extensions = OptionTags::listed(message, HeaderName::Supported);

@@ -29,11 +29,31 @@ pub(crate) struct PortPool {
     /// Ports that rest, in the order in which they become free.
     resting: VecDeque<(Timestamp, PairIndex, u16)>,
     in_use: usize,
+    /// By pair: the call whose digits are heard there.
+    owners: Vec<u32>,
 }
+
+/// No call.
+const NOBODY: u32 = u32::MAX;
 
 impl PortPool {
     pub(crate) fn add(&mut self, pair: PairIndex, port: u16) {
         self.free.push_back((pair, port));
+        let pairs = pair.0 as usize + 1;
+        self.owners.resize(self.owners.len().max(pairs), NOBODY);
+    }
+
+    /// What is heard on `pair` concerns the call in `slot`.
+    pub(super) fn set_owner(&mut self, pair: PairIndex, slot: u32) {
+        if let Some(owner) = self.owners.get_mut(pair.0 as usize) {
+            *owner = slot;
+        }
+    }
+
+    /// The call that [`Self::set_owner`] was last told of. The pair may have left it since.
+    pub(super) fn owner(&self, pair: PairIndex) -> Option<u32> {
+        let owner = self.owners.get(pair.0 as usize).copied();
+        owner.filter(|owner| *owner != NOBODY)
     }
 
     /// A pair for one leg; the one that has rested longest.
@@ -264,6 +284,7 @@ impl Shard {
             let sessions = [&mut call.a.session, &mut call.b.session];
             arm(now, &mut self.relay, &mut self.key_source, media, sessions);
         }
+        self.arm_digits(now, slot);
         Ok(())
     }
 
@@ -314,8 +335,9 @@ impl Shard {
     }
 
     /// Something happened in the media of `pair`.
-    pub(crate) fn media_event(&mut self, _now: Timestamp, _pair: PairIndex, event: MediaEvent) {
+    pub(crate) fn media_event(&mut self, now: Timestamp, pair: PairIndex, event: MediaEvent) {
         match event {
+            MediaEvent::Digit(report) => self.digit_heard(now, pair, report),
             // What is played goes on until media takes over or call control stops it: nobody waits for its end.
             MediaEvent::Played | MediaEvent::Yielded => {}
         }

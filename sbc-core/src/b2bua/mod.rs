@@ -7,6 +7,7 @@
 //! | 3xx | attempts at its contacts | `redirect` |
 //! | INFO, MESSAGE and their answers | the same | `pass` |
 //! | INVITE with Replaces | the same, or a re-INVITE and BYE to whom it replaces | `takeover` |
+//! | digits, by whatever method | digits, by its own | `digits`, `dtmf` |
 //! | MESSAGE outside a call | a new MESSAGE, its status back | `message` |
 //! | REFER, NOTIFY, SUBSCRIBE | the same, rewritten, or a refusal | `refer`, `replaces` |
 //! | REFER that we carry out | re-INVITE; a new leg in place of its sender's | `transfer` |
@@ -24,6 +25,8 @@
 mod attempt;
 mod call;
 mod challenge;
+mod digits;
+mod dtmf;
 mod early;
 mod exchange;
 mod media;
@@ -47,6 +50,8 @@ pub(crate) use attempt::{AttemptFailure, AttemptTarget, Plan};
 pub(crate) use call::{
     Abilities, Answer, Asker, Call, Exchange, LateOffer, Leg, LegState, Media, Party, Passing, Phase,
 };
+use digits::Digits;
+use dtmf::Way;
 pub(crate) use early::Early;
 pub(crate) use media::PortPool;
 pub(crate) use message::Messages;

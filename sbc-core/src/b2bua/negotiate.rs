@@ -12,11 +12,11 @@ use super::{
 };
 use crate::{
     sdp::{
-        Adapt, Format, Kind, Line, Reading, Rewrite, Sdp, allowed, answer, crypto_tag, offer, reading,
-        without_origin, write_missing,
+        Adapt, Format, Kind, Line, Reading, Rewrite, Sdp, TELEPHONE_EVENT, add_events, allowed, answer,
+        crypto_tag, events_in, offer, reading, remove_events, without_origin, write_missing,
     },
     shard::Shard,
-    snapshot::{Snapshot, Srtp, TrunkMedia},
+    snapshot::{Dtmf, Snapshot, Srtp, TrunkMedia},
     text::put,
     time::Timestamp,
     trunk::TrunkId,
@@ -94,9 +94,9 @@ pub(crate) struct Session {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Codecs {
     /// What the peer was told it may send.
-    told: Vec<Format>,
+    pub(super) told: Vec<Format>,
     /// What it said it wants.
-    heard: Vec<Format>,
+    pub(super) heard: Vec<Format>,
 }
 
 impl Session {
@@ -187,9 +187,15 @@ pub(crate) fn media_of(snapshot: &Snapshot, trunk: TrunkId) -> &TrunkMedia {
 
 /// Whether formats matter between two trunks: otherwise they pass unread.
 pub(crate) fn tracks_formats(snapshot: &Snapshot, trunks: [TrunkId; 2]) -> bool {
-    trunks
-        .iter()
-        .any(|trunk| media_of(snapshot, *trunk).codecs.is_some())
+    let media = trunks.map(|trunk| media_of(snapshot, trunk));
+    media.iter().any(|media| media.codecs.is_some()) || dtmf_between(media).is_some()
+}
+
+/// How each of two trunks exchanges digits in a call between them; `None`: as they come.
+pub(super) fn dtmf_between(media: [&TrunkMedia; 2]) -> Option<[Dtmf; 2]> {
+    let named = media.map(|media| media.dtmf);
+    let passes = named.contains(&Some(Dtmf::Pass)) || named == [None; 2];
+    (!passes).then_some(named.map(|dtmf| dtmf.unwrap_or(Dtmf::Auto)))
 }
 
 /// A description on its way from the writer's leg to the reader's.
@@ -290,8 +296,10 @@ fn formats_for(
     index: usize,
     [from, to]: [&TrunkMedia; 2],
 ) -> Option<Result<Vec<Format>, Unfit>> {
+    let dtmf = dtmf_between([from, to]);
     let tracked = from.codecs.is_some()
         || to.codecs.is_some()
+        || dtmf.is_some()
         || session.codecs.is_some()
         || crossing.session.codecs.is_some();
     if !tracked {
@@ -305,7 +313,39 @@ fn formats_for(
         Part::Answer if heard.is_empty() => Some(theirs),
         Part::Answer => answer(&theirs, &allowed(heard, to.codecs.as_deref())),
     };
+    let told = told.map(|mut told| {
+        if let Some([_, dtmf]) = dtmf {
+            tell_of_events(&mut told, dtmf, crossing, index, session, to);
+        }
+        told
+    });
     Some(told.ok_or(Unfit::Codecs))
+}
+
+/// Whether the reader is told of telephone events is between us and it: the other side may exchange digits in another
+/// way.
+fn tell_of_events(
+    told: &mut Vec<Format>,
+    dtmf: Dtmf,
+    crossing: &Crossing<'_, '_>,
+    index: usize,
+    session: &Session,
+    to: &TrunkMedia,
+) {
+    if !matches!(dtmf, Dtmf::Auto | Dtmf::Events) {
+        return remove_events(told);
+    }
+    let known = |formats: fn(&Codecs) -> &[Format]| events_in(formats(session.codecs.as_deref()?));
+    let heard = known(|codecs| &codecs.heard);
+    let lists = |list: &[Box<str>]| list.iter().any(|name| name.eq_ignore_ascii_case(TELEPHONE_EVENT));
+    // An answer has nothing that was not offered (RFC 3264 §6.1).
+    let unasked = crossing.part == Part::Answer && heard.is_none();
+    if unasked || !to.codecs.as_deref().is_none_or(lists) {
+        return;
+    }
+    let media = crossing.sdp.medias().get(index);
+    let taken = |number| media.is_some_and(|media| media.payload_types().any(|known| known == number));
+    add_events(told, known(|codecs| &codecs.told).or(heard), taken);
 }
 
 /// Have the relay protect and convert the packets of both sides as their sessions say.

@@ -43,6 +43,9 @@ impl Shard {
         request: &Message<'_>,
         from: Arrival,
     ) {
+        if self.take_info_digit(now, slot, side, request, from) {
+            return;
+        }
         let passed = check_body(request)
             .and_then(|()| self.pass_on(now, slot, side, request, from, |w, _| write_body(w, request)));
         self.answer_refused(now, request, from, passed.map(|_| ()));
@@ -240,7 +243,7 @@ impl Leg {
 impl Call {
     /// Whether a request can be sent inside the dialog on `side`: it is confirmed, or early with a
     /// tag on both ends (§12.1), and not ending.
-    fn takes_requests(&self, side: Side) -> bool {
+    pub(super) fn takes_requests(&self, side: Side) -> bool {
         let leg = self.leg(side);
         self.phase != Phase::Over
             && match leg.state {

@@ -177,6 +177,7 @@ impl Shard {
                 ask: Some(checked.ask),
                 invited: request.cseq().map_or(1, |cseq| cseq.number),
                 answer: None,
+                digits: None,
             },
             b: Leg {
                 trunk: to,
@@ -191,6 +192,7 @@ impl Shard {
                 ask: None,
                 invited: 0,
                 answer: None,
+                digits: None,
             },
             phase: Phase::Proceeding,
             permit: Some(permit),

@@ -168,6 +168,7 @@ impl Shard {
                 timer: None,
                 ask: Some(checked.ask),
                 answer: None,
+                digits: None,
             },
             to,
             permit,
@@ -220,7 +221,8 @@ impl Shard {
         let nonce = self.random();
         self.stop_session_timer(now, slot, side);
         let media = self.calls.get(slot as usize).and_then(|call| call.media);
-        let received = media.map_or_else(Vec::new, |media| self.media_details(now, media));
+        self.drop_digits(now, slot, side);
+        let received = media.map_or_else(Vec::new, |media| self.media_details(now, slot, media));
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return;
         };
@@ -250,6 +252,7 @@ impl Shard {
         if let Some(pair) = takeover.pair {
             self.swap_pair(now, slot, side, pair);
         }
+        self.leave_digits(now, slot, side, &left);
         self.io.counters.calls_answered += 1;
         let cause = if transferred {
             self.io.counters.transfers += 1;

@@ -200,6 +200,9 @@ impl Shard {
             Method::Update if self.take_refresh(slot, side, timed_out.client) => {
                 return self.refresh_answered(now, slot, side, 408, None);
             }
+            Method::Info if self.take_digit(slot, side, timed_out.client) => {
+                return self.digit_answered(now, slot, side, status);
+            }
             Method::Update => return self.exchange_timed_out(now, slot, false, status),
             method => return self.passed_timed_out(now, slot, method, timed_out.client, status),
         }
@@ -327,10 +330,11 @@ impl Shard {
         if let Some(permit) = call.permit.take() {
             self.admission.release(permit);
         }
-        let answered = call.answered;
-        if let Some(media) = call.media {
+        let (answered, media) = (call.answered, call.media);
+        self.abort_digits(now, slot);
+        if let Some(media) = media {
             self.count_unlatched(now, media, answered);
-            let received = self.media_details(now, media);
+            let received = self.media_details(now, slot, media);
             self.silence_media(media);
             if let Some(call) = self.calls.get_mut(slot as usize) {
                 call.received = received;

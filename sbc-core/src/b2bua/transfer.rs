@@ -112,6 +112,7 @@ impl Shard {
                 ask: None,
                 invited: 0,
                 answer: None,
+                digits: None,
             },
             to: transferee,
             permit,

@@ -1,9 +1,9 @@
 //! Calls as an operator sees them.
 
-use super::{Call, LegState, Media, Phase};
+use super::{Call, Digits, LegState, Media, Phase};
 use crate::{
     admin::protocol::{
-        CallDetail, CallSummary, LegDetail, MediaDetail, MediaQuality, MediaRefused, PayloadSeen,
+        CallDetail, CallSummary, LegDetail, MediaDetail, MediaDigits, MediaQuality, MediaRefused, PayloadSeen,
     },
     shard::Shard,
     time::Timestamp,
@@ -167,7 +167,7 @@ impl Shard {
             })
             .to_vec();
         let media = call.media.map_or_else(Vec::new, |media| {
-            let mut details = self.media_details(now, media);
+            let mut details = self.media_details(now, slot, media);
             for (detail, side) in details.iter_mut().zip([Side::A, Side::B]) {
                 detail.srtp = call.leg(side).session.suite().map(str::to_owned);
             }
@@ -180,10 +180,17 @@ impl Shard {
         })
     }
 
-    /// What came from both sides of `media`, A first.
-    pub(super) fn media_details(&self, now: Timestamp, media: Media) -> Vec<MediaDetail> {
-        let detail =
-            |side: Side| self.media_detail(now, side, media.pairs[side as usize], media.ports[side as usize]);
+    /// What came from both sides of the call in `slot`, which has `media`, A first.
+    pub(super) fn media_details(&self, now: Timestamp, slot: u32, media: Media) -> Vec<MediaDetail> {
+        let call = self.calls.get(slot as usize);
+        let detail = |side: Side| {
+            let (pair, port) = (media.pairs[side as usize], media.ports[side as usize]);
+            let digits = call.and_then(|call| call.leg(side).digits.as_deref());
+            MediaDetail {
+                digits: digits.and_then(digits_of),
+                ..self.media_detail(now, side, pair, port)
+            }
+        };
         vec![detail(Side::A), detail(Side::B)]
     }
 
@@ -218,9 +225,22 @@ impl Shard {
                 srtp_failed: stats.srtp_failed,
             },
             srtp: None,
+            digits: None,
             quality: quality(&stats),
         }
     }
+}
+
+/// `None`: they pass as they come, and are not counted.
+fn digits_of(digits: &Digits) -> Option<MediaDigits> {
+    let counted = digits.heard + digits.told + digits.ignored + digits.missed > 0;
+    (digits.converts || counted).then(|| MediaDigits {
+        method: digits.way.map(|way| way.name().to_owned()),
+        heard: digits.heard,
+        told: digits.told,
+        ignored: digits.ignored,
+        lost: digits.missed,
+    })
 }
 
 fn quality(stats: &StreamStats) -> MediaQuality {

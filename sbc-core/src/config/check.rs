@@ -9,7 +9,8 @@ use super::{
     value::{Latch, TrunkTransport},
 };
 use crate::{
-    sdp::is_audio_name,
+    sdp::{TELEPHONE_EVENT, is_audio_name},
+    snapshot::Dtmf,
     transport::Transport,
     trunk::{HostMatch, SourceTable, TrunkId},
 };
@@ -248,6 +249,20 @@ fn media_of_trunk(config: &Config, at: &str, trunk: &Trunk, report: Report<'_>) 
                 format!("{} is listed twice", codec.0),
             );
         }
+    }
+    let lists = |name: &str| codecs.iter().any(|codec| codec.0.eq_ignore_ascii_case(name));
+    let missing = match trunk.dtmf {
+        Some(Dtmf::Events) if !lists(TELEPHONE_EVENT) => Some("\"telephone-event\""),
+        Some(Dtmf::Inband) if !lists("PCMA") && !lists("PCMU") => Some("\"PCMA\" or \"PCMU\""),
+        _ => None,
+    };
+    if let Some(missing) = missing {
+        report(
+            &format!("{at}.dtmf"),
+            format!(
+                "cannot be used, because codecs does not list {missing}: add it there, or choose another method"
+            ),
+        );
     }
     if !codecs.iter().any(|codec| is_audio_name(&codec.0)) {
         report(

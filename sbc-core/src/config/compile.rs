@@ -95,6 +95,7 @@ impl Config {
                         .as_ref()
                         .map(|names| names.iter().map(|name| name.0.as_str().into()).collect()),
                     latch: self.latch_of(trunk),
+                    dtmf: trunk.dtmf,
                 },
             });
         }

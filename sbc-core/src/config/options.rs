@@ -9,7 +9,7 @@ use super::{
     },
 };
 use crate::{
-    snapshot::{ClientAuth, Refer, Reliable, Srtp, SrtpOffer},
+    snapshot::{ClientAuth, Dtmf, Refer, Reliable, Srtp, SrtpOffer},
     transport::Transport,
     trunk::HostMatch,
 };
@@ -368,6 +368,13 @@ sections! {
         account: Option<TrunkAccount> = described("none: its challenges are failures of the call");
         /// Registering with it, so that it sends us calls.
         register: Option<TrunkRegister> = described("none: it knows our address");
+        /// How digits (DTMF) are exchanged with it: `"rfc4733"`, as RTP events; `"info"`, as INFO requests with
+        /// `application/dtmf-relay`; `"info-dtmf"`, the same with `application/dtmf`; `"inband"`, as tones in G.711
+        /// audio; `"auto"`, as RTP events where its SDP has them, else in-band, else (without G.711) by INFO if its
+        /// Allow has it, and by INFO as soon as it sends a digit so. What one side of a call sends is
+        /// told to the other by the other's method. `"pass"`: as they come, whatever the other
+        /// side has (`docs/DTMF.md`).
+        dtmf: Option<Dtmf> = described("as they come; `\"auto\"` where the other side of a call names a method");
         /// Session timers (RFC 4028) of its calls.
         session_timer: SessionTimer = section;
         /// Limits on its calls.

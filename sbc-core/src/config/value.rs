@@ -3,7 +3,7 @@
 use super::read::{Reader, Section, Shape, Value, printable};
 use crate::{
     resolve::host_name,
-    snapshot::{ClientAuth, Refer, Reliable, Srtp, SrtpOffer},
+    snapshot::{ClientAuth, Dtmf, Refer, Reliable, Srtp, SrtpOffer},
     transport::Transport,
     trunk::{HostMatch, ParseHostError},
 };
@@ -508,6 +508,17 @@ word_value!(
     "\"best_effort\" or \"savp\"",
     "best_effort" => SrtpOffer::BestEffort,
     "savp" => SrtpOffer::Savp
+);
+
+word_value!(
+    Dtmf,
+    "\"pass\", \"auto\", \"rfc4733\", \"info\", \"info-dtmf\" or \"inband\"",
+    "pass" => Dtmf::Pass,
+    "auto" => Dtmf::Auto,
+    "rfc4733" => Dtmf::Events,
+    "info" => Dtmf::InfoRelay,
+    "info-dtmf" => Dtmf::InfoPlain,
+    "inband" => Dtmf::Inband
 );
 
 string_value!(

@@ -5,6 +5,7 @@
 //! law of G.711 stands in for the other one where nothing else is common.
 
 use super::{Sdp, parse::RtpMap};
+use sbc_media::g711::Law;
 
 /// What a payload type stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +37,17 @@ impl Codec {
     }
 
     /// Whether a conversation can be held in it: events and silence alone do not make one.
-    fn is_audio(&self) -> bool {
+    pub(super) fn is_audio(&self) -> bool {
         !matches!(self, Self::Other(name, ..) if AUXILIARY.contains(&&**name))
+    }
+
+    /// The law, if it is G.711.
+    pub fn law(&self) -> Option<Law> {
+        match self {
+            Self::Pcmu => Some(Law::Mu),
+            Self::Pcma => Some(Law::A),
+            Self::Other(..) => None,
+        }
     }
 
     /// The other law of G.711, with its static payload type (RFC 3551 §6).

@@ -7,11 +7,13 @@
 
 mod codec;
 mod crypto;
+mod events;
 mod parse;
 mod rewrite;
 
 pub use codec::{Allowed, Codec, Format, Reading, allowed, answer, is_audio_name, offer, reading};
 pub use crypto::{CryptoLine, crypto_tag};
+pub use events::{TELEPHONE_EVENT, add_events, events_in, remove_events};
 pub use parse::{Media, MediaRemote, Origin, RtpMap, Sdp};
 pub use rewrite::{Adapt, Line, Rewrite, without_origin, write_missing};
 

@@ -5,6 +5,7 @@
 
 use super::{
     Codec, CryptoLine, Direction, Format, Kind, Media, Sdp, SdpError,
+    events::{EVENTS_OFFERED, TELEPHONE_EVENT},
     parse::{RtpMap, digits, payload_type},
 };
 use crate::text::put;
@@ -252,16 +253,21 @@ fn write_bandwidths<'a>(out: &mut Vec<u8>, lines: impl Iterator<Item = &'a [u8]>
     }
 }
 
-/// `a=rtpmap` of the laws of G.711 among `formats` that stand in for what `media` has.
+/// `a=rtpmap` of those among `formats` that `media` does not have: laws of G.711 that stand in for others, and
+/// telephone events.
 fn write_added(out: &mut Vec<u8>, media: &Media<'_>, formats: &[Format]) {
     for Format { number, codec } in formats {
         let name = match codec {
             Codec::Pcmu => "PCMU",
             Codec::Pcma => "PCMA",
+            codec if *codec == Codec::telephone_events() => TELEPHONE_EVENT,
             Codec::Other(..) => continue,
         };
         if media.payload_types().all(|known| known != *number) {
             put!(out, "a=rtpmap:", *number, " ", name, "/8000\r\n");
+            if name == TELEPHONE_EVENT {
+                put!(out, "a=fmtp:", *number, " ", EVENTS_OFFERED, "\r\n");
+            }
         }
     }
 }

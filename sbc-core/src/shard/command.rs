@@ -69,6 +69,7 @@ impl Shard {
         counters.media_wrong_source = media.drops(DropReason::WrongSource);
         counters.media_no_destination = media.drops(DropReason::NoDestination);
         counters.media_format = media.drops(DropReason::Format);
+        counters.media_digits = media.drops(DropReason::Digit);
         counters.media_displaced = media.drops(DropReason::Displaced);
         counters.media_originated = media.originated;
         counters.media_bad_tag = media.drops(DropReason::Unauthentic);

@@ -164,6 +164,9 @@ impl Shard {
             (Method::Update, _) if self.take_refresh(slot, side, client) => {
                 self.refresh_answered(now, slot, side, response.status(), Some(response));
             }
+            (Method::Info, _) if self.take_digit(slot, side, client) => {
+                self.digit_answered(now, slot, side, response.status());
+            }
             (Method::Update, _) => self.update_answered(now, slot, side, response),
             (Method::Bye, _) => self.bye_answered(now, slot, side),
             _ => self.passed_answered(now, slot, side, client, response),

@@ -297,6 +297,11 @@ impl Sender {
         self.pending.end(duration);
     }
 
+    /// Digits that have not been sent to their end.
+    pub const fn waiting(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Whether there is nothing more to send, and the least gap after the last digit is over.
     pub fn is_idle(&self) -> bool {
         self.pending.front().is_none() && matches!(self.sending, Sending::Pause { left: 0 })

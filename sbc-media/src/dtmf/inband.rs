@@ -75,6 +75,11 @@ impl Generator {
         self.pending.end(duration);
     }
 
+    /// Digits that have not been sent to their end.
+    pub const fn waiting(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Whether there is nothing more to send, and the least gap after the last digit is over.
     pub fn is_idle(&self) -> bool {
         matches!(self.playing, Playing::Nothing | Playing::Gap { left: 0 }) && self.pending.front().is_none()

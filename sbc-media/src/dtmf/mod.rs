@@ -149,6 +149,10 @@ impl Pending {
         (self.len > 0).then(|| self.items[self.first])
     }
 
+    const fn len(&self) -> usize {
+        self.len
+    }
+
     fn pop(&mut self) {
         if self.len > 0 {
             self.first = (self.first + 1) % PENDING_MAX;

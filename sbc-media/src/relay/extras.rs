@@ -1,6 +1,6 @@
 //! What only some calls need, and which steps that puts into the walks of their packets.
 
-use super::{Crypto, Formats, Keys, MediaSocket, Outlet, PairIndex, Relay, Socket, Walk};
+use super::{Crypto, Formats, Keys, Listener, MediaSocket, Outlet, PairIndex, Relay, Socket, Walk};
 
 /// What is too large for every socket. Both sockets of a pair share what the RTP socket has.
 #[derive(Debug, Default)]
@@ -11,11 +11,13 @@ pub(super) struct Extras {
     pub(super) formats: Option<Formats>,
     /// The stream that leaves for the peer.
     pub(super) outlet: Option<Box<Outlet>>,
+    /// What hears the digits that the peer sends.
+    pub(super) digits: Option<Box<Listener>>,
 }
 
 impl Extras {
     fn is_empty(&self) -> bool {
-        self.crypto.is_none() && self.formats.is_none() && self.outlet.is_none()
+        self.crypto.is_none() && self.formats.is_none() && self.outlet.is_none() && self.digits.is_none()
     }
 }
 
@@ -62,6 +64,7 @@ impl Relay {
         let other = self.socket(MediaSocket(own.partner));
         let walk = Walk::compose(super::walk::Wanted {
             unprotect: extras(own, |extras| extras.crypto.is_some()),
+            listen: extras(own, |extras| extras.digits.is_some()),
             format: extras(own, |extras| extras.formats.is_some()),
             number: other.is_some_and(|other| extras(other, |extras| extras.outlet.is_some())),
             protect: other.is_some_and(|other| extras(other, |extras| extras.crypto.is_some())),

@@ -5,6 +5,7 @@
 //! [`SocketAction`]s between batches. The whole table is indexed by socket number; a packet costs
 //! two bounds-checked reads and no search.
 
+mod digits;
 mod due;
 mod extras;
 mod formats;
@@ -23,6 +24,8 @@ use crate::{
     time::Timestamp,
 };
 use core::net::SocketAddr;
+pub use digits::Listen;
+use digits::Listener;
 use due::Due;
 use extras::Extras;
 pub use formats::{Action, Formats};
@@ -189,6 +192,8 @@ pub struct Relay {
     pending: VecDeque<u32>,
     /// When outlets have something of our own to send.
     due: Due,
+    /// When digits that peers send are over if nothing more of them comes.
+    silent: Due,
     events: VecDeque<(PairIndex, MediaEvent)>,
     counters: RelayCounters,
     pairs_max: u32,
@@ -210,6 +215,7 @@ impl Relay {
             reports: Vec::new(),
             pending: VecDeque::new(),
             due: Due::default(),
+            silent: Due::default(),
             events: VecDeque::with_capacity(EVENTS_ROOM),
             counters: RelayCounters::default(),
             // Socket indices are twice as large and NOBODY is none of them.
@@ -275,8 +281,8 @@ impl Relay {
     }
 
     /// The driver has bound `pair`: make room for its two sockets. False when that is beyond the
-    /// `pairs_max` of [`Relay::new`]. Only this, [`Relay::set_keys`], [`Relay::set_formats`] and
-    /// [`Relay::set_outlet`] allocate.
+    /// `pairs_max` of [`Relay::new`]. Only this, [`Relay::set_keys`], [`Relay::set_formats`],
+    /// [`Relay::set_outlet`] and [`Relay::set_digits`] allocate.
     pub fn add_pair(&mut self, pair: PairIndex) -> bool {
         if pair.0 >= self.pairs_max {
             return false;
@@ -293,6 +299,7 @@ impl Relay {
             self.reports.resize_with(sockets / 2, Reports::default);
             self.pending.reserve(sockets - self.pending.len());
             self.due.reserve(sockets / 2);
+            self.silent.reserve(sockets / 2);
         }
         true
     }
@@ -378,6 +385,7 @@ impl Relay {
     pub fn close(&mut self, pair: PairIndex) -> StreamStats {
         let stats = self.stats(pair);
         self.due.set(pair.0, None);
+        self.silent.set(pair.0, None);
         self.events.retain(|(of, _)| *of != pair);
         if let Some(reports) = self.reports.get_mut(pair.0 as usize) {
             *reports = Reports::default();

@@ -7,6 +7,7 @@
 
 use super::{DropReason, PairIndex, Relay, Verdict};
 use crate::{
+    dtmf::Report,
     g711::Law,
     rtp,
     source::{PACKET_MAX, Sound, Source},
@@ -63,6 +64,8 @@ pub enum MediaEvent {
     Played,
     /// A sound was ended by media of the other side.
     Yielded,
+    /// The peer sends a digit ([`Relay::set_digits`]).
+    Digit(Report),
 }
 
 /// The stream that leaves for one peer.
@@ -211,12 +214,14 @@ impl Relay {
     /// When [`Relay::poll_transmit`] is due next; `None`: not before something else has happened.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.due.first().map(|(at, _)| at)
+        let first = [self.due.first(), self.silent.first()].into_iter().flatten();
+        first.map(|(at, _)| at).min()
     }
 
     /// A packet of our own that is due at `now`, in `buffer`, which has [`OWN_LEN_MAX`] octets; the verdict is a
     /// [`Verdict::Forward`]. Call it until it returns `None`: nothing more is due.
     pub fn poll_transmit(&mut self, now: Timestamp, buffer: &mut [u8]) -> Option<Verdict> {
+        self.end_silent_digits(now);
         while let Some((at, pair)) = self.due.first()
             && at <= now
         {
@@ -290,6 +295,13 @@ impl Relay {
             self.events.push_back((pair, MediaEvent::Yielded));
         }
         Ok(())
+    }
+
+    /// `packet`, on its way to leave from `out`, does not: those after it close up.
+    pub(super) fn omit(&mut self, now: Timestamp, out: u32, packet: &[u8]) {
+        if let Some(outlet) = self.outlet_mut(super::MediaSocket(out).pair()) {
+            outlet.omit(now, packet);
+        }
     }
 
     /// Find anew when the outlet of `pair` is due.

@@ -22,6 +22,8 @@ pub enum DropReason {
     NoDestination,
     /// The other side has not agreed to this payload type; or RTCP of which nothing may pass.
     Format,
+    /// An event that is told to the other side in another way, as one of its digits.
+    Digit,
     /// The stream that leaves has no place for it: it comes from before a change of source, or something of our
     /// own is sent instead.
     Displaced,
@@ -37,12 +39,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoSession,
         Self::Malformed,
         Self::WrongSource,
         Self::NoDestination,
         Self::Format,
+        Self::Digit,
         Self::Displaced,
         Self::Unauthentic,
         Self::Replayed,

@@ -1,10 +1,10 @@
 //! What happens to one packet between the socket that received it and the one that it leaves from.
 //!
 //! ```text
-//!            ┌───────────────────────────── plain: nothing to do ─────────────────────────────┐
-//!  socket ─► kind ─► walk ─► [Unprotect] ─► Accept ─► [Format] ─► [Number] ─► [Protect] ─► route ─► verdict
-//!              │              admitted?     form      payload     other side's other side's
-//!              └─► RTCP       key           latch     type        outlet       key
+//!            ┌─────────────────────────────────── plain: nothing to do ───────────────────────────────────┐
+//!  socket ─► kind ─► walk ─► [Unprotect] ─► Accept ─► [Listen] ─► [Format] ─► [Number] ─► [Protect] ─► route ─► verdict
+//!              │              admitted?     form      digits      payload     other side's other side's
+//!              └─► RTCP       key           latch                 type        outlet       key
 //!                                           counts
 //! ```
 //!
@@ -38,6 +38,8 @@ enum Step {
     Unprotect,
     /// Check form and source, count it.
     Accept,
+    /// Digits, for a side that wants them in another way.
+    Listen,
     /// Payload type and law.
     Format,
     /// SSRC, sequence number and timestamp of the stream that leaves.
@@ -48,12 +50,13 @@ enum Step {
 
 /// What is done with RTP packets that arrive on one socket, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Walk([Step; 5]);
+pub(super) struct Walk([Step; 6]);
 
 /// Which of the steps that not every call has are wanted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wanted {
     pub(super) unprotect: bool,
+    pub(super) listen: bool,
     pub(super) format: bool,
     pub(super) number: bool,
     pub(super) protect: bool,
@@ -61,7 +64,7 @@ pub(super) struct Wanted {
 
 impl Walk {
     /// Packets pass as they are.
-    pub(super) const PLAIN: Self = Self([Step::End; 5]);
+    pub(super) const PLAIN: Self = Self([Step::End; 6]);
 
     /// The walk between two sides of which these things are known.
     pub(super) fn compose(wanted: Wanted) -> Self {
@@ -69,6 +72,7 @@ impl Walk {
         let steps = [
             (wanted.unprotect, Step::Unprotect),
             (true, Step::Accept),
+            (wanted.listen, Step::Listen),
             (wanted.format, Step::Format),
             (wanted.number, Step::Number),
             (wanted.protect, Step::Protect),
@@ -203,6 +207,7 @@ impl Relay {
                 Step::End => break,
                 Step::Unprotect => len = self.unprotect(now, socket, from, buffer, len)?,
                 Step::Accept => out = self.accept(now, socket, from, buffer, len)?,
+                Step::Listen => self.listen(now, socket, out, buffer, len)?,
                 Step::Format => self.format(socket, buffer, len)?,
                 Step::Number => self.number(now, out, buffer, len)?,
                 Step::Protect => {
@@ -433,10 +438,11 @@ mod tests {
 
     #[test]
     fn a_walk_holds_the_steps_that_are_wanted_in_order() {
-        use Step::{Accept, End, Format, Number, Protect, Unprotect};
-        let steps = |[unprotect, format, number, protect]: [bool; 4]| {
+        use Step::{Accept, End, Format, Listen, Number, Protect, Unprotect};
+        let steps = |[unprotect, listen, format, number, protect]: [bool; 5]| {
             let wanted = Wanted {
                 unprotect,
+                listen,
                 format,
                 number,
                 protect,
@@ -444,12 +450,14 @@ mod tests {
             Walk::compose(wanted).0
         };
         let (no, yes) = (false, true);
-        assert_eq!(steps([no, no, no, no]), [End; 5]);
-        assert_eq!(steps([yes, no, no, no]), [Unprotect, Accept, End, End, End]);
-        assert_eq!(steps([no, yes, no, no]), [Accept, Format, End, End, End]);
-        assert_eq!(steps([no, no, yes, no]), [Accept, Number, End, End, End]);
-        assert_eq!(steps([no, no, no, yes]), [Accept, Protect, End, End, End]);
-        let all = [Unprotect, Accept, Format, Number, Protect];
-        assert_eq!(steps([yes, yes, yes, yes]), all);
+        let with = |first, second| [first, second, End, End, End, End];
+        assert_eq!(steps([no, no, no, no, no]), [End; 6]);
+        assert_eq!(steps([yes, no, no, no, no]), with(Unprotect, Accept));
+        assert_eq!(steps([no, yes, no, no, no]), with(Accept, Listen));
+        assert_eq!(steps([no, no, yes, no, no]), with(Accept, Format));
+        assert_eq!(steps([no, no, no, yes, no]), with(Accept, Number));
+        assert_eq!(steps([no, no, no, no, yes]), with(Accept, Protect));
+        let all = [Unprotect, Accept, Listen, Format, Number, Protect];
+        assert_eq!(steps([yes, yes, yes, yes, yes]), all);
     }
 }
