@@ -9,7 +9,8 @@ use sbc_core::{
     resolve::Query,
     shard::ListenerId,
     snapshot::{
-        Listener, Media, Peer, Reliable, SessionTimer, Sip, Snapshot, Streams, Target, Trunk, TrunkMedia,
+        Dtmf, Listener, Media, Peer, Reliable, SessionTimer, Sip, Snapshot, Streams, Target, Trunk,
+        TrunkMedia,
     },
     transport::Transport,
     trunk::{SourceTable, TrunkId},
@@ -24,6 +25,16 @@ use std::{
 pub const MEDIA_PORTS: u16 = 10_000;
 /// Seeds in a thousand in which a side speaks TCP.
 const STREAMS: u64 = 350;
+
+/// Ways to exchange digits.
+const METHODS: [Option<Dtmf>; 6] = [
+    Some(Dtmf::Pass),
+    Some(Dtmf::Auto),
+    Some(Dtmf::Events),
+    Some(Dtmf::InfoRelay),
+    Some(Dtmf::InfoPlain),
+    Some(Dtmf::Inband),
+];
 
 /// How the daemon of this seed is set up.
 #[derive(Debug)]
@@ -51,6 +62,8 @@ pub struct Setup {
     pub breaks: bool,
     /// Seconds after which a silent connection is closed.
     pub idle: u64,
+    /// How each trunk exchanges digits.
+    pub dtmf: [Option<Dtmf>; 2],
 }
 
 impl Setup {
@@ -78,7 +91,13 @@ impl Setup {
             nobody: rng.chance(500),
             breaks: rng.chance(400),
             idle: rng.range(3, 40),
+            dtmf: [0, 1].map(|_| if rng.chance(400) { rng.pick(&METHODS) } else { None }),
         }
+    }
+
+    /// Packets may leave with numbers of our own.
+    pub fn renumbers(&self) -> bool {
+        self.dtmf != [None; 2]
     }
 
     pub fn listener(&self, side: Side) -> ListenerId {
@@ -134,6 +153,7 @@ impl Setup {
                 } else {
                     LatchMode::default()
                 },
+                dtmf: self.dtmf[side as usize],
                 ..TrunkMedia::PLAIN
             },
             ..Trunk::new(&format!("{side:?}"), side.sip(), self.listener(side))

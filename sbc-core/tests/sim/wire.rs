@@ -119,7 +119,12 @@ impl Request<'_> {
         }
         text.push_str(&format!("User-Agent: ua-{marker}/1.0\r\n{}", self.extra));
         if !body.is_empty() {
-            text.push_str(&format!("{c}: application/sdp\r\n"));
+            let kind = if self.method == "INFO" {
+                "dtmf-relay"
+            } else {
+                "sdp"
+            };
+            text.push_str(&format!("{c}: application/{kind}\r\n"));
         }
         text.push_str(&format!("{l}: {}\r\n\r\n{body}", body.len()));
         text.into_bytes()

@@ -429,7 +429,9 @@ impl Ua {
 
     fn in_dialog(&mut self, now: u64, leg: usize, method: &'static str) {
         if let Some(dialog) = self.live_dialog(leg) {
-            self.send_in_dialog(now, leg, method, dialog, None);
+            let is_digit = method == "INFO" && self.legs[leg].cseq.is_multiple_of(2);
+            let body = is_digit.then(|| "Signal=5\r\nDuration=100\r\n".to_owned());
+            self.send_in_dialog(now, leg, method, dialog, body);
         }
     }
 
