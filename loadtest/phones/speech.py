@@ -21,6 +21,8 @@ PAUSE_SECONDS = 1
 RMS = 32768 * 10 ** (-26 / 20)
 # A recording counts as holding the speech where it resembles it at least so much.
 ALIKE_MIN = 0.5
+# Samples of a hundredth of a second.
+STEP = RATE_HZ // 100
 VOICES = {
     "alice": ("en-gb+f3", "The two walked along the slippery pavement while rain fell on the old harbour. "
               "She had your dark suit in greasy wash water all year. Seven ships left before the morning."),
@@ -60,22 +62,28 @@ def score(path, heard):
     from pesq import pesq
 
     reference, recorded = read(path)[: SECONDS * RATE_HZ], read(heard)
-    if len(recorded) < len(reference):
-        return []
-    size = 1 << (len(recorded) + len(reference)).bit_length()
-    match = numpy.fft.irfft(
-        numpy.fft.rfft(recorded, size) * numpy.conj(numpy.fft.rfft(reference, size)), size
-    )[: len(recorded) - len(reference) + 1]
-    energy = numpy.cumsum(numpy.concatenate(([0.0], recorded**2)))
-    energy = energy[len(reference) :] - energy[: -len(reference)]
-    match /= numpy.sqrt(numpy.maximum(energy, 1.0) * numpy.sum(reference**2))
+    # Found by its loudness over time: a jitter buffer may have moved parts of it by milliseconds, which is for
+    # PESQ to judge.
+    wanted, match = loudness(reference), []
+    loud = loudness(recorded)
+    for at in range(len(loud) - len(wanted) + 1):
+        match.append(numpy.corrcoef(wanted, loud[at : at + len(wanted)])[0, 1])
     scores = []
-    while len(match) and match.max() > ALIKE_MIN:
-        at = int(match.argmax())
-        part = recorded[at : at + len(reference)]
+    while match and max(match) > ALIKE_MIN:
+        at = match.index(max(match))
+        part = recorded[at * STEP : at * STEP + len(reference)]
         scores.append(float(pesq(RATE_HZ, reference / 32768, part / 32768, "nb")))
-        match[max(0, at - len(reference) // 2) : at + len(reference) // 2] = 0
+        near = range(max(0, at - len(wanted) // 2), min(len(match), at + len(wanted) // 2))
+        for other in near:
+            match[other] = -1.0
     return scores
+
+
+def loudness(samples):
+    """The RMS of each hundredth of a second."""
+    steps = samples[: len(samples) // STEP * STEP].reshape(-1, STEP)
+    # A little noise: silence has no correlation with anything.
+    return numpy.sqrt(numpy.mean(steps**2, axis=1)) + numpy.arange(len(steps)) % 2 * 1e-3
 
 
 def read(path):
