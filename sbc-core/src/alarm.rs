@@ -31,6 +31,8 @@ pub(crate) enum Alarm {
     SessionTimer(u32, Side),
     /// Look whether media still flows.
     MediaCheck(u32),
+    /// Look whether a side that holds the other sends anything.
+    HoldCheck(u32),
     /// Something about the connection in this slot must have happened by now.
     Connection(u32),
 }

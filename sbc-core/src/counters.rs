@@ -112,6 +112,8 @@ counters! {
     challenges_refused,
     /// Calls that the callee's side redirected (3xx).
     redirections,
+    /// Callers that were played a ringback tone of ours.
+    ringback_tones,
     /// Contacts of redirections not followed: they lead away from the trunk.
     redirections_refused,
     /// Calls refused because their trunk does not answer OPTIONS.

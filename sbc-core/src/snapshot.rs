@@ -12,6 +12,7 @@ use crate::{
 use sbc_media::{
     latch::{LEARNING_WINDOW, LatchMode},
     srtp::Suite,
+    tone::Country,
 };
 use std::{
     collections::HashMap,
@@ -310,10 +311,16 @@ pub struct TrunkMedia {
     pub latch: LatchMode,
     /// How digits are exchanged; `None`: as they come, unless the other trunk of a call has a method.
     pub dtmf: Option<Dtmf>,
+    /// What its callers hear before there is an answer.
+    pub ringback: Ringback,
+    /// Whose ringback tone it is, where we make it.
+    pub ringback_tone: Option<Country>,
+    /// What it hears while the other side holds the call.
+    pub hold: Hold,
 }
 
 impl TrunkMedia {
-    /// Plain RTP, all codecs, digits as they come.
+    /// Plain RTP, all codecs, digits as they come, no sounds of our own.
     pub const PLAIN: Self = Self {
         srtp: Srtp::Disabled,
         srtp_suites: Vec::new(),
@@ -321,7 +328,32 @@ impl TrunkMedia {
         codecs: None,
         latch: LatchMode::Relearn(LEARNING_WINDOW),
         dtmf: None,
+        ringback: Ringback::Pass,
+        ringback_tone: None,
+        hold: Hold::Pass,
     };
+}
+
+/// What a caller hears before there is an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ringback {
+    /// What the callee's side says and sends.
+    Pass,
+    /// 180 at once, then as `Pass`.
+    Ringing,
+    /// A tone of ours once the callee rings without media of its own.
+    Tone,
+    /// A tone of ours at once.
+    InstantTone,
+}
+
+/// What a peer hears while the other side holds the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// What the other side sends, or nothing.
+    Pass,
+    /// Comfort noise where the other side sends nothing.
+    Noise,
 }
 
 /// How digits (DTMF) are exchanged with a trunk.

@@ -2,9 +2,9 @@
 
 use sbc_core::{
     config::{DEFAULT_TOML, parse},
-    snapshot::{Dtmf, Srtp, SrtpOffer},
+    snapshot::{Dtmf, Hold, Ringback, Srtp, SrtpOffer},
 };
-use sbc_media::{latch::LatchMode, srtp::Suite};
+use sbc_media::{latch::LatchMode, srtp::Suite, tone::Country};
 use std::time::Duration;
 
 fn with(lines: &str) -> String {
@@ -73,6 +73,25 @@ fn every_method_for_digits_has_a_word() {
 }
 
 #[test]
+fn sounds_of_our_own_reach_the_snapshot() {
+    let media = |lines: &str| {
+        let (mut snapshot, _) = parse(&with(lines), "test").unwrap().compile().unwrap();
+        snapshot.trunks.remove(0).media
+    };
+    let none = media("");
+    assert_eq!(
+        (none.ringback, none.ringback_tone, none.hold),
+        (Ringback::Pass, None, Hold::Pass)
+    );
+    let all = media("ringback = \"tone\"\nringback_tone = \"gb\"\nhold = \"noise\"");
+    assert_eq!(
+        (all.ringback, all.ringback_tone, all.hold),
+        (Ringback::Tone, Some(Country::Gb), Hold::Noise)
+    );
+    assert_eq!(media("ringback = \"ringing\"").ringback, Ringback::Ringing);
+}
+
+#[test]
 fn keys_in_the_clear_are_warned_of() {
     let warnings = parse(&with("srtp = \"required\""), "test").unwrap().warnings();
     assert_eq!(warnings.len(), 1);
@@ -102,6 +121,11 @@ fn what_makes_no_sense_is_refused() {
             "dtmf = \"inband\"\ncodecs = [\"opus\"]",
             "codecs does not list \"PCMA\" or \"PCMU\"",
         ),
+        ("ringback = \"music\"", "expected \"pass\""),
+        ("ringback = \"tone\"", "add one such as ringback_tone = \"DE\""),
+        ("ringback_tone = \"DE\"", "has no effect without ringback"),
+        ("ringback = \"tone\"\nringback_tone = \"XX\"", "expected \"BR\""),
+        ("hold = \"music\"", "expected \"pass\""),
     ] {
         let found = problems(lines);
         assert!(found.contains(expected), "{lines}: {found}");

@@ -7,6 +7,10 @@
 
 #[path = "sim/message.rs"]
 mod message;
+#[path = "leak/messages.rs"]
+mod messages;
+#[path = "leak/ringback.rs"]
+mod ringback;
 #[path = "leak/rtcp.rs"]
 mod rtcp;
 
@@ -86,12 +90,17 @@ impl Stage {
     }
 
     fn with(refer: Refer) -> Self {
+        Self::of(|trunk| trunk.peer.refer = refer)
+    }
+
+    /// With trunks changed by `change`.
+    fn of(change: impl Fn(&mut Trunk)) -> Self {
         let side = |s: Side, route: u16| {
             let mut trunk = Trunk::new(&format!("trunk {s:?}"), s.sip(), s.listener());
             trunk.route = Some(TrunkId(route));
-            trunk.peer.refer = refer;
             trunk.media.srtp = Srtp::Optional;
             trunk.media.srtp_suites = vec![Suite::AesCm128Sha1_80];
+            change(&mut trunk);
             trunk
         };
         let listener = |s: Side| Listener {
@@ -851,41 +860,6 @@ fn a_transfer_by_the_caller() {
 #[test]
 fn a_transfer_by_the_callee() {
     transfer(B);
-}
-
-#[test]
-fn messages_outside_and_inside_a_call() {
-    for from in [A, B] {
-        let to = from.other();
-        let mut stage = Stage::new();
-        let talk = answered(&mut stage);
-        let m = from.marker();
-        let branch = stage.branch(from);
-        let bytes = request(
-            from,
-            "MESSAGE",
-            &format!("sip:+1555@{}", from.sbc()),
-            &branch,
-            &format!("\"{m}\" <sip:+4412345@h{m}.example>;tag=m{m}"),
-            &format!("<sip:+1555@h{m}.example;x={m}>"),
-            &format!("msg{m}@h{m}.example"),
-            1,
-            "Hello",
-        );
-        // Only 1300 bytes pass, but what is dropped on the way does not count.
-        stage.say(from, &dressed(&bytes, "", "text/plain"));
-        let message = stage.last(to, "MESSAGE");
-        stage.say(to, &response(to, &message, 480, ""));
-        assert_eq!(stage.last(from, "480").method(), "MESSAGE");
-        talk.say_dressed(&mut stage, from, "MESSAGE", 40, "", "text/plain", "Hello");
-        let message = stage.last(to, "MESSAGE");
-        assert!(!message.tag_of_to().is_empty());
-        stage.say(to, &response(to, &message, 200, ""));
-        talk.say(&mut stage, from, "BYE", 41, "");
-        let bye = stage.last(to, "BYE");
-        stage.say(to, &response(to, &bye, 200, ""));
-        stage.end();
-    }
 }
 
 /// The test must be able to fail.

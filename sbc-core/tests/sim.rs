@@ -138,6 +138,7 @@ fn fresh_seeds() {
         total.counters.add(&outcome.counters);
         total.answered += outcome.answered;
         total.packets_delivered += outcome.packets_delivered;
+        total.packets_of_our_own += outcome.packets_of_our_own;
         total.spoofed_sent += outcome.spoofed_sent;
         total.datagrams += outcome.datagrams;
         total.events += outcome.events;
@@ -183,6 +184,8 @@ fn fresh_seeds() {
             ("messages to an address where nobody is", total.to_nobody),
             ("media packets delivered", total.packets_delivered),
             ("spoofed packets", total.spoofed_sent),
+            ("packets of our own", total.packets_of_our_own),
+            ("ringback tones", c.ringback_tones),
             ("hand-overs", c.handed_over),
             ("retransmissions absorbed", c.retransmissions_received),
             ("retransmissions sent", c.retransmissions_sent),

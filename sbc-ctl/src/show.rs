@@ -109,6 +109,7 @@ pub(crate) fn call(c: &CallDetail) -> String {
         "IDLE>",
         "WRONG SOURCE>",
         "SRTP",
+        "PLAYED",
     ]);
     for m in &c.media {
         media.row([
@@ -123,6 +124,7 @@ pub(crate) fn call(c: &CallDetail) -> String {
             &m.idle_ms.map_or_else(|| "-".into(), duration),
             &m.wrong_source.to_string(),
             m.srtp.as_deref().unwrap_or("-"),
+            m.played.as_deref().unwrap_or("-"),
         ]);
     }
     let _ = write!(text, "\n{}\n{}", media.finish(), quality(&c.media));

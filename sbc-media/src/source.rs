@@ -6,7 +6,7 @@
 use crate::{
     dtmf::{event, inband},
     g711::Law,
-    noise::Noise,
+    noise::{ComfortNoise, Noise},
     rtp::HEADER_LEN,
     splice::Splice,
     time::Timestamp,
@@ -28,10 +28,35 @@ pub enum Sound {
     Tone(Player),
     /// Noise, until stopped.
     Noise(Noise),
+    /// Comfort noise that the peer makes, told now and then (RFC 3389), until stopped.
+    Comfort(Comfort),
     /// Digits as audio, until all are sent.
     Digits(inband::Generator),
     /// Digits as events of this payload type, until all are sent. Between them nothing is sent.
     Events(event::Sender, u8),
+}
+
+/// Every so manieth packet time comfort noise is told: often enough for who has missed it to hear it soon.
+const COMFORT_EVERY: u32 = 10;
+
+/// Comfort noise to be told to a peer.
+#[derive(Clone, Debug)]
+pub struct Comfort {
+    noise: ComfortNoise,
+    payload_type: u8,
+    /// Packet times until it is told again.
+    left: u32,
+}
+
+impl Sound {
+    /// Comfort noise by this payload type. In between its packets nothing is sent.
+    pub fn comfort(noise: ComfortNoise, payload_type: u8) -> Self {
+        Self::Comfort(Comfort {
+            noise,
+            payload_type,
+            left: 0,
+        })
+    }
 }
 
 /// Plays one sound at a time.
@@ -67,6 +92,11 @@ impl Source {
     /// Play nothing more.
     pub fn stop(&mut self) {
         self.sound = None;
+    }
+
+    /// What is played.
+    pub fn sound(&self) -> Option<&Sound> {
+        self.sound.as_ref()
     }
 
     /// What is played, to give it more digits.
@@ -113,6 +143,18 @@ impl Source {
                 payload.copy_from_slice(&update.event.to_bytes());
                 return Some(len + event::Event::LEN);
             }
+            if let Sound::Comfort(comfort) = sound {
+                if comfort.left > 0 {
+                    comfort.left -= 1;
+                    continue;
+                }
+                comfort.left = COMFORT_EVERY - 1;
+                let mut numbers = splice.own(due);
+                // The marker is for the beginning of speech (RFC 3551 §4.1).
+                numbers.marker = false;
+                numbers.write(comfort.payload_type, buffer)?;
+                return Some(HEADER_LEN + comfort.noise.write(buffer.get_mut(HEADER_LEN..)?)?);
+            }
             let payload = buffer.get_mut(HEADER_LEN..HEADER_LEN + samples)?;
             match sound {
                 Sound::Tone(player) => {
@@ -127,7 +169,7 @@ impl Source {
                         continue;
                     }
                 }
-                Sound::Events(..) => {}
+                Sound::Events(..) | Sound::Comfort(_) => {}
             }
             let numbers = splice.own(due);
             numbers.write(self.payload_type, buffer)?;

@@ -10,7 +10,7 @@ use sbc_media::{
         inband::{Generator, HIGH_DBM0, LOW_DBM0},
     },
     g711::Law,
-    noise::Noise,
+    noise::{ComfortNoise, Noise},
     rtp,
     source::{PACKET_MAX, Sound, Source},
     splice::Splice,
@@ -230,4 +230,31 @@ fn digits_as_events_have_no_gap_in_their_numbers() {
     let after = splice.forward(ms(700), 3, 36, 5601).unwrap();
     assert_eq!((after.timestamp, after.marker), (9 + 5600, false));
     assert_eq!(after.sequence, before.sequence.wrapping_add(28 + 35));
+}
+
+#[test]
+fn comfort_noise_is_told_every_tenth_packet_time_without_a_marker() {
+    let mut source = Source::new(Law::A, 8, 20);
+    let mut splice = Splice::new(ms(0), 5, 100, 77, 160);
+    let noise = ComfortNoise::new(66);
+    source.play(ms(0), Sound::comfort(noise, 13));
+    let packets = run(&mut source, &mut splice, 0, 1000);
+    assert_eq!(packets.len(), 5);
+    for (n, packet) in packets.iter().enumerate() {
+        let view = packet.view();
+        assert_eq!(packet.at_ms, 200 * n as u64);
+        assert_eq!((view.payload_type(), view.sequence()), (13, 100 + n as u16));
+        assert_eq!(
+            view.timestamp(),
+            77 + 1600 * n as u32,
+            "the clock goes on in between"
+        );
+        assert_eq!(packet.bytes[1] & 0x80, 0);
+        assert_eq!(ComfortNoise::read(&packet.bytes[rtp::HEADER_LEN..]), Some(noise));
+    }
+    // Speech that comes after it is a change of source, and has the marker.
+    let first = splice.forward(ms(1010), 9, 7, 7).unwrap();
+    assert_eq!((first.sequence, first.marker), (105, true));
+    source.stop();
+    assert_eq!(source.poll_timeout(), None);
 }

@@ -210,6 +210,8 @@ flows! {
     "repeated-200" caller callee,
     "replaces" caller callee,
     "require-unknown-420" caller,
+    "ringback-at-once" caller callee,
+    "ringback-tone" caller callee,
     "service-unavailable-503" caller callee,
     "session-timer-422" caller callee,
     "session-timer-422-callee" caller callee,

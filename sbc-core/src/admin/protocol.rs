@@ -695,6 +695,9 @@ pub struct MediaDetail {
     /// Its digits (DTMF), where they are told to the other side by another method; `None`: they pass as they come.
     #[serde(default)]
     pub digits: Option<MediaDigits>,
+    /// What we play to that side: `ringback`, `comfort_noise` or `digits`; `None`: nothing.
+    #[serde(default)]
+    pub played: Option<String>,
     /// How it arrives. (A daemon of protocol 1.1 does not say.)
     #[serde(default)]
     pub quality: MediaQuality,

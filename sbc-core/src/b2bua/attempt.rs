@@ -5,7 +5,7 @@
 //! caller's, described anew for each attempt.
 
 use super::session_timer::{min_of, write_session_timer};
-use super::{Body, Caller, LegState, Part, Phase, write_contact};
+use super::{Body, Caller, LegState, Part, Phase, Ringback, write_contact};
 use crate::{
     dialog::Dialog,
     sdp::Sdp,
@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) attempts: u8,
     /// Request-URIs of redirections that were followed or are among the targets.
     pub(crate) redirected: Vec<Box<[u8]>>,
+    /// What the caller is told and played of our own.
+    pub(crate) ringback: Ringback,
 }
 
 /// Most attempts of one call because of 422.
@@ -148,7 +150,9 @@ impl Shard {
             return;
         };
         let Some(plan) = &mut call.plan else { return };
-        call.early = None;
+        if let Some(early) = &mut call.early {
+            early.restart();
+        }
         let peer = self
             .snapshot
             .trunks

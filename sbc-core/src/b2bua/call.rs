@@ -56,6 +56,8 @@ pub(crate) struct Call {
     pub(crate) answered: Option<Timestamp>,
     /// Rings for too long; then, once answered, looks after the media.
     pub(crate) watch: Option<TimerKey>,
+    /// Looks after a side that holds the other, where noise is wanted.
+    pub(crate) hold_watch: Option<TimerKey>,
     /// Final status and cause, set when the call is over.
     pub(crate) outcome: Option<(u16, &'static str)>,
     pub(crate) ended: Option<Timestamp>,

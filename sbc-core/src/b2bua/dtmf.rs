@@ -157,7 +157,7 @@ impl Shard {
     }
 
     /// What leaves for the peer of `pair` is one stream of ours from now on.
-    fn open_outlet(&mut self, now: Timestamp, pair: PairIndex) {
+    pub(super) fn open_outlet(&mut self, now: Timestamp, pair: PairIndex) {
         if self.relay.has_outlet(pair) {
             return;
         }
@@ -215,6 +215,7 @@ mod tests {
         Codecs {
             told: formats(told),
             heard: formats(heard),
+            ptime_ms: None,
         }
     }
 

@@ -103,6 +103,12 @@ impl Fork {
 }
 
 impl Early {
+    /// Another attempt begins: its forks are others. What the caller has been told stays.
+    pub(crate) fn restart(&mut self) {
+        self.forks.clear();
+        (self.heard, self.offer) = (0, None);
+    }
+
     pub(crate) fn fork_by_tag(&mut self, tag: &[u8]) -> Option<&mut Fork> {
         self.forks.iter_mut().find(|fork| *fork.dialog.remote_tag == *tag)
     }
@@ -191,7 +197,7 @@ impl Shard {
             call.b.found_early(response);
             call.ringing.get_or_insert(now);
         }
-        self.tell_caller(now, slot, status, described);
+        self.ring_back(now, slot, status, described);
     }
 
     /// The early dialog that a response belongs to, new if need be; `None`: there are too many.
@@ -248,7 +254,7 @@ impl Shard {
             fork.answer = Some(sdp.text().into());
             fork.settled |= reliably;
         }
-        if told {
+        if told || self.told_by_us(slot) {
             // If it is of no use, the 2xx will say so again.
             let _ = self.apply_remote_to(now, slot, Side::B, sdp, Part::Answer);
             return false;

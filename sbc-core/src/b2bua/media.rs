@@ -285,6 +285,7 @@ impl Shard {
             arm(now, &mut self.relay, &mut self.key_source, media, sessions);
         }
         self.arm_digits(now, slot);
+        self.tend_hold(now, slot);
         Ok(())
     }
 

@@ -12,6 +12,8 @@
 //! | REFER, NOTIFY, SUBSCRIBE | the same, rewritten, or a refusal | `refer`, `replaces` |
 //! | REFER that we carry out | re-INVITE; a new leg in place of its sender's | `transfer` |
 //! | 18x | the same; PRACK, a dialog for each fork | `early`, `reliable` |
+//! | new INVITE, 180 | 180 or 183 of our own, and a tone | `ringback` |
+//! | hold | noise | `hold` |
 //! | PRACK | what waited for it | `reliable` |
 //! | re-INVITE, UPDATE and their answers | re-INVITE or UPDATE and their answers | `exchange` |
 //! | Session-Expires, time | nothing, or both legs end | `session_timer` |
@@ -29,6 +31,7 @@ mod digits;
 mod dtmf;
 mod early;
 mod exchange;
+mod hold;
 mod media;
 mod message;
 mod negotiate;
@@ -37,6 +40,7 @@ mod redirect;
 mod refer;
 mod reliable;
 mod replaces;
+mod ringback;
 mod secure;
 mod session_timer;
 mod setup;
@@ -59,6 +63,7 @@ pub(crate) use negotiate::{Body, Part, Session};
 pub(crate) use refer::Referral;
 pub(crate) use reliable::Caller;
 pub(crate) use replaces::{Detours, Replaces};
+pub(crate) use ringback::Ringback;
 pub(crate) use secure::{KeySource, Unfit};
 pub(crate) use setup::check_require;
 pub(crate) use takeover::Takeover;

@@ -8,15 +8,17 @@
 
 use super::{
     Media,
+    hold::direction_for,
+    ringback::{ptime_of, retain_laws},
     secure::{KeySource, Protection, Security, Unfit, choose, choose_answer},
 };
 use crate::{
     sdp::{
-        Adapt, Format, Kind, Line, Reading, Rewrite, Sdp, TELEPHONE_EVENT, add_events, allowed, answer,
-        crypto_tag, events_in, offer, reading, remove_events, without_origin, write_missing,
+        Adapt, Direction, Format, Kind, Line, Reading, Rewrite, Sdp, TELEPHONE_EVENT, add_events, allowed,
+        answer, crypto_tag, events_in, offer, reading, remove_events, without_origin, write_missing,
     },
     shard::Shard,
-    snapshot::{Dtmf, Snapshot, Srtp, TrunkMedia},
+    snapshot::{Dtmf, Hold, Snapshot, Srtp, TrunkMedia},
     text::put,
     time::Timestamp,
     trunk::TrunkId,
@@ -88,6 +90,10 @@ pub(crate) struct Session {
     pub(super) security: Option<Box<Security>>,
     /// Where one of the call's trunks has a list of codecs.
     pub(super) codecs: Option<Box<Codecs>>,
+    /// What the peer offers goes on without all that is not G.711: it has been answered that, or will be.
+    pub(super) laws_only: bool,
+    /// The direction in its last offer.
+    pub(super) asked: Direction,
 }
 
 /// The formats of a leg.
@@ -97,6 +103,8 @@ pub(super) struct Codecs {
     pub(super) told: Vec<Format>,
     /// What it said it wants.
     pub(super) heard: Vec<Format>,
+    /// The packet time in milliseconds that it wants.
+    pub(super) ptime_ms: Option<u32>,
 }
 
 impl Session {
@@ -167,7 +175,13 @@ impl Session {
             security.hear(&chosen, part, remote.map(|remote| remote.rtp));
         }
         if tracked || self.codecs.is_some() {
-            self.codecs.get_or_insert_default().heard = sdp.formats_of(chosen.index);
+            let codecs = self.codecs.get_or_insert_default();
+            codecs.heard = sdp.formats_of(chosen.index);
+            codecs.ptime_ms = ptime_of(sdp, chosen.index);
+        }
+        if part == Part::Offer {
+            let remote = sdp.remote_of(chosen.index);
+            self.asked = remote.map_or(Direction::Inactive, |remote| remote.effective_direction());
         }
         Ok(Some(chosen.index))
     }
@@ -188,7 +202,8 @@ pub(crate) fn media_of(snapshot: &Snapshot, trunk: TrunkId) -> &TrunkMedia {
 /// Whether formats matter between two trunks: otherwise they pass unread.
 pub(crate) fn tracks_formats(snapshot: &Snapshot, trunks: [TrunkId; 2]) -> bool {
     let media = trunks.map(|trunk| media_of(snapshot, trunk));
-    media.iter().any(|media| media.codecs.is_some()) || dtmf_between(media).is_some()
+    let own = |media: &&TrunkMedia| media.codecs.is_some() || media.hold != Hold::Pass;
+    media.iter().any(own) || dtmf_between(media).is_some()
 }
 
 /// How each of two trunks exchanges digits in a call between them; `None`: as they come.
@@ -240,6 +255,9 @@ impl Shard {
                 }
             }
         }
+        let remote = index.and_then(|index| sdp.remote_of(index).ok());
+        let direction =
+            remote.and_then(|remote| direction_for(part, remote.effective_direction(), session, to));
         let security = session.security.as_deref();
         let adapt = Adapt {
             line: index
@@ -248,6 +266,7 @@ impl Shard {
             secure: Some(security.is_some_and(|security| security.savp)),
             crypto: security.map_or(&[], Security::lines),
             formats: told.as_deref(),
+            direction,
         };
         let mut rewrite = Rewrite {
             username: "-",
@@ -305,7 +324,10 @@ fn formats_for(
     if !tracked {
         return None;
     }
-    let theirs = allowed(&crossing.sdp.formats_of(index), from.codecs.as_deref());
+    let mut theirs = allowed(&crossing.sdp.formats_of(index), from.codecs.as_deref());
+    if crossing.part == Part::Offer && crossing.session.laws_only {
+        retain_laws(&mut theirs);
+    }
     let heard = session.codecs.as_ref().map_or(&[][..], |codecs| &codecs.heard);
     let told = match crossing.part {
         Part::Offer => offer(&theirs, to.codecs.as_deref(), heard),

@@ -3,7 +3,7 @@
 use super::session_timer::{Ask, demanded_min, write_agreed};
 use super::{
     Abilities, Aim, Answer, AttemptFailure, Call, Caller, LateOffer, Leg, LegState, Part, Party, Phase, Plan,
-    Replaces, Session, Unfit,
+    Replaces, Ringback, Session, Unfit,
     negotiate::{Crossing, arm, media_of, tracks_formats},
     secure::choose,
     write_contact,
@@ -120,11 +120,16 @@ impl Shard {
         let mut session_a = self.new_session();
         let mut session_b = self.new_session();
         let offer = checked.offer.as_ref();
+        let trunks = [from.trunk, to];
+        let ringback = match &replaces {
+            Some(_) => Ringback::NONE,
+            None => Ringback::of(offer, trunks.map(|trunk| media_of(&snapshot, trunk))),
+        };
+        session_a.laws_only = ringback.has_tone();
         let media = match (offer, media) {
             (Some(sdp), Some(media)) => {
                 session_a.heard = self.hasher.hash_one(sdp.text());
-                let trunks = [from.trunk, to];
-                let tracked = tracks_formats(&snapshot, trunks);
+                let tracked = tracks_formats(&snapshot, trunks) || ringback.has_tone();
                 let heard = session_a.hear(sdp, Part::Offer, media_of(&snapshot, from.trunk), tracked);
                 let crossing = Crossing {
                     sdp,
@@ -219,11 +224,13 @@ impl Shard {
                 targets,
                 attempts: 0,
                 redirected: Vec::new(),
+                ringback,
             })),
             started: now,
             ringing: None,
             answered: None,
             watch,
+            hold_watch: None,
             outcome: None,
             ended: None,
             received: Vec::new(),
@@ -232,6 +239,7 @@ impl Shard {
         debug_assert_eq!(placed, slot as usize);
         self.launch(now, slot);
         self.learn_peers(now, slot);
+        self.ring_back_at_once(now, slot);
         Ok(())
     }
 
@@ -389,7 +397,9 @@ impl Shard {
         };
         let settled = fork.as_ref().is_some_and(|fork| fork.settled);
         let part = Part::after_offer(offered);
+        let ours = self.told_by_us(slot);
         let fits = match &sdp {
+            Some(sdp) if ours => self.take_answer_after_ours(now, slot, sdp),
             Some(sdp) if told && offered => self.apply_remote_to(now, slot, Side::B, sdp, part),
             Some(_) if told && settled => Ok(()),
             Some(_) if told => Err(Unfit::Media),
@@ -419,12 +429,16 @@ impl Shard {
             invite_nonce,
             cseq,
         });
+        self.end_ringback(slot);
         if waits {
             // RFC 3262 §5; the caller's PRACK lets it go.
             if let Some(early) = self.calls.get_mut(slot as usize).and_then(|c| c.early.as_mut()) {
                 early.caller.answer_waits = true;
             }
             return;
+        }
+        if ours && !told {
+            self.describe_again(slot, Side::A);
         }
         self.answer_caller(now, slot, described && !told, late);
     }
@@ -457,6 +471,7 @@ impl Shard {
         if let Some(old) = std::mem::replace(&mut call.watch, watch) {
             self.io.timers.cancel(old);
         }
+        self.tend_hold(now, slot);
     }
 
     /// Answer the INVITE `server` on `side` with 200, with the SDP of the scratch buffer when

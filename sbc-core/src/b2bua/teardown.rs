@@ -324,7 +324,7 @@ impl Shard {
         if call.answered.is_none() {
             self.io.counters.calls_failed += 1;
         }
-        if let Some(key) = call.watch.take() {
+        for key in [call.watch.take(), call.hold_watch.take()].into_iter().flatten() {
             self.io.timers.cancel(key);
         }
         if let Some(permit) = call.permit.take() {

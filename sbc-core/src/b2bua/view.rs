@@ -10,7 +10,7 @@ use crate::{
     transaction::Side,
     trunk::TrunkId,
 };
-use sbc_media::relay::StreamStats;
+use sbc_media::{relay::StreamStats, source::Sound};
 use std::time::Duration;
 
 /// Every state of a call and of its legs, as [`Shard::visit_states`] names it.
@@ -226,6 +226,7 @@ impl Shard {
             },
             srtp: None,
             digits: None,
+            played: self.relay.sound(pair).map(|sound| sound_name(sound).to_owned()),
             quality: quality(&stats),
         }
     }
@@ -282,5 +283,14 @@ fn side_name(side: Side) -> String {
     match side {
         Side::A => "A".to_owned(),
         Side::B => "B".to_owned(),
+    }
+}
+
+/// What a sound is called.
+fn sound_name(sound: &Sound) -> &'static str {
+    match sound {
+        Sound::Tone(_) => "ringback",
+        Sound::Noise(_) | Sound::Comfort(_) => "comfort_noise",
+        Sound::Digits(_) | Sound::Events(..) => "digits",
     }
 }

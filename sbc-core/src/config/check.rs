@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     sdp::{TELEPHONE_EVENT, is_audio_name},
-    snapshot::Dtmf,
+    snapshot::{Dtmf, Ringback},
     transport::Transport,
     trunk::{HostMatch, SourceTable, TrunkId},
 };
@@ -236,6 +236,19 @@ fn media_of_trunk(config: &Config, at: &str, trunk: &Trunk, report: Report<'_>) 
                 "has no effect with latch = {}: remove it, or set latch = \"relearn\"",
                 latch.show()
             ),
+        );
+    }
+    let plays = matches!(trunk.ringback, Ringback::Tone | Ringback::InstantTone);
+    if plays && trunk.ringback_tone.is_none() {
+        report(
+            &format!("{at}.ringback"),
+            "there is no tone without a country: add one such as ringback_tone = \"DE\"".into(),
+        );
+    }
+    if !plays && trunk.ringback_tone.is_some() {
+        report(
+            &format!("{at}.ringback_tone"),
+            "has no effect without ringback = \"tone\" or \"instant_tone\": add one, or remove it".into(),
         );
     }
     let Some(codecs) = &trunk.codecs else { return };

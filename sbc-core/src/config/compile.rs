@@ -96,6 +96,9 @@ impl Config {
                         .map(|names| names.iter().map(|name| name.0.as_str().into()).collect()),
                     latch: self.latch_of(trunk),
                     dtmf: trunk.dtmf,
+                    ringback: trunk.ringback,
+                    ringback_tone: trunk.ringback_tone,
+                    hold: trunk.hold,
                 },
             });
         }

@@ -9,11 +9,11 @@ use super::{
     },
 };
 use crate::{
-    snapshot::{ClientAuth, Dtmf, Refer, Reliable, Srtp, SrtpOffer},
+    snapshot::{ClientAuth, Dtmf, Hold, Refer, Reliable, Ringback, Srtp, SrtpOffer},
     transport::Transport,
     trunk::HostMatch,
 };
-use sbc_media::srtp::Suite;
+use sbc_media::{srtp::Suite, tone::Country};
 use std::{
     net::{IpAddr, SocketAddr},
     ops::Range,
@@ -364,6 +364,17 @@ sections! {
         latch: Option<Latch> = described("that of `[media]`");
         /// Milliseconds that a source must keep sending with `latch = "relearn"`.
         latch_window_ms: Option<u32> = described("that of `[media]`") in 20..=10_000;
+        /// What its callers hear until the callee answers: `"pass"`, what the callee's side says and sends;
+        /// `"ringing"`, 180 at once, and then the same; `"tone"`, a tone of ours (183 with SDP) from when
+        /// the callee rings until it sends media or answers; `"instant_tone"`, the same from the beginning.
+        /// With a tone the call is one of G.711 until somebody offers anew. Callers that cannot be sent a tone, because
+        /// they offer no G.711, do not want to receive, or make no offer at all, get `"ringing"`.
+        ringback: Ringback = default(Ringback::Pass);
+        /// Country whose ringback tone it is: `"BR"`, `"DE"`, `"FR"`, `"GB"`, `"IN"` or `"US"`.
+        ringback_tone: Option<Country> = described("none: needed with `ringback = \"tone\"` and `\"instant_tone\"`");
+        /// What it hears while the other side of a call holds it: `"pass"`, what the other side sends; `"noise"`,
+        /// comfort noise as long as the other side sends nothing, where it talks G.711.
+        hold: Hold = default(Hold::Pass);
         /// Name and password that it asks us for.
         account: Option<TrunkAccount> = described("none: its challenges are failures of the call");
         /// Registering with it, so that it sends us calls.

@@ -3,11 +3,11 @@
 use super::read::{Reader, Section, Shape, Value, printable};
 use crate::{
     resolve::host_name,
-    snapshot::{ClientAuth, Dtmf, Refer, Reliable, Srtp, SrtpOffer},
+    snapshot::{ClientAuth, Dtmf, Hold, Refer, Reliable, Ringback, Srtp, SrtpOffer},
     transport::Transport,
     trunk::{HostMatch, ParseHostError},
 };
-use sbc_media::srtp::Suite;
+use sbc_media::{srtp::Suite, tone::Country};
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -493,6 +493,29 @@ word_value!(
     "pass" => Refer::Pass,
     "local" => Refer::Local,
     "refuse" => Refer::Refuse
+);
+
+word_value!(
+    Ringback,
+    "\"pass\", \"ringing\", \"tone\" or \"instant_tone\"",
+    "pass" => Ringback::Pass,
+    "ringing" => Ringback::Ringing,
+    "tone" => Ringback::Tone,
+    "instant_tone" => Ringback::InstantTone
+);
+
+word_value!(
+    Hold,
+    "\"pass\" or \"noise\"",
+    "pass" => Hold::Pass,
+    "noise" => Hold::Noise
+);
+
+string_value!(
+    Country,
+    "\"BR\", \"DE\", \"FR\", \"GB\", \"IN\" or \"US\"",
+    |s: &str| Country::from_code(s).ok_or_else(String::new),
+    |v: &Country| v.code().to_owned()
 );
 
 word_value!(

@@ -50,6 +50,16 @@ impl Codec {
         }
     }
 
+    /// Whether it is telephone events (RFC 4733) by the clock of G.711.
+    pub fn is_event(&self) -> bool {
+        matches!(self, Self::Other(name, 8000, 1) if &**name == "telephone-event")
+    }
+
+    /// Whether it is comfort noise (RFC 3389) by the clock of G.711.
+    pub fn is_comfort_noise(&self) -> bool {
+        matches!(self, Self::Other(name, 8000, 1) if &**name == "cn")
+    }
+
     /// The other law of G.711, with its static payload type (RFC 3551 §6).
     fn other_law(&self) -> Option<Format> {
         match self {

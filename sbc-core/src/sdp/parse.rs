@@ -78,6 +78,16 @@ pub struct MediaRemote {
     pub held: bool,
 }
 
+impl MediaRemote {
+    /// The direction, with a hold as in RFC 2543 counted in.
+    pub fn effective_direction(&self) -> Direction {
+        match self.held {
+            true => self.direction.without_receiving(),
+            false => self.direction,
+        }
+    }
+}
+
 impl<'a> Sdp<'a> {
     /// Check and index a description.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, SdpError> {

@@ -41,6 +41,8 @@ pub struct Adapt<'a> {
     pub crypto: &'a [CryptoLine],
     /// The formats, in this order; `None`: as they were.
     pub formats: Option<&'a [Format]>,
+    /// The direction; `None`: as it was.
+    pub direction: Option<Direction>,
 }
 
 impl Sdp<'_> {
@@ -156,9 +158,9 @@ impl Sdp<'_> {
         if let Some(maxptime) = media.maxptime() {
             put!(out, "a=maxptime:", maxptime, "\r\n");
         }
-        let stated = self.direction_of(index);
-        let held = self.remote_of(index).is_ok_and(|remote| remote.held);
-        let direction = if held { stated.without_receiving() } else { stated };
+        let written = self.remote_of(index).map(|remote| remote.effective_direction());
+        let written = written.unwrap_or_else(|_| self.direction_of(index));
+        let direction = adapt.direction.unwrap_or(written);
         if direction != Direction::SendRecv || self.direction_is_explicit(index) {
             put!(out, "a=", direction.name(), "\r\n");
         }

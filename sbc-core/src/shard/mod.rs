@@ -267,6 +267,7 @@ impl Shard {
             Alarm::ReliableExpire(slot) => self.reliable_expired(now, slot),
             Alarm::SessionTimer(slot, side) => self.session_timer(now, slot, side),
             Alarm::MediaCheck(slot) => self.media_check(now, slot),
+            Alarm::HoldCheck(slot) => self.hold_check(now, slot),
             Alarm::Connection(slot) => {
                 let (streams, mut out) = self.io.streams();
                 streams.alarm(&mut out, slot);

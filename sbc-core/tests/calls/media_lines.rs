@@ -133,3 +133,38 @@ fn rtcp_is_never_promised_on_the_media_port() {
     assert!(!out.body().contains("rtcp-mux"), "{}", out.body());
     assert_eq!(out.media_port() % 2, 0, "RTCP is on the next port");
 }
+
+#[test]
+fn fax_or_video_alone_is_488_and_a_call_goes_on() {
+    let image = "m=image 5002 udptl t38\r\n";
+    let session = |sdp: &str| sdp.split_once("m=audio").unwrap().0.to_owned();
+    for line in [image, VIDEO] {
+        let mut desk = Desk::new();
+        let body = format!("{}{line}", session(OFFER));
+        let sent = desk.caller(&request("INVITE", "sip:1000@127.0.0.1", 1, "inv1", "", &body));
+        assert_eq!(kinds(&sent), ["A<100", "A<488"]);
+        // A callee that wants to go over to fax, with the audio refused or left out: its sender goes on in audio.
+        let mut desk = Desk::new();
+        let up = establish(&mut desk);
+        for (cseq, audio) in [(1, ""), (2, "m=audio 0 RTP/AVP 0\r\n")] {
+            let body = next_version(&format!("{}{audio}{line}", session(ANSWER)));
+            let sent = desk.callee(&callee_request(
+                &up.invite,
+                "INVITE",
+                cseq,
+                &format!("re{cseq}"),
+                &body,
+            ));
+            assert_eq!(kinds(&sent), ["B<100", "B<488"]);
+            desk.callee(&callee_request(&up.invite, "ACK", cseq, &format!("re{cseq}"), ""));
+        }
+        // Beside the audio it is refused alone.
+        let body = next_version(&format!("{ANSWER}{line}"));
+        let sent = desk.callee(&callee_request(&up.invite, "INVITE", 3, "re3", &body));
+        let re = only(&sent, "INVITE").clone();
+        assert!(m_lines(&re)[1].ends_with(" 0"));
+        let sent = desk.caller(&response(&re, 200, "", "sip:alice@127.0.0.2:5060", OFFER));
+        let lines = m_lines(only(&sent, "200"));
+        assert!(lines.len() == 2 && lines[1].ends_with(" 0"), "{lines:?}");
+    }
+}

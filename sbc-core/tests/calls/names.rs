@@ -11,6 +11,11 @@ use std::net::SocketAddr;
 
 /// The platform is `sip.platform.test`; nothing is known of it yet.
 pub(crate) fn named_desk(more: &str) -> Desk {
+    named_desk_of("", more)
+}
+
+/// The same, with lines for the carrier, too.
+pub(crate) fn named_desk_of(carrier: &str, more: &str) -> Desk {
     let text = format!(
         r#"
         [[listener]]
@@ -22,6 +27,7 @@ pub(crate) fn named_desk(more: &str) -> Desk {
         [[trunk]]
         name = "carrier"
         hosts = ["127.0.0.2"]
+        {carrier}
         [[trunk]]
         name = "platform"
         hosts = []

@@ -9,13 +9,13 @@ use sbc_core::{
     resolve::Query,
     shard::ListenerId,
     snapshot::{
-        Dtmf, Listener, Media, Peer, Reliable, SessionTimer, Sip, Snapshot, Streams, Target, Trunk,
-        TrunkMedia,
+        Dtmf, Hold, Listener, Media, Peer, Reliable, Ringback, SessionTimer, Sip, Snapshot, Streams, Target,
+        Trunk, TrunkMedia,
     },
     transport::Transport,
     trunk::{SourceTable, TrunkId},
 };
-use sbc_media::latch::LatchMode;
+use sbc_media::{latch::LatchMode, tone::Country};
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
@@ -64,6 +64,9 @@ pub struct Setup {
     pub idle: u64,
     /// How each trunk exchanges digits.
     pub dtmf: [Option<Dtmf>; 2],
+    /// What callers of each side hear before the answer, and who is held afterwards.
+    pub ringback: [Ringback; 2],
+    pub hold: [Hold; 2],
 }
 
 impl Setup {
@@ -92,12 +95,23 @@ impl Setup {
             breaks: rng.chance(400),
             idle: rng.range(3, 40),
             dtmf: [0, 1].map(|_| if rng.chance(400) { rng.pick(&METHODS) } else { None }),
+            ringback: [0, 1].map(|_| {
+                rng.pick(&[
+                    Ringback::Pass,
+                    Ringback::Pass,
+                    Ringback::Ringing,
+                    Ringback::Tone,
+                    Ringback::InstantTone,
+                ])
+            }),
+            hold: [0, 1].map(|_| rng.pick(&[Hold::Pass, Hold::Noise])),
         }
     }
 
     /// Packets may leave with numbers of our own.
     pub fn renumbers(&self) -> bool {
-        self.dtmf != [None; 2]
+        let plays = |ringback| matches!(ringback, Ringback::Tone | Ringback::InstantTone);
+        self.dtmf != [None; 2] || self.ringback.into_iter().any(plays) || self.hold.contains(&Hold::Noise)
     }
 
     pub fn listener(&self, side: Side) -> ListenerId {
@@ -154,6 +168,9 @@ impl Setup {
                     LatchMode::default()
                 },
                 dtmf: self.dtmf[side as usize],
+                ringback: self.ringback[side as usize],
+                ringback_tone: Some(Country::De),
+                hold: self.hold[side as usize],
                 ..TrunkMedia::PLAIN
             },
             ..Trunk::new(&format!("{side:?}"), side.sip(), self.listener(side))

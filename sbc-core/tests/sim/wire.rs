@@ -32,10 +32,10 @@ pub fn sdp(side: Side, at: SocketAddr, version: u32, offer: Option<Offer>) -> St
     } else {
         ip.to_string()
     };
-    let direction = if offer == Some(Offer::Hold) {
-        "sendonly"
-    } else {
-        "sendrecv"
+    let direction = match offer {
+        Some(Offer::Hold) if version.is_multiple_of(3) => "inactive",
+        Some(Offer::Hold) => "sendonly",
+        _ => "sendrecv",
     };
     format!(
         "v=0\r\no=u{marker} {marker}1 {version} IN IP4 {ip}\r\ns={marker} session\r\nc=IN IP4 {connection}\r\nt=0 0\r\n\

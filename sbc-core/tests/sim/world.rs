@@ -259,10 +259,14 @@ impl World {
             }
             self.now = entry.at;
             self.out.events += 1;
-            if self.out.events > events_max {
+            // A sound wakes its shard for every packet.
+            if self.out.events > events_max + 2 * self.out.packets_of_our_own {
+                let (events, packets) = (self.out.events, self.out.packets_of_our_own);
                 self.violation(
                     u32::MAX,
-                    format!("no end after {events_max} events: something spins or repeats for ever"),
+                    format!(
+                        "no end after {events} events and {packets} packets of our own: something spins or repeats for ever"
+                    ),
                 );
                 break;
             }
@@ -300,6 +304,8 @@ impl World {
                 self.shards[shard].handle_handover(now, hop, &bytes);
                 self.drain(shard, Some(&bytes));
             }
+            // An earlier one has taken its place meanwhile, and will set the next.
+            Event::Wake(shard) if self.wakes[shard] != Some(self.now) => {}
             Event::Wake(shard) => {
                 self.wakes[shard] = None;
                 self.shards[shard].handle_timeout(now);
@@ -397,7 +403,7 @@ impl World {
         }
         if self.watch_states {
             let states = &mut self.out.states;
-            let finished = self.out.events.is_multiple_of(257);
+            let finished = self.out.events.is_multiple_of(61);
             self.shards[shard].visit_states(finished, &mut |state| {
                 states.insert(state);
             });
@@ -705,6 +711,9 @@ impl World {
                 continue;
             };
             self.out.counters.add(&counters);
+            if self.shards[n].relay.poll_timeout().is_some() {
+                self.violation(u32::MAX, format!("shard {n} plays to nobody"));
+            }
             // Pairs still resting are not in use.
             let left = Gauges {
                 media_pairs_quarantined: 0,

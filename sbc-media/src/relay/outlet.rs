@@ -205,6 +205,12 @@ impl Relay {
         }
     }
 
+    /// What is played to the peer of `pair`.
+    pub fn sound(&self, pair: PairIndex) -> Option<&Sound> {
+        let extras = self.socket(pair.rtp())?.extras.as_deref()?;
+        extras.outlet.as_ref()?.playing.as_ref()?.source.sound()
+    }
+
     /// What is played to the peer of `pair`, to give it more digits.
     pub fn sound_mut(&mut self, pair: PairIndex) -> Option<&mut Sound> {
         let playing = self.outlet_mut(pair)?.playing.as_mut()?;

@@ -142,6 +142,8 @@ struct Leg {
     hung_up: bool,
     acts_scheduled: bool,
     reliable: reliable::Reliable,
+    /// What it was told, by the o= line.
+    descriptions: HashMap<String, String>,
 }
 
 impl Leg {
@@ -338,11 +340,34 @@ impl Ua {
         if leg.is_some_and(|leg| self.legs[leg].dead) {
             return;
         }
+        if let Some(leg) = leg {
+            self.compare_descriptions(leg, &msg);
+        }
         match (msg.status(), leg) {
             (Some(status), Some(leg)) => self.response(now, leg, &msg, status),
             (Some(_), None) => {}
             (None, Some(leg)) => self.request(now, leg, msg),
             (None, None) => self.first_request(now, msg),
+        }
+    }
+
+    /// RFC 3264 §8, RFC 3261 §13.2.1: a description by a known id and version is the known one.
+    fn compare_descriptions(&mut self, leg: usize, msg: &Msg) {
+        let body = String::from_utf8_lossy(&msg.body).into_owned();
+        let Some(origin) = body
+            .lines()
+            .find(|line| line.starts_with("o="))
+            .map(str::to_owned)
+        else {
+            return;
+        };
+        let known = self.legs[leg]
+            .descriptions
+            .entry(origin)
+            .or_insert_with(|| body.clone());
+        if *known != body {
+            let why = format!("two descriptions by one version:\n{known}{body}");
+            self.violation(leg, why);
         }
     }
 
@@ -490,6 +515,7 @@ impl Ua {
             hung_up: false,
             acts_scheduled: false,
             reliable: reliable::Reliable::default(),
+            descriptions: HashMap::new(),
         });
         self.take_media(leg);
         leg
