@@ -37,7 +37,11 @@ impl Calls {
             .expect("the built-in configuration");
         let mut shard = Shard::new(ShardId(0), 1, Arc::new(snapshot), Arc::new(admission), 1, 2);
         for pair in 0..256u16 {
-            shard.add_media_pair(PairIndex(u32::from(pair)), 20_000 + 2 * pair);
+            shard.add_media_pair(
+                sbc_core::id::InterfaceId(0),
+                PairIndex(u32::from(pair)),
+                20_000 + 2 * pair,
+            );
         }
         Self {
             shard,

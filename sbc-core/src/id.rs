@@ -22,6 +22,10 @@ pub struct QueryId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub u8);
 
+/// Index into [`crate::snapshot::Media::interfaces`]. The same on every shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InterfaceId(pub u8);
+
 /// Side of a call: A called us, B is called by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {

@@ -186,6 +186,8 @@ pub enum Command {
     Addresses,
     /// The answer to an [`Output::Resolve`].
     Resolved(QueryId, Result<Resolved, ResolveError>),
+    /// Media port pairs of each interface.
+    MediaPairs,
     /// Counters and gauges.
     Stats,
 }
@@ -203,6 +205,9 @@ pub enum Reply {
     Call(CallDetail),
     /// Answer to [`Command::Addresses`], in the order of the trunks.
     Addresses(Vec<Vec<TrunkAddress>>),
+    /// Answer to [`Command::MediaPairs`]: of each interface that has pairs bound, in their order, those in use and
+    /// those in quarantine.
+    MediaPairs(Vec<(u64, u64)>),
     /// Answer to [`Command::Stats`].
     Stats(Box<ShardCounters>, Gauges),
 }

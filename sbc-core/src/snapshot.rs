@@ -4,7 +4,7 @@ use crate::{
     admission::LimitId,
     digest::Account,
     health::HealthTable,
-    id::ListenerId,
+    id::{InterfaceId, ListenerId},
     resolve::Query,
     transport::Transport,
     trunk::{SourceTable, TrunkId},
@@ -17,7 +17,7 @@ use sbc_media::{
 use std::{
     collections::HashMap,
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -79,6 +79,8 @@ pub struct Listener {
     pub advertised: SocketAddr,
     /// What it speaks.
     pub transport: Transport,
+    /// Differentiated services code point of what is sent, 0 to 63 (RFC 2474).
+    pub dscp: u8,
     /// Certificates of a TLS listener.
     pub tls: Option<ListenerTls>,
 }
@@ -317,6 +319,10 @@ pub struct TrunkMedia {
     pub ringback_tone: Option<Country>,
     /// What it hears while the other side holds the call.
     pub hold: Hold,
+    /// Where its media goes by.
+    pub interface: InterfaceId,
+    /// That interface is IPv6, and so must be the peers' media.
+    pub ipv6: bool,
 }
 
 impl TrunkMedia {
@@ -331,6 +337,8 @@ impl TrunkMedia {
         ringback: Ringback::Pass,
         ringback_tone: None,
         hold: Hold::Pass,
+        interface: InterfaceId(0),
+        ipv6: false,
     };
 }
 
@@ -448,12 +456,8 @@ impl Default for Streams {
 /// Media settings.
 #[derive(Clone, Debug)]
 pub struct Media {
-    /// Address that media sockets are bound to.
-    pub bind: IpAddr,
-    /// Address written into SDP.
-    pub advertised: IpAddr,
-    /// First port (even) and last port (odd), inclusive.
-    pub ports: (u16, u16),
+    /// Where media sockets are bound; an [`InterfaceId`] is an index here. At least one.
+    pub interfaces: Vec<MediaInterface>,
     /// How long a port pair rests after a call.
     pub quarantine: Duration,
     /// End an answered call when no media arrived for so long; zero: never.
@@ -461,6 +465,32 @@ pub struct Media {
     /// End an answered call when no valid media ever came, for so long, from a side that said it
     /// sends; zero: never.
     pub unlatched_timeout: Duration,
+}
+
+impl Media {
+    /// The address that peers of interface `id` are told. One that is not there has none, so that nothing
+    /// is sent to it.
+    pub fn advertised(&self, id: InterfaceId) -> IpAddr {
+        let interface = self.interfaces.get(usize::from(id.0));
+        interface.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |interface| {
+            interface.advertised
+        })
+    }
+}
+
+/// An address that media goes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaInterface {
+    /// Name in the configuration.
+    pub name: String,
+    /// Address that media sockets are bound to.
+    pub bind: IpAddr,
+    /// Address written into SDP.
+    pub advertised: IpAddr,
+    /// First port (even) and last port (odd), inclusive.
+    pub ports: (u16, u16),
+    /// Differentiated services code point of what is sent, 0 to 63 (RFC 2474).
+    pub dscp: u8,
 }
 
 /// SIP timers and bounds.

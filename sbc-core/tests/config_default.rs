@@ -31,8 +31,16 @@ fn two_trunks_on_this_machine_call_each_other() {
     );
     assert_eq!(snapshot.sources.lookup("127.0.0.4:9".parse().unwrap()), None);
 
-    assert_eq!(snapshot.media.ports, (20_000, 59_999));
-    assert_eq!(snapshot.media.bind, snapshot.media.advertised);
+    let [interface] = &snapshot.media.interfaces[..] else {
+        panic!("one interface")
+    };
+    assert_eq!(interface.ports, (20_000, 59_999));
+    assert_eq!(interface.bind, interface.advertised);
+    assert_eq!(
+        (interface.dscp, snapshot.listeners[0].dscp),
+        (46, 40),
+        "EF and CS5"
+    );
     assert_eq!(snapshot.media.quarantine, Duration::from_secs(1));
     assert_eq!(snapshot.sip.t1, Duration::from_millis(500));
     assert_eq!(snapshot.reject_code, 503);
@@ -97,6 +105,9 @@ fn limits_and_names_reach_their_places() {
         [media]
         address = "127.0.0.1"
         timeout_s = 0
+        [[media.interface]]
+        name = "v6"
+        address = "2001:db8::10"
         [limits]
         cps = 7
         reject_code = 486

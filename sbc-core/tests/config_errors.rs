@@ -44,7 +44,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "[media]",
         "[media]\nfoo = 1",
-        "sbc.toml:5:1: media.foo: unknown key; known here are: address, advertise, ports, quarantine_ms, timeout_s, latch, latch_window_ms, unlatched_timeout_s",
+        "sbc.toml:5:1: media.foo: unknown key; known here are: address, advertise, ports, dscp, quarantine_ms, timeout_s, latch, latch_window_ms, unlatched_timeout_s, interface",
     ),
     (
         "[media]",
@@ -54,7 +54,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "address = \"127.0.0.1\"\n",
         "\n",
-        "sbc.toml:4:1: media.address: missing; it has no default and must be an IP address",
+        "sbc.toml:4:1: media.address: missing; it has no default and must be an IP address, unless there is a [[media.interface]]",
     ),
     (
         "name = \"carrier\"",
@@ -79,7 +79,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "[media]",
         "sip = 5\n[media]",
-        "sbc.toml:4:1: listener.sip: unknown key; known here are: name, transport, address, advertise, tls",
+        "sbc.toml:4:1: listener.sip: unknown key; known here are: name, transport, address, advertise, dscp, tls",
     ),
     // Syntax.
     (

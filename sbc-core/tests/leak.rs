@@ -18,7 +18,7 @@ use message::{Msg, param, uri, user};
 use sbc_core::{
     admission::{Admission, LimitId, LimitSpec},
     shard::{Command, ListenerId, Output, Reply, Shard, ShardId},
-    snapshot::{Listener, Media, Refer, Sip, Snapshot, Srtp, Streams, Trunk},
+    snapshot::{Listener, Media, MediaInterface, Refer, Sip, Snapshot, Srtp, Streams, Trunk},
     time::Timestamp,
     transport::Transport,
     trunk::{SourceTable, TrunkId},
@@ -108,6 +108,7 @@ impl Stage {
             bind: s.sbc(),
             advertised: s.sbc(),
             transport: Transport::Udp,
+            dscp: 0,
             tls: None,
         };
         let hosts = [A, B].map(|s| (TrunkId(s as u16), s.sip().ip().to_string().parse().unwrap()));
@@ -118,9 +119,13 @@ impl Stage {
             domains: HashMap::new(),
             health: Arc::default(),
             media: Media {
-                bind: [203, 0, 113, 9].into(),
-                advertised: [203, 0, 113, 9].into(),
-                ports: (10_000, 10_099),
+                interfaces: vec![MediaInterface {
+                    name: "media".to_owned(),
+                    bind: [203, 0, 113, 9].into(),
+                    advertised: [203, 0, 113, 9].into(),
+                    ports: (10_000, 10_099),
+                    dscp: 0,
+                }],
                 quarantine: Duration::from_secs(1),
                 timeout: Duration::ZERO,
                 unlatched_timeout: Duration::ZERO,
@@ -146,7 +151,11 @@ impl Stage {
         }]);
         let mut shard = Shard::new(ShardId(0), 1, Arc::new(snapshot), Arc::new(admission), 7, 8);
         for pair in 0..8 {
-            shard.add_media_pair(PairIndex(pair), 10_000 + 2 * pair as u16);
+            shard.add_media_pair(
+                sbc_core::id::InterfaceId(0),
+                PairIndex(pair),
+                10_000 + 2 * pair as u16,
+            );
         }
         Self {
             shard,

@@ -24,11 +24,29 @@ pub(crate) fn status(s: &Status) -> String {
         }
         t.row(["sip", &text]);
     }
+    for media in &s.media_interfaces {
+        let mut text = format!(
+            "{} ports {}-{} ({})",
+            media.bind, media.ports.0, media.ports.1, media.name
+        );
+        if media.advertised != media.bind {
+            let _ = write!(text, ", advertised as {}", media.advertised);
+        }
+        let used = media.pairs + media.pairs_quarantined;
+        let free = media.pairs_max.saturating_sub(used);
+        let _ = write!(text, ": {free} of {} pairs free", media.pairs_max);
+        if media.pairs_quarantined > 0 {
+            let _ = write!(text, ", {} resting", media.pairs_quarantined);
+        }
+        t.row(["media", &text]);
+    }
     let mut media = format!("{} ports {}-{}", s.media, s.media_ports.0, s.media_ports.1);
     if s.media_advertised != s.media {
         let _ = write!(media, ", advertised as {}", s.media_advertised);
     }
-    t.row(["media", &format!("{media}, at most {} pairs", s.media_pairs_max)]);
+    if s.media_interfaces.is_empty() {
+        t.row(["media", &format!("{media}, at most {} pairs", s.media_pairs_max)]);
+    }
     t.row(["calls", &s.calls.to_string()]);
     t.row([
         "since start",

@@ -124,14 +124,17 @@ pub struct Status {
     pub shards: u8,
     /// SIP sockets.
     pub listeners: Vec<ListenerStatus>,
-    /// Address that the media ports are bound to.
+    /// Address that the media ports of the default interface are bound to.
     pub media: String,
-    /// Address written into SDP.
+    /// Address of it that is written into SDP.
     pub media_advertised: String,
-    /// First and last media port.
+    /// First and last media port of it.
     pub media_ports: (u16, u16),
-    /// Pairs of media ports that can be in use, of all shards.
+    /// Pairs of media ports that can be in use, of all shards and interfaces.
     pub media_pairs_max: u64,
+    /// Every media interface, the default one first. (A daemon of before there were several says nothing.)
+    #[serde(default)]
+    pub media_interfaces: Vec<MediaStatus>,
     /// Calls in any state.
     pub calls: u64,
     /// New INVITEs since start-up.
@@ -154,6 +157,25 @@ pub struct ListenerStatus {
     pub bind: String,
     /// Address written into Via and Contact.
     pub advertised: String,
+}
+
+/// One media interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaStatus {
+    /// Name in the configuration.
+    pub name: String,
+    /// Address that its ports are bound to.
+    pub bind: String,
+    /// Address written into SDP.
+    pub advertised: String,
+    /// First and last port.
+    pub ports: (u16, u16),
+    /// Pairs of ports that can be in use, of all shards.
+    pub pairs_max: u64,
+    /// Pairs in use.
+    pub pairs: u64,
+    /// Pairs that rest after a call.
+    pub pairs_quarantined: u64,
 }
 
 fn udp() -> String {

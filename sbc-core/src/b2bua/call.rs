@@ -1,13 +1,14 @@
 //! A call and its two legs: the state, and who owns what of it.
 
 use super::{
-    Body, Session,
+    Body, Ports, Session,
     session_timer::{Ask, SessionTimer},
 };
 use crate::{
     admin::protocol::MediaDetail,
     admission::Permit,
     dialog::Dialog,
+    id::InterfaceId,
     resolve::{Names, Query},
     sip::{HeaderName, Message, Method, OptionTags, Uri},
     snapshot::Snapshot,
@@ -263,6 +264,8 @@ pub(crate) struct Media {
     pub(crate) pairs: [PairIndex; 2],
     /// RTP port of each pair.
     pub(crate) ports: [u16; 2],
+    /// Interface of each pair.
+    pub(crate) interfaces: [InterfaceId; 2],
     /// What each side has said of itself: it sends, it listens.
     pub(crate) sends: [bool; 2],
     pub(crate) listens: [bool; 2],
@@ -271,6 +274,16 @@ pub(crate) struct Media {
 }
 
 impl Media {
+    /// The ports towards `side`.
+    pub(super) fn ports_of(&self, side: Side) -> Ports {
+        let at = side as usize;
+        Ports {
+            interface: self.interfaces[at],
+            pair: self.pairs[at],
+            port: self.ports[at],
+        }
+    }
+
     /// A side is on hold: silence is expected.
     pub(super) fn is_held(&self) -> bool {
         self.sends.contains(&false) || self.listens.contains(&false)

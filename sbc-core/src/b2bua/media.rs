@@ -5,6 +5,7 @@ use super::{
     negotiate::{Crossing, arm, media_of, tracks_formats},
 };
 use crate::{
+    id::InterfaceId,
     sdp::Sdp,
     shard::Shard,
     time::Timestamp,
@@ -22,25 +23,44 @@ use std::{collections::VecDeque, time::Duration};
 /// a peer to open its audio after the answer, shorter than people say "hello" in vain.
 const ONE_WAY_MIN: Duration = Duration::from_secs(10);
 
-/// The media ports of a shard that no call uses.
+/// A pair of media ports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ports {
+    pub(crate) interface: InterfaceId,
+    pub(crate) pair: PairIndex,
+    /// The RTP port.
+    pub(crate) port: u16,
+}
+
+/// The media ports of a shard that no call uses, by interface.
 #[derive(Debug, Default)]
 pub(crate) struct PortPool {
-    free: VecDeque<(PairIndex, u16)>,
-    /// Ports that rest, in the order in which they become free.
-    resting: VecDeque<(Timestamp, PairIndex, u16)>,
-    in_use: usize,
+    pools: Vec<Pool>,
     /// By pair: the call whose digits are heard there.
     owners: Vec<u32>,
+}
+
+/// Those of one interface.
+#[derive(Debug, Default)]
+struct Pool {
+    free: VecDeque<Ports>,
+    /// Ports that rest, in the order in which they become free.
+    resting: VecDeque<(Timestamp, Ports)>,
+    in_use: usize,
 }
 
 /// No call.
 const NOBODY: u32 = u32::MAX;
 
 impl PortPool {
-    pub(crate) fn add(&mut self, pair: PairIndex, port: u16) {
-        self.free.push_back((pair, port));
-        let pairs = pair.0 as usize + 1;
+    pub(crate) fn add(&mut self, ports: Ports) {
+        let pairs = ports.pair.0 as usize + 1;
         self.owners.resize(self.owners.len().max(pairs), NOBODY);
+        let at = usize::from(ports.interface.0);
+        if self.pools.len() <= at {
+            self.pools.resize_with(at + 1, Pool::default);
+        }
+        self.pools[at].free.push_back(ports);
     }
 
     /// What is heard on `pair` concerns the call in `slot`.
@@ -57,75 +77,91 @@ impl PortPool {
     }
 
     /// A pair for one leg; the one that has rested longest.
-    fn take(&mut self) -> Option<(PairIndex, u16)> {
-        let pair = self.free.pop_front()?;
-        self.in_use += 1;
-        Some(pair)
+    fn take(&mut self, now: Timestamp, interface: InterfaceId) -> Option<Ports> {
+        let pool = self.pools.get_mut(usize::from(interface.0))?;
+        if pool.free.is_empty() {
+            pool.sweep(now);
+        }
+        let ports = pool.free.pop_front()?;
+        pool.in_use += 1;
+        Some(ports)
     }
 
-    fn rest(&mut self, until: Timestamp, pair: PairIndex, port: u16) {
-        self.in_use -= 1;
-        self.resting.push_back((until, pair, port));
+    /// Take back a pair that was not used after all.
+    fn put_back(&mut self, ports: Ports) {
+        if let Some(pool) = self.pools.get_mut(usize::from(ports.interface.0)) {
+            pool.in_use -= 1;
+            pool.free.push_front(ports);
+        }
+    }
+
+    fn rest(&mut self, until: Timestamp, ports: Ports) {
+        if let Some(pool) = self.pools.get_mut(usize::from(ports.interface.0)) {
+            pool.in_use -= 1;
+            pool.resting.push_back((until, ports));
+        }
     }
 
     /// Return to the pool what has rested long enough.
     pub(crate) fn sweep(&mut self, now: Timestamp) {
-        while self.resting.front().is_some_and(|(until, ..)| *until <= now) {
-            if let Some((_, pair, port)) = self.resting.pop_front() {
-                self.free.push_back((pair, port));
-            }
-        }
+        self.pools.iter_mut().for_each(|pool| pool.sweep(now));
     }
 
     pub(crate) fn next_sweep(&self) -> Option<Timestamp> {
-        self.resting
-            .front()
-            .map(|(until, ..)| *until + Duration::from_millis(50))
+        let first = |pool: &Pool| pool.resting.front().map(|(until, _)| *until);
+        let first = self.pools.iter().filter_map(first).min()?;
+        Some(first + Duration::from_millis(50))
     }
 
-    pub(crate) fn free(&self) -> usize {
-        self.free.len()
+    pub(crate) fn free(&self, interface: InterfaceId) -> usize {
+        self.pools
+            .get(usize::from(interface.0))
+            .map_or(0, |pool| pool.free.len())
     }
 
-    pub(crate) fn in_use(&self) -> usize {
-        self.in_use
+    /// Of each interface: pairs in use, and pairs that rest.
+    pub(crate) fn usage(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.pools.iter().map(|pool| (pool.in_use, pool.resting.len()))
     }
+}
 
-    pub(crate) fn resting(&self) -> usize {
-        self.resting.len()
+impl Pool {
+    fn sweep(&mut self, now: Timestamp) {
+        while self.resting.front().is_some_and(|(until, _)| *until <= now) {
+            if let Some((_, ports)) = self.resting.pop_front() {
+                self.free.push_back(ports);
+            }
+        }
     }
 }
 
 impl Shard {
-    /// Two port pairs, joined; `None` when there are not that many.
-    pub(crate) fn open_media(&mut self, now: Timestamp) -> Option<Media> {
-        if self.ports.free() < 2 {
-            self.ports.sweep(now);
-        }
-        if self.ports.free() < 2 {
+    /// Two port pairs for the legs of two trunks, joined; `None` when there are not that many.
+    pub(crate) fn open_media(&mut self, now: Timestamp, trunks: [TrunkId; 2]) -> Option<Media> {
+        let [on_a, on_b] = trunks.map(|trunk| media_of(&self.snapshot, trunk).interface);
+        let a = self.ports.take(now, on_a)?;
+        let Some(b) = self.ports.take(now, on_b) else {
+            self.ports.put_back(a);
             return None;
-        }
-        let ((a, port_a), (b, port_b)) = (self.ports.take()?, self.ports.take()?);
-        self.relay.open(a, b);
-        self.name_pair(a);
-        self.name_pair(b);
+        };
+        self.relay.open(a.pair, b.pair);
+        self.name_pair(a.pair);
+        self.name_pair(b.pair);
         Some(Media {
-            pairs: [a, b],
-            ports: [port_a, port_b],
+            pairs: [a.pair, b.pair],
+            ports: [a.port, b.port],
+            interfaces: [a.interface, b.interface],
             sends: [true; 2],
             listens: [true; 2],
             since: now,
         })
     }
 
-    /// One port pair that is joined with none yet.
-    pub(super) fn open_pair(&mut self, now: Timestamp) -> Option<(PairIndex, u16)> {
-        if self.ports.free() == 0 {
-            self.ports.sweep(now);
-        }
-        let (pair, port) = self.ports.take()?;
-        self.name_pair(pair);
-        Some((pair, port))
+    /// One port pair for a leg of `trunk`, that is joined with none yet.
+    pub(super) fn open_pair(&mut self, now: Timestamp, trunk: TrunkId) -> Option<Ports> {
+        let ports = self.ports.take(now, media_of(&self.snapshot, trunk).interface)?;
+        self.name_pair(ports.pair);
+        Some(ports)
     }
 
     /// Draw the name that the peer of `pair` is told in RTCP.
@@ -137,32 +173,24 @@ impl Shard {
     }
 
     /// Give one pair back.
-    pub(super) fn close_pair(&mut self, now: Timestamp, (pair, port): (PairIndex, u16)) {
-        self.relay.close(pair);
-        self.ports.rest(now + self.snapshot.media.quarantine, pair, port);
+    pub(super) fn close_pair(&mut self, now: Timestamp, ports: Ports) {
+        self.relay.close(ports.pair);
+        self.ports.rest(now + self.snapshot.media.quarantine, ports);
     }
 
     /// Another peer stands on `side` of a call: its media has ports of its own, so that what the
     /// one before it still sends reaches nobody.
-    pub(super) fn swap_pair(
-        &mut self,
-        now: Timestamp,
-        slot: u32,
-        side: Side,
-        (pair, port): (PairIndex, u16),
-    ) {
+    pub(super) fn swap_pair(&mut self, now: Timestamp, slot: u32, side: Side, ports: Ports) {
         let media = self
             .calls
             .get_mut(slot as usize)
             .and_then(|call| call.media.as_mut());
         let Some(media) = media else {
-            return self.close_pair(now, (pair, port));
+            return self.close_pair(now, ports);
         };
+        let old = media.ports_of(side);
         let at = side as usize;
-        let old = (
-            std::mem::replace(&mut media.pairs[at], pair),
-            std::mem::replace(&mut media.ports[at], port),
-        );
+        (media.pairs[at], media.ports[at], media.interfaces[at]) = (ports.pair, ports.port, ports.interface);
         let [a, b] = media.pairs;
         self.relay.open(a, b);
         self.close_pair(now, old);
@@ -177,10 +205,8 @@ impl Shard {
 
     /// Give the ports back, to rest before another call gets them.
     pub(crate) fn close_media(&mut self, now: Timestamp, media: Media) {
-        let until = now + self.snapshot.media.quarantine;
-        for (pair, port) in media.pairs.into_iter().zip(media.ports) {
-            self.relay.close(pair);
-            self.ports.rest(until, pair, port);
+        for side in [Side::A, Side::B] {
+            self.close_pair(now, media.ports_of(side));
         }
     }
 
@@ -190,9 +216,13 @@ impl Shard {
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return false;
         };
+        let interface = match call.media {
+            Some(media) => media.interfaces[side as usize],
+            None => media_of(&self.snapshot, call.leg(side).trunk).interface,
+        };
         let session = &mut call.leg_mut(side).session;
         session.narrow();
-        session.write(&mut self.sdp_scratch, self.snapshot.media.advertised);
+        session.write(&mut self.sdp_scratch, self.snapshot.media.advertised(interface));
         !session.sent.is_empty()
     }
 
@@ -222,6 +252,7 @@ impl Shard {
             part,
             trunks: [from, call.leg(to).trunk],
             session: &writer,
+            interface: media.interfaces[to as usize],
             port: media.ports[to as usize],
         };
         let described = self.describe(&crossing, &mut session);
@@ -238,7 +269,8 @@ impl Shard {
         if call.media.is_some() || call.phase == Phase::Over {
             return call.media;
         }
-        let media = self.open_media(now);
+        let trunks = [call.a.trunk, call.b.trunk];
+        let media = self.open_media(now, trunks);
         if media.is_none() {
             self.io.counters.refused_no_media_port += 1;
         }
@@ -326,7 +358,8 @@ impl Shard {
             Remote {
                 // c=0.0.0.0 names no address: the one before stays, and nothing is sent there.
                 rtp: (!remote.held).then_some(remote.rtp),
-                rtcp: (!remote.held).then_some(remote.rtcp),
+                // One of another family cannot be reached from this interface.
+                rtcp: (!remote.held && remote.rtcp.is_ipv4() == remote.rtp.is_ipv4()).then_some(remote.rtcp),
                 send: listens,
                 mux: false,
                 latch,

@@ -57,7 +57,7 @@ pub(crate) use call::{
 use digits::Digits;
 use dtmf::Way;
 pub(crate) use early::Early;
-pub(crate) use media::PortPool;
+pub(crate) use media::{PortPool, Ports};
 pub(crate) use message::Messages;
 pub(crate) use negotiate::{Body, Part, Session};
 pub(crate) use refer::Referral;

@@ -13,6 +13,7 @@ use super::{
     secure::{KeySource, Protection, Security, Unfit, choose, choose_answer},
 };
 use crate::{
+    id::InterfaceId,
     sdp::{
         Adapt, Direction, Format, Kind, Line, Reading, Rewrite, Sdp, TELEPHONE_EVENT, add_events, allowed,
         answer, crypto_tag, events_in, offer, reading, remove_events, without_origin, write_missing,
@@ -222,7 +223,8 @@ pub(crate) struct Crossing<'a, 'm> {
     pub(crate) trunks: [TrunkId; 2],
     /// The writer's.
     pub(crate) session: &'a Session,
-    /// Our media port towards the reader.
+    /// Our media interface and port towards the reader.
+    pub(crate) interface: InterfaceId,
     pub(crate) port: u16,
 }
 
@@ -272,7 +274,7 @@ impl Shard {
             username: "-",
             session_id: session.id,
             session_version: session.version,
-            address: self.snapshot.media.advertised,
+            address: self.snapshot.media.advertised(crossing.interface),
             audio: index.map(|index| (index, port)),
         };
         let missing = &crossing.session.lines;

@@ -258,7 +258,7 @@ impl Shard {
             username: "-",
             session_id: session.id,
             session_version: session.version,
-            address: self.snapshot.media.advertised,
+            address: self.snapshot.media.advertised(media.interface),
             audio: Some((index, port)),
         };
         self.sdp_scratch.clear();

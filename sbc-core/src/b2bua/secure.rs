@@ -11,7 +11,7 @@
 
 use super::Part;
 use crate::{
-    sdp::{CryptoLine, Sdp},
+    sdp::{CryptoLine, MediaRemote, Sdp},
     snapshot::{Srtp, SrtpOffer, TrunkMedia},
     transaction::{Extra, Reply},
 };
@@ -81,6 +81,8 @@ pub(crate) enum Unfit {
     Security,
     /// The trunks have no codec in common.
     Codecs,
+    /// Media wanted at an address of a family that the trunk's media interface is not of.
+    Family,
 }
 
 impl Unfit {
@@ -89,6 +91,7 @@ impl Unfit {
         match self {
             Self::Media => Reply::new(488),
             Self::Security => Reply::with(488, Extra::Warning(302, "Incompatible transport protocol")),
+            Self::Family => Reply::with(488, Extra::Warning(301, "Incompatible network address formats")),
             Self::Codecs => Reply::with(488, Extra::Warning(305, "Incompatible media format")),
         }
     }
@@ -117,12 +120,19 @@ impl Chosen {
 /// What of an offer of a trunk with `media` is anchored: its first stream of audio that is as the trunk
 /// wants it, with its first line that is.
 pub(crate) fn choose(sdp: &Sdp<'_>, media: &TrunkMedia) -> Result<Chosen, Unfit> {
-    if media.srtp == Srtp::Disabled {
-        return sdp.first_audio().map(Chosen::plain).ok_or(Unfit::Media);
-    }
     let mut unfit = Unfit::Media;
     for (index, stream) in sdp.medias().iter().enumerate() {
-        if !stream.is_audio() || sdp.remote_of(index).is_err() {
+        let Some(remote) = sdp.remote_of(index).ok().filter(|_| stream.is_audio()) else {
+            continue;
+        };
+        if !reaches(media, &remote) {
+            unfit = Unfit::Family;
+            continue;
+        }
+        if media.srtp == Srtp::Disabled {
+            if !stream.is_secure() {
+                return Ok(Chosen::plain(index));
+            }
             continue;
         }
         let line = stream
@@ -140,6 +150,11 @@ pub(crate) fn choose(sdp: &Sdp<'_>, media: &TrunkMedia) -> Result<Chosen, Unfit>
     Err(unfit)
 }
 
+/// Whether a trunk's interface can send to where its peer wants media. On hold that may be nowhere.
+fn reaches(media: &TrunkMedia, remote: &MediaRemote) -> bool {
+    remote.held || remote.rtp.is_ipv6() == media.ipv6
+}
+
 /// What of an answer to the offer that `told` says is anchored; `Ok(None)`: the audio was refused.
 pub(crate) fn choose_answer(
     sdp: &Sdp<'_>,
@@ -147,12 +162,20 @@ pub(crate) fn choose_answer(
     told: Option<&Security>,
 ) -> Result<Option<Chosen>, Unfit> {
     let Some(told) = told.filter(|told| !told.ours.is_empty()) else {
-        return Ok(sdp.first_audio().map(Chosen::plain));
+        let first = sdp.first_audio();
+        let remote = first.and_then(|index| sdp.remote_of(index).ok());
+        return match remote.is_none_or(|remote| reaches(media, &remote)) {
+            true => Ok(first.map(Chosen::plain)),
+            false => Err(Unfit::Family),
+        };
     };
     let usable = |&index: &usize| sdp.medias()[index].is_audio() && sdp.remote_of(index).is_ok();
     let Some(index) = (0..sdp.medias().len()).find(usable) else {
         return Ok(None);
     };
+    if sdp.remote_of(index).is_ok_and(|remote| !reaches(media, &remote)) {
+        return Err(Unfit::Family);
+    }
     let stream = &sdp.medias()[index];
     let line = stream
         .crypto()

@@ -101,7 +101,7 @@ impl Shard {
         let permit = self.admit(now, &snapshot, from.trunk, to)?;
         // A call without an offer takes its ports when a description comes.
         let media = match checked.offer {
-            Some(_) => match self.open_media(now) {
+            Some(_) => match self.open_media(now, [from.trunk, to]) {
                 Some(media) => Some(media),
                 None => {
                     self.admission.release(permit);
@@ -136,6 +136,7 @@ impl Shard {
                     part: Part::Offer,
                     trunks,
                     session: &session_a,
+                    interface: media.interfaces[1],
                     port: media.ports[1],
                 };
                 let described = self.describe(&crossing, &mut session_b);
@@ -418,7 +419,7 @@ impl Shard {
                 "callee's 2xx brought no SDP that can be passed on".into()
             });
             let status = match fits {
-                Err(Unfit::Security | Unfit::Codecs) => 488,
+                Err(Unfit::Security | Unfit::Codecs | Unfit::Family) => 488,
                 _ => 502,
             };
             self.end(now, slot, status, "no_session");

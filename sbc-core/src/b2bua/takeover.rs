@@ -15,7 +15,7 @@
 //! that a REFER of X's own trunk was given by us.
 
 use super::{
-    Abilities, Aim, Asker, AttemptTarget, Leg, LegState, Party, Phase, Referred,
+    Abilities, Aim, Asker, AttemptTarget, Leg, LegState, Party, Phase, Ports, Referred,
     replaces::{Naming, Replaces},
     teardown::Past,
 };
@@ -29,7 +29,6 @@ use crate::{
     transaction::{Reply, Side},
     trunk::TrunkId,
 };
-use sbc_media::relay::PairIndex;
 use std::sync::Arc;
 
 /// A new caller who waits for the other side's consent.
@@ -40,7 +39,7 @@ pub(crate) struct Takeover {
     pub(super) to: TrunkId,
     pub(crate) permit: Permit,
     /// Its media ports, when the call has media.
-    pub(super) pair: Option<(PairIndex, u16)>,
+    pub(super) pair: Option<Ports>,
     pub(super) caller: Box<str>,
     pub(super) callee: Box<str>,
     pub(super) started: Timestamp,
@@ -147,7 +146,11 @@ impl Shard {
             super::setup::dialog_refusal(error)
         })?;
         let permit = self.admit(now, &snapshot, from.trunk, to)?;
-        let pair = if has_media { self.open_pair(now) } else { None };
+        let pair = if has_media {
+            self.open_pair(now, from.trunk)
+        } else {
+            None
+        };
         if has_media && pair.is_none() {
             self.admission.release(permit);
             self.io.counters.refused_no_media_port += 1;

@@ -91,7 +91,7 @@ impl Shard {
         let mut targets = self.targets_of(now, &snapshot, to)?;
         let first = targets.remove(0);
         let permit = self.admit(now, &snapshot, transferee, to)?;
-        let pair = if has_media { self.open_pair(now) } else { None };
+        let pair = if has_media { self.open_pair(now, to) } else { None };
         if has_media && pair.is_none() {
             self.admission.release(permit);
             self.io.counters.refused_no_media_port += 1;

@@ -4,8 +4,9 @@ mod account;
 mod tls;
 
 use super::{
+    interfaces::{self, Interface},
     options::{Config, Listener, Trunk},
-    read::{Value, nearest, printable},
+    read::{Value, nearest, printable, without_indices},
     value::{Latch, TrunkTransport},
 };
 use crate::{
@@ -27,13 +28,13 @@ const TRUNKS_MAX: usize = 10_000;
 const HOSTS_MAX: usize = 1_000;
 
 /// Where problems go: the path of the key and the message.
-type Report<'a> = &'a mut dyn FnMut(&str, String);
+pub(super) type Report<'a> = &'a mut dyn FnMut(&str, String);
 
 /// Report every contradiction in `config`.
 pub(super) fn check(config: &Config, report: Report<'_>) {
     shards(config, report);
     listeners(config, report);
-    media(config, report);
+    interfaces::check(config, report);
     sip(config, report);
     trunks(config, report);
     sources(config, report);
@@ -116,41 +117,22 @@ fn listeners(config: &Config, report: Report<'_>) {
             report,
         );
         tls::listener(&at, listener, report);
-        let media = &config.media;
-        if (media.ports.first..=media.ports.last).contains(&listener.address.port())
-            && same_address(media.address, listener.address.ip())
-        {
+        let in_range = |interface: &Interface<'_>| {
+            (interface.ports.first..=interface.ports.last).contains(&listener.address.port())
+                && same_address(interface.address, listener.address.ip())
+        };
+        if let Some(interface) = config.interfaces().into_iter().find(in_range) {
             report(
                 &format!("{at}.address"),
                 format!(
-                    "port {} is one of media.ports ({}-{}): use another port, or another range",
+                    "port {} is one of {}.ports ({}-{}): use another port, or another range",
                     listener.address.port(),
-                    media.ports.first,
-                    media.ports.last
+                    without_indices(&interface.at),
+                    interface.ports.first,
+                    interface.ports.last
                 ),
             );
         }
-    }
-}
-
-fn media(config: &Config, report: Report<'_>) {
-    let media = &config.media;
-    advertise("media", media.address, media.advertise, "\"192.0.2.1\"", report);
-    if let super::ShardCount::Fixed(count) = config.shards.count
-        && media.ports.pairs() < 2 * usize::from(count)
-    {
-        report(
-            "media.ports",
-            format!(
-                "{} pairs of ports are too few for {count} shards: a call takes two, and each shard has its own",
-                media.ports.pairs()
-            ),
-        );
-    } else if media.ports.pairs() < 2 {
-        report(
-            "media.ports",
-            "one pair of ports is too few: a call takes two".into(),
-        );
     }
 }
 
@@ -197,6 +179,7 @@ fn trunks(config: &Config, report: Report<'_>) {
         }
         tls::trunk(config, &at, trunk, report);
         account::trunk(&at, trunk, report);
+        interfaces::of_trunk(config, &at, trunk, report);
         media_of_trunk(config, &at, trunk, report);
         for (key, limit) in [
             ("inbound", &trunk.limits.inbound),
@@ -523,7 +506,7 @@ fn routes(config: &Config, report: Report<'_>) {
     }
 }
 
-fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let mut message = format!("no {what} is named \"{}\"; ", printable(name));
     match nearest(name, known.clone()) {
         Some(near) => message.push_str(&format!("did you mean \"{near}\"?")),
@@ -544,7 +527,7 @@ fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Cl
     message
 }
 
-fn name<'a>(
+pub(super) fn name<'a>(
     path: &str,
     name: &str,
     mut before: impl Iterator<Item = &'a String>,
@@ -565,7 +548,13 @@ fn name<'a>(
     }
 }
 
-fn advertise(at: &str, bound: IpAddr, advertised: Option<IpAddr>, example: &str, report: Report<'_>) {
+pub(super) fn advertise(
+    at: &str,
+    bound: IpAddr,
+    advertised: Option<IpAddr>,
+    example: &str,
+    report: Report<'_>,
+) {
     match advertised {
         None if bound.is_unspecified() => report(
             &format!("{at}.advertise"),
@@ -591,6 +580,6 @@ fn same_socket(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && same_address(a.ip(), b.ip())
 }
 
-fn same_address(a: IpAddr, b: IpAddr) -> bool {
+pub(super) fn same_address(a: IpAddr, b: IpAddr) -> bool {
     a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()))
 }

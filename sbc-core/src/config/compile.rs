@@ -3,6 +3,7 @@
 use super::{
     check,
     error::{ConfigError, Problem},
+    interfaces::Interface,
     options::{Config, Limit, Listener, Trunk, TrunkAccount, TrunkTls},
     value::{Destination, FilePath, Latch, TrunkTransport},
 };
@@ -62,6 +63,9 @@ impl Config {
                 LimitId(u32::try_from(limits.len() - 1).unwrap_or(u32::MAX))
             };
             let account = trunk.account.as_ref().map(TrunkAccount::compile);
+            let (interface, ipv6) = self
+                .interface_of(trunk)
+                .ok_or_else(|| refuse("trunk.media", "there is none"))?;
             hosts.extend(trunk.hosts.iter().map(|host| (TrunkId(n), *host)));
             trunks.push(snapshot::Trunk {
                 name: trunk.name.clone(),
@@ -99,6 +103,8 @@ impl Config {
                     ringback: trunk.ringback,
                     ringback_tone: trunk.ringback_tone,
                     hold: trunk.hold,
+                    interface,
+                    ipv6,
                 },
             });
         }
@@ -109,9 +115,7 @@ impl Config {
             trunks,
             sources: SourceTable::build(&hosts).map_err(|c| refuse("trunk.hosts", &c.to_string()))?,
             media: snapshot::Media {
-                bind: self.media.address,
-                advertised: self.media.advertise.unwrap_or(self.media.address),
-                ports: (self.media.ports.first, self.media.ports.last),
+                interfaces: self.interfaces().iter().map(Interface::compile).collect(),
                 quarantine: ms(self.media.quarantine_ms),
                 timeout: s(self.media.timeout_s),
                 unlatched_timeout: s(self.media.unlatched_timeout_s),
@@ -273,6 +277,7 @@ impl Listener {
             bind: self.address,
             advertised: self.advertise.unwrap_or(self.address),
             transport: self.transport,
+            dscp: u8::try_from(self.dscp).unwrap_or_default(),
             tls: self.tls.as_ref().map(|tls| snapshot::ListenerTls {
                 certificate: tls.certificate.0.clone(),
                 key: tls.key.0.clone(),

@@ -8,6 +8,7 @@ mod account;
 mod check;
 mod compile;
 mod error;
+mod interfaces;
 mod options;
 mod read;
 mod reference;

@@ -164,6 +164,9 @@ sections! {
         address: SocketAddr = required;
         /// Address and port that peers are told in Via and Contact.
         advertise: Option<SocketAddr> = described("`address`");
+        /// Differentiated services code point of what is sent, by which networks tell what cannot wait. The
+        /// default is CS5, which RFC 4594 §4.2 has for signalling. 0: none.
+        dscp: u16 = default(40) in 0..=63;
         /// Certificates of a TLS listener.
         tls: Option<ListenerTls> = described("none: only for `transport = \"tls\"`, which needs it");
     }
@@ -186,13 +189,17 @@ sections! {
 
     /// RTP relay. All media passes through `sbcd`, on one pair of ports per side of a call.
     pub struct Media {
-        /// Address that media sockets are bound to.
-        address: IpAddr = required;
-        /// Address that peers are told in SDP: the same for all trunks.
+        /// Address that media sockets are bound to. It is the media interface `"default"`; there may be
+        /// more.
+        address: Option<IpAddr> = described("none: only with `[[media.interface]]`, whose first is the default one then");
+        /// Address that peers are told in SDP.
         advertise: Option<IpAddr> = described("`address`");
         /// UDP ports, first even and last odd. A call takes two pairs, that is four ports. Each
         /// shard takes its share of the range.
         ports: PortRange = default(PortRange { first: 20_000, last: 59_999 });
+        /// Differentiated services code point of media packets, by which networks tell what cannot wait.
+        /// The default is EF (expedited forwarding, RFC 4594 §4.1). 0: none.
+        dscp: u16 = default(46) in 0..=63;
         /// Milliseconds that a pair of ports rests after a call, so that late packets of the old
         /// call cannot reach a new one.
         quarantine_ms: u32 = default(1_000) in 0..=600_000;
@@ -211,6 +218,24 @@ sections! {
         /// media, although by its SDP it sends and is not on hold. 0: never. Such calls are counted in any case
         /// (`media_unlatched`) when they end, after ten seconds or more.
         unlatched_timeout_s: u32 = default(0) in 0..=86_400;
+        /// More addresses.
+        interfaces as "interface": Vec<MediaInterface> = default(Vec::new());
+    }
+
+    /// One more address that media goes by, of another network or address family than that of `[media]`. Which one a
+    /// trunk's calls use its `media` says. The two sides of a call may use different ones: IPv4 and IPv6, WAN and
+    /// LAN.
+    pub struct MediaInterface {
+        /// Name, for trunks.
+        name: String = required;
+        /// Address that its media sockets are bound to.
+        address: IpAddr = required;
+        /// Address that peers are told in SDP.
+        advertise: Option<IpAddr> = described("`address`");
+        /// UDP ports, first even and last odd.
+        ports: Option<PortRange> = described("that of `[media]`");
+        /// Differentiated services code point of its packets.
+        dscp: Option<u16> = described("that of `[media]`") in 0..=63;
     }
 
     /// SIP timers (RFC 3261 §17) and bounds.
@@ -360,6 +385,9 @@ sections! {
         /// have none in common but each has one law of G.711, the audio is converted between them;
         /// calls with nothing in common are refused with 488.
         codecs: Option<Vec<CodecName>> = described("all pass, as they are offered");
+        /// Name of the media interface of its calls: that of a `[[media.interface]]`, or `"default"`, which is the address
+        /// in `[media]`. Peers whose SDP has an address of the other family are refused with 488.
+        media: Option<String> = described("the interface with the address of its listener; else the first of its listener's address family");
         /// Who may send its media besides the address in its SDP, as `latch` in `[media]`.
         latch: Option<Latch> = described("that of `[media]`");
         /// Milliseconds that a source must keep sending with `latch = "relearn"`.

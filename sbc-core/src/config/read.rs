@@ -274,7 +274,7 @@ pub(super) fn join(path: &str, name: &str) -> String {
 }
 
 /// The path as the operator knows it: `trunk[1].hosts[0]` is `trunk.hosts`.
-fn without_indices(path: &str) -> String {
+pub(super) fn without_indices(path: &str) -> String {
     let mut inside = false;
     path.chars()
         .filter(|c| {

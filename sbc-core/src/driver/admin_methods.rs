@@ -105,6 +105,7 @@ impl Methods {
     async fn status(&self) -> Result<Status, Failure> {
         let stats = self.all_stats().await?;
         let snapshot = &self.daemon.snapshot;
+        let first = snapshot.media.interfaces.first();
         Ok(Status {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").into(),
@@ -125,15 +126,43 @@ impl Methods {
                     advertised: l.advertised.to_string(),
                 })
                 .collect(),
-            media: snapshot.media.bind.to_string(),
-            media_advertised: snapshot.media.advertised.to_string(),
-            media_ports: snapshot.media.ports,
-            media_pairs_max: self.daemon.media_pairs_max as u64,
+            media: first.map_or_else(String::new, |media| media.bind.to_string()),
+            media_advertised: first.map_or_else(String::new, |media| media.advertised.to_string()),
+            media_ports: first.map_or((0, 0), |media| media.ports),
+            media_pairs_max: self.daemon.media_pairs_max.iter().sum::<usize>() as u64,
+            media_interfaces: self.media_interfaces().await?,
             calls: stats.iter().map(|(_, gauges)| gauges.calls).sum(),
             calls_attempted: stats.iter().map(|(counters, _)| counters.calls_attempted).sum(),
             calls_answered: stats.iter().map(|(counters, _)| counters.calls_answered).sum(),
             log_level: log_level(),
         })
+    }
+
+    /// The media interfaces, with what all shards hold of each.
+    async fn media_interfaces(&self) -> Result<Vec<MediaStatus>, Failure> {
+        let interfaces = self.daemon.snapshot.media.interfaces.iter();
+        let mut all: Vec<MediaStatus> = interfaces
+            .zip(&self.daemon.media_pairs_max)
+            .map(|(interface, &pairs_max)| MediaStatus {
+                name: interface.name.clone(),
+                bind: interface.bind.to_string(),
+                advertised: interface.advertised.to_string(),
+                ports: interface.ports,
+                pairs_max: pairs_max as u64,
+                pairs: 0,
+                pairs_quarantined: 0,
+            })
+            .collect();
+        for reply in self.broadcast(Command::MediaPairs).await? {
+            let Reply::MediaPairs(pairs) = reply else {
+                return Err(unexpected());
+            };
+            for (status, (in_use, resting)) in all.iter_mut().zip(pairs) {
+                status.pairs += in_use;
+                status.pairs_quarantined += resting;
+            }
+        }
+        Ok(all)
     }
 
     async fn calls(&self, list: &ListCalls) -> Result<Calls, Failure> {

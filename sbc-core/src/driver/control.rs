@@ -49,8 +49,8 @@ pub struct Daemon {
     pub tls: Arc<tls::Shared>,
     /// The I/O backend that runs, and why.
     pub backend: Chosen,
-    /// Media port pairs that the configured range and the limit on descriptors allow.
-    pub media_pairs_max: usize,
+    /// Media port pairs that the configured ranges and the limit on descriptors allow, of each interface.
+    pub media_pairs_max: Vec<usize>,
 }
 
 impl Daemon {

@@ -74,7 +74,7 @@ pub fn run(
 ) -> io::Result<End> {
     let clock = launched.clock;
     let backend = launched.backend.clone();
-    let media_pairs_max = launched.media_pairs_max;
+    let media_pairs_max = launched.media_pairs_max.clone();
     let tls = Arc::clone(&launched.tls);
     tls.current()
         .warnings

@@ -3,7 +3,7 @@
 use super::launch::Launched;
 use crate::{
     config,
-    snapshot::{Snapshot, Trunk},
+    snapshot::{MediaInterface, Snapshot, Trunk},
 };
 use std::{
     env,
@@ -31,7 +31,9 @@ pub fn greeting(snapshot: &Snapshot, launched: &Launched, admin: &Path) -> Strin
         }
         line("SIP", &value);
     }
-    line("media", &media(snapshot, launched));
+    for value in media(snapshot, launched) {
+        line("media", &value);
+    }
     line("shards", &launched.shards());
     line(
         "I/O",
@@ -57,21 +59,35 @@ pub fn greeting(snapshot: &Snapshot, launched: &Launched, admin: &Path) -> Strin
     text
 }
 
-fn media(snapshot: &Snapshot, launched: &Launched) -> String {
-    let media = &snapshot.media;
-    let mut value = format!("UDP {} ports {}-{}", media.bind, media.ports.0, media.ports.1);
-    if media.advertised != media.bind {
-        let _ = write!(value, ", advertised as {}", media.advertised);
-    }
-    let _ = write!(value, ": room for {} calls", launched.media_pairs_max / 2);
-    if launched.media_pairs_max < launched.media_pairs_configured {
-        let _ = write!(
-            value,
-            "; {} ports are unused because of the limit on open files (raise LimitNOFILE, or `ulimit -n`)",
-            2 * (launched.media_pairs_configured - launched.media_pairs_max)
+/// A line for each media interface.
+fn media(snapshot: &Snapshot, launched: &Launched) -> Vec<String> {
+    let pairs = launched
+        .media_pairs_max
+        .iter()
+        .zip(&launched.media_pairs_configured);
+    let interfaces = snapshot.media.interfaces.iter().zip(pairs);
+    let line = |(interface, (&pairs, &configured)): (&MediaInterface, (&usize, &usize))| {
+        let mut value = format!(
+            "UDP {} ports {}-{}",
+            interface.bind, interface.ports.0, interface.ports.1
         );
-    }
-    value
+        if snapshot.media.interfaces.len() > 1 {
+            let _ = write!(value, " ({})", interface.name);
+        }
+        if interface.advertised != interface.bind {
+            let _ = write!(value, ", advertised as {}", interface.advertised);
+        }
+        let _ = write!(value, ": room for {} calls", pairs / 2);
+        if pairs < configured {
+            let _ = write!(
+                value,
+                "; {} ports are unused because of the limit on open files (raise LimitNOFILE, or `ulimit -n`)",
+                2 * (configured - pairs)
+            );
+        }
+        value
+    };
+    interfaces.map(line).collect()
 }
 
 /// Commands that work when pasted on this machine: SIPp on both sides when the trunks are local,

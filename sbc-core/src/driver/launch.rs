@@ -9,10 +9,14 @@ use super::{
     sockets::{self, ListenerError, MediaPorts, Room},
     tls::{self, TlsError},
 };
-use crate::{admission::Admission, shard::ShardId, snapshot::Snapshot, transport::Transport};
+use crate::{
+    admission::Admission,
+    shard::ShardId,
+    snapshot::{MediaInterface, Snapshot},
+    transport::Transport,
+};
 use std::{
     io,
-    net::IpAddr,
     os::fd::OwnedFd,
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
@@ -50,10 +54,10 @@ pub struct Launched {
     pub clock: Clock,
     /// What moves their packets.
     pub backend: Chosen,
-    /// Media port pairs that may be bound.
-    pub media_pairs_max: usize,
-    /// Media port pairs that the configuration asks for.
-    pub media_pairs_configured: usize,
+    /// Media port pairs that may be bound, of each interface.
+    pub media_pairs_max: Vec<usize>,
+    /// Media port pairs that the configuration asks for, of each interface.
+    pub media_pairs_configured: Vec<usize>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -102,8 +106,8 @@ pub fn launch(settings: &Settings) -> Result<Launched, LaunchError> {
     let tls = Arc::new(tls::Shared::load(Arc::clone(&settings.snapshot))?);
     let backend = backend::choose(settings.backend).map_err(LaunchError::Backend)?;
 
-    let media = &settings.snapshot.media;
-    let media_pairs_configured = pairs_in(media.bind, media.ports);
+    let interfaces = &settings.snapshot.media.interfaces;
+    let media_pairs_configured: Vec<usize> = interfaces.iter().map(pairs_of).collect();
     let streams_wanted = if settings
         .snapshot
         .listeners
@@ -115,20 +119,27 @@ pub fn launch(settings: &Settings) -> Result<Launched, LaunchError> {
         0
     };
     let room = sockets::allow_descriptors(Room {
-        pairs: media_pairs_configured,
+        pairs: media_pairs_configured.iter().sum(),
         streams: streams_wanted,
     });
-    let media_pairs_allowed = room.pairs;
-    if media_pairs_allowed == 0 && media_pairs_configured > 0 {
+    let allowed = sockets::share_pairs(room.pairs, &media_pairs_configured);
+    if media_pairs_configured
+        .iter()
+        .zip(&allowed)
+        .any(|(&wanted, &allowed)| allowed == 0 && wanted > 0)
+    {
         return Err(LaunchError::Descriptors);
     }
-    let slices = MediaPorts::split(
-        media.bind,
-        media.ports,
-        shards,
-        media_pairs_allowed.div_ceil(usize::from(shards)),
-    );
-    let media_pairs_max = slices.iter().map(MediaPorts::pairs_max).sum();
+    // By shard, and then by interface.
+    let mut slices: Vec<Vec<MediaPorts>> = (0..shards).map(|_| Vec::new()).collect();
+    let mut media_pairs_max = Vec::with_capacity(interfaces.len());
+    for (interface, allowed) in interfaces.iter().zip(allowed) {
+        let split = MediaPorts::split(interface, shards, allowed.div_ceil(usize::from(shards)));
+        media_pairs_max.push(split.iter().map(MediaPorts::pairs_max).sum());
+        for (of_shard, slice) in slices.iter_mut().zip(split) {
+            of_shard.push(slice);
+        }
+    }
 
     let mut listeners: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
     for listener in &settings.snapshot.listeners {
@@ -237,11 +248,9 @@ impl Threads {
     }
 }
 
-fn pairs_in(bind: IpAddr, ports: (u16, u16)) -> usize {
-    MediaPorts::split(bind, ports, 1, usize::MAX)
-        .iter()
-        .map(MediaPorts::pairs_max)
-        .sum()
+fn pairs_of(interface: &MediaInterface) -> usize {
+    let all = MediaPorts::split(interface, 1, usize::MAX);
+    all.iter().map(MediaPorts::pairs_max).sum()
 }
 
 /// The CPUs that this process may run on.

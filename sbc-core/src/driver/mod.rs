@@ -19,6 +19,8 @@ pub mod greeting;
 mod handover;
 pub mod launch;
 pub mod log;
+#[cfg(test)]
+mod mark_tests;
 mod notify;
 mod pace;
 mod ring;

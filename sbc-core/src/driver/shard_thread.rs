@@ -4,6 +4,7 @@
 //! ports if they run low, begin to write to connections, wake the threads we wrote to, then send everything and sleep in one
 //! step, and run what arrived. Nothing in a turn blocks, and every part of it is bounded.
 
+mod ports;
 mod streams;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
     log,
     pace::Pace,
     ring::Ring,
-    sockets::{self, BoundPair, MediaPorts},
+    sockets::{self, MediaPorts},
     sparing::Sparing,
     syscall::Syscall,
     tls,
@@ -26,19 +27,10 @@ use crate::{
     time::Timestamp,
     transport::Transport,
 };
-use sbc_media::relay::{PairIndex, SocketAction, Verdict};
+use ports::Interface;
+use sbc_media::relay::{SocketAction, Verdict};
 use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
-/// Bind more media ports when fewer pairs are free than this ...
-const PAIRS_LOW: usize = 128;
-/// ... this many more, but no more than ...
-const PAIRS_BATCH: usize = 128;
-/// ... these in one turn (some 10 µs each), so that calls in progress do not feel it.
-const PAIRS_PER_TURN: usize = 8;
-/// Ports tried in one turn when other programs hold many.
-const PORT_TRIES_PER_TURN: usize = 32;
-/// How long to leave ports alone that other programs hold, when the calls want more than are bound.
-const PORTS_HELD_PAUSE: Duration = Duration::from_secs(1);
 /// Handed-over messages taken from one sender in one turn.
 const LETTERS_PER_TURN: usize = 256;
 /// Requests of the control thread run in one turn.
@@ -60,7 +52,8 @@ pub(crate) struct Setup {
     pub(crate) tls: Arc<tls::Shared>,
     /// Connections that there are descriptors for.
     pub(crate) streams_max: usize,
-    pub(crate) ports: MediaPorts,
+    /// Of each media interface.
+    pub(crate) ports: Vec<MediaPorts>,
     pub(crate) backend: BackendKind,
     pub(crate) gather: Duration,
     pub(crate) cpu: Option<usize>,
@@ -119,11 +112,9 @@ struct ShardThread<B> {
     /// What one piece of a stream under TLS said; kept for its memory.
     plain: Vec<u8>,
     sparing: Sparing,
-    ports: MediaPorts,
-    /// Pairs still to bind of the batch that was started.
-    pairs_wanted: usize,
-    /// When to try again the ports that other programs held.
-    held_retry: Timestamp,
+    interfaces: Vec<Interface>,
+    /// Media port pairs bound so far, of all interfaces.
+    pairs: u32,
     id: ShardId,
 }
 
@@ -155,20 +146,11 @@ impl<B: Backend> ShardThread<B> {
             tls: tls::View::new(setup.tls),
             plain: Vec::new(),
             sparing: Sparing::default(),
-            ports: setup.ports,
-            pairs_wanted: 0,
-            held_retry: Timestamp::ZERO,
+            interfaces: Interface::each(setup.ports),
+            pairs: 0,
             id: setup.id,
         };
-        // The first call finds ports ready, and a wrong address is a failure to start.
-        for _ in 0..PAIRS_BATCH {
-            thread.bind_pair(PORT_TRIES_PER_TURN)?;
-        }
-        while thread.ports.bound() < PAIRS_BATCH
-            && let Some(pair) = thread.ports.await_held()?
-        {
-            thread.add_pair(pair)?;
-        }
+        thread.bind_first_ports()?;
         Ok(thread)
     }
 
@@ -390,81 +372,11 @@ impl<B: Backend> ShardThread<B> {
         }
     }
 
-    fn bind_more_ports(&mut self) {
-        if self.pairs_wanted == 0 {
-            if self.shard.media_pairs_free() >= PAIRS_LOW {
-                return;
-            }
-            if self.ports.exhausted() {
-                return self.bind_held_ports();
-            }
-            self.pairs_wanted = PAIRS_BATCH;
-        }
-        for _ in 0..PAIRS_PER_TURN.min(self.pairs_wanted) {
-            if let Err(error) = self.bind_pair(PORT_TRIES_PER_TURN) {
-                self.no_more_ports(&error);
-            }
-            self.pairs_wanted -= 1;
-        }
-        if self.ports.exhausted() {
-            self.pairs_wanted = 0;
-            tracing::info!(
-                shard = self.id.0,
-                bound = self.ports.bound(),
-                in_use_elsewhere = self.ports.in_use_elsewhere(),
-                "every media port pair of this shard is bound now"
-            );
-        }
-    }
-
-    /// All others are bound: look whether those that other programs held are free by now.
-    fn bind_held_ports(&mut self) {
-        let now = self.clock.now();
-        if self.ports.in_use_elsewhere() == 0 || now < self.held_retry {
-            return;
-        }
-        let pair = self.ports.bind_held(PORT_TRIES_PER_TURN);
-        match pair.and_then(|pair| pair.map(|pair| self.add_pair(pair)).transpose()) {
-            // More of them may be.
-            Ok(Some(())) => {}
-            Ok(None) => self.held_retry = now + PORTS_HELD_PAUSE,
-            Err(error) => {
-                self.held_retry = now + PORTS_HELD_PAUSE;
-                self.no_more_ports(&error);
-            }
-        }
-    }
-
-    fn no_more_ports(&mut self, error: &io::Error) {
-        self.ports.give_up();
-        tracing::warn!(
-            shard = self.id.0,
-            "no more media ports can be bound: {error}; {}",
-            sockets::media_advice(error)
-        );
-    }
-
-    fn bind_pair(&mut self, tries: usize) -> io::Result<()> {
-        match self.ports.bind_next(tries)? {
-            Some(pair) => self.add_pair(pair),
-            None => Ok(()),
-        }
-    }
-
-    /// A pair that the slice has just bound.
-    fn add_pair(&mut self, pair: BoundPair) -> io::Result<()> {
-        let before = self.ports.bound().saturating_sub(1);
-        let index = PairIndex(u32::try_from(before).unwrap_or(u32::MAX));
-        self.backend.add_media_pair(pair.rtp, pair.rtcp)?;
-        self.shard.add_media_pair(index, pair.port);
-        Ok(())
-    }
-
     /// How long to sleep. From here until the backend sleeps, senders write to the eventfd.
     fn plan_wait(&mut self) -> Wait {
         self.links.waker().about_to_sleep();
         let handshakes = self.connections.handshakes_waiting() > 0;
-        if self.links.has_news() || handshakes || self.pairs_wanted > 0 || self.links.control_ended() {
+        if self.links.has_news() || handshakes || self.is_binding() || self.links.control_ended() {
             return Wait {
                 timeout: Some(Duration::ZERO),
                 gather: Duration::ZERO,

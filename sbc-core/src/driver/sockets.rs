@@ -1,7 +1,10 @@
 //! The sockets: SIP listeners, one per shard on the same address, and the pairs of media ports.
 
 use super::address::RawAddress;
-use crate::{snapshot::Listener, transport::Transport};
+use crate::{
+    snapshot::{Listener, MediaInterface},
+    transport::Transport,
+};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::{
     collections::VecDeque,
@@ -50,15 +53,18 @@ pub(crate) fn listener_sockets(listener: &Listener, count: u8) -> Result<Vec<Own
         error,
     };
     let open = |reuse_port| {
-        if datagrams {
+        let socket = if datagrams {
             let socket = udp(bind, reuse_port)?;
             if reuse_port {
                 grow_buffers(&socket);
             }
-            Ok(socket)
+            socket
         } else {
-            tcp_listener(bind, reuse_port)
-        }
+            // Connections inherit the mark.
+            tcp_listener(bind, reuse_port)?
+        };
+        mark(&socket, bind.is_ipv4(), listener.dscp)?;
+        Ok(socket)
     };
     // SO_REUSEPORT would let a second daemon of the same user share the port unnoticed and take
     // half of the traffic. A socket without it finds out; it is closed before the real ones open.
@@ -126,14 +132,16 @@ pub(crate) fn tcp_listener(bind: SocketAddr, reuse_port: bool) -> io::Result<Soc
     Ok(socket)
 }
 
-/// A socket to connect from the address of a listener, at a port of the kernel's choice.
-pub(crate) fn tcp_client(listener: SocketAddr, peer: SocketAddr) -> io::Result<OwnedFd> {
+/// A socket to connect from the address of a listener, at a port of the kernel's choice, whose packets are
+/// marked with `dscp`.
+pub(crate) fn tcp_client(listener: SocketAddr, peer: SocketAddr, dscp: u8) -> io::Result<OwnedFd> {
     let socket = Socket::new(
         Domain::for_address(peer),
         Type::STREAM.nonblocking(),
         Some(Protocol::TCP),
     )?;
     socket.set_tcp_nodelay(true)?;
+    mark(&socket, peer.is_ipv4(), dscp)?;
     if listener.is_ipv4() == peer.is_ipv4() && !listener.ip().is_unspecified() {
         // The port is chosen when the peer is known: one port serves many peers.
         set_int(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
@@ -185,6 +193,17 @@ fn grow_buffers(socket: &Socket) {
             // Never fails: the kernel caps the value silently.
             let _ = set_int(socket, libc::SOL_SOCKET, plain, bytes);
         }
+    }
+}
+
+/// Mark what `socket` sends with a differentiated services code point: the upper six bits of what was the type of
+/// service, or the traffic class (RFC 2474 §3). The lower two are of congestion notification.
+fn mark(socket: &Socket, ipv4: bool, dscp: u8) -> io::Result<()> {
+    let class = libc::c_int::from(dscp) << 2;
+    match (dscp, ipv4) {
+        (0, _) => Ok(()),
+        (_, true) => set_int(socket, libc::IPPROTO_IP, libc::IP_TOS, class),
+        (_, false) => set_int(socket, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, class),
     }
 }
 
@@ -278,6 +297,7 @@ pub(crate) struct BoundPair {
 #[derive(Debug)]
 pub(crate) struct MediaPorts {
     bind: IpAddr,
+    dscp: u8,
     /// Even port to try next; past `end` when the slice is used up. Wider than a port, to hold 65536.
     next: u32,
     /// First port after the slice.
@@ -292,15 +312,16 @@ pub(crate) struct MediaPorts {
 }
 
 impl MediaPorts {
-    /// Split the inclusive range `ports` over `shards` slices of whole pairs; at most
-    /// `pairs_max` of each are bound.
-    pub(crate) fn split(bind: IpAddr, ports: (u16, u16), shards: u8, pairs_max: usize) -> Vec<Self> {
-        let first = u32::from(ports.0).next_multiple_of(2);
-        let pairs = (u32::from(ports.1) + 1).saturating_sub(first) / 2;
+    /// Split the ports of `interface` over `shards` slices of whole pairs; at most `pairs_max` of each are
+    /// bound.
+    pub(crate) fn split(interface: &MediaInterface, shards: u8, pairs_max: usize) -> Vec<Self> {
+        let first = u32::from(interface.ports.0).next_multiple_of(2);
+        let pairs = (u32::from(interface.ports.1) + 1).saturating_sub(first) / 2;
         let shards = u32::from(shards.max(1));
         (0..shards)
             .map(|shard| Self {
-                bind,
+                bind: interface.bind,
+                dscp: interface.dscp,
                 next: first + pairs * shard / shards * 2,
                 end: first + pairs * (shard + 1) / shards * 2,
                 bound: 0,
@@ -401,6 +422,9 @@ impl MediaPorts {
     fn bind_pair(&self, port: u16) -> io::Result<BoundPair> {
         let rtp = udp(SocketAddr::new(self.bind, port), false)?;
         let rtcp = udp(SocketAddr::new(self.bind, port | 1), false)?;
+        for socket in [&rtp, &rtcp] {
+            mark(socket, self.bind.is_ipv4(), self.dscp)?;
+        }
         Ok(BoundPair {
             port,
             rtp: rtp.into(),
@@ -435,6 +459,16 @@ impl Room {
             streams,
         }
     }
+}
+
+/// Share out `pairs` over interfaces that want `wanted` each: all that they want, or the same part of it.
+pub(crate) fn share_pairs(pairs: usize, wanted: &[usize]) -> Vec<usize> {
+    let total: u128 = wanted.iter().map(|&wanted| wanted as u128).sum();
+    let share = |wanted: usize| {
+        let part = (wanted as u128 * pairs as u128).checked_div(total).unwrap_or(0);
+        usize::try_from(part).map_or(wanted, |part| part.min(wanted))
+    };
+    wanted.iter().map(|&wanted| share(wanted)).collect()
 }
 
 /// Raise the limit on open descriptors as far as we may, towards what `wish` needs. Returns what it
@@ -481,8 +515,18 @@ pub(crate) fn allow_descriptors(wish: Room) -> Room {
 mod tests {
     use super::*;
 
+    fn interface(bind: [u8; 4], ports: (u16, u16)) -> MediaInterface {
+        MediaInterface {
+            name: "test".to_owned(),
+            bind: bind.into(),
+            advertised: bind.into(),
+            ports,
+            dscp: 46,
+        }
+    }
+
     fn slices(ports: (u16, u16), shards: u8) -> Vec<(u32, u32)> {
-        MediaPorts::split(IpAddr::from([127, 0, 0, 1]), ports, shards, usize::MAX)
+        MediaPorts::split(&interface([127, 0, 0, 1], ports), shards, usize::MAX)
             .into_iter()
             .map(|slice| (slice.next, slice.end))
             .collect()
@@ -490,9 +534,9 @@ mod tests {
 
     /// One slice of three pairs on an address of this test, and somebody who holds the second.
     fn slice_with_a_held_pair(host: u8) -> (MediaPorts, Socket) {
-        let address = IpAddr::from([127, 78, 1, host]);
-        let other = udp(SocketAddr::new(address, 20003), false).unwrap();
-        let mut slices = MediaPorts::split(address, (20000, 20005), 1, usize::MAX);
+        let interface = interface([127, 78, 1, host], (20000, 20005));
+        let other = udp(SocketAddr::new(interface.bind, 20003), false).unwrap();
+        let mut slices = MediaPorts::split(&interface, 1, usize::MAX);
         (slices.remove(0), other)
     }
 
@@ -570,6 +614,15 @@ mod tests {
         assert_eq!(within(1_000), (375, 250));
         assert_eq!(within(0), (0, 0));
         assert_eq!(wish.within(0).pairs, 0);
+    }
+
+    #[test]
+    fn interfaces_share_what_there_is_by_what_they_want() {
+        assert_eq!(share_pairs(1000, &[100, 300]), [100, 300]);
+        assert_eq!(share_pairs(200, &[100, 300]), [50, 150]);
+        assert_eq!(share_pairs(3, &[100, 300]), [0, 2]);
+        assert_eq!(share_pairs(7, &[0]), [0]);
+        assert_eq!(share_pairs(usize::MAX, &[32_768, 5]), [32_768, 5]);
     }
 
     #[test]

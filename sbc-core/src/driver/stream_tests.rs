@@ -177,7 +177,7 @@ fn bytes_flow_both_ways_without_delay<B: Backend>(backend: B) {
 fn a_connection_is_opened_from_our_address<B: Backend>(mut backend: B) {
     let server = TcpListener::bind("127.77.1.250:0").unwrap();
     let to = server.local_addr().unwrap();
-    let socket = sockets::tcp_client("127.77.1.251:5060".parse().unwrap(), to).unwrap();
+    let socket = sockets::tcp_client("127.77.1.251:5060".parse().unwrap(), to, 0).unwrap();
     assert!(socket2::SockRef::from(&socket).tcp_nodelay().unwrap());
     let stream = backend.connect_stream(socket, to).unwrap();
     assert!(matches!(event(&mut backend), (key, StreamEvent::Connected) if key == stream));
@@ -196,7 +196,7 @@ fn a_connection_is_opened_from_our_address<B: Backend>(mut backend: B) {
 /// The error of connecting to `to`, told at once or later.
 fn connect_error<B: Backend>(backend: &mut B, to: SocketAddr) -> i32 {
     let from = "127.77.1.251:5060".parse().unwrap();
-    let socket = sockets::tcp_client(from, to).unwrap();
+    let socket = sockets::tcp_client(from, to, 0).unwrap();
     match backend.connect_stream(socket, to) {
         Ok(stream) => match event(backend) {
             (key, StreamEvent::Failed(errno)) if key == stream => errno,
@@ -379,7 +379,7 @@ fn a_connect_can_be_given_up<B: Backend>(mut backend: B) {
     let to = full.local_addr().unwrap().as_socket().unwrap();
     let _first = TcpStream::connect(to).unwrap();
     let from = "127.77.1.251:5060".parse().unwrap();
-    let socket = sockets::tcp_client(from, to).unwrap();
+    let socket = sockets::tcp_client(from, to, 0).unwrap();
     let stream = backend.connect_stream(socket, to).unwrap();
     nothing_more(&mut backend);
     backend.close_stream(stream, true);

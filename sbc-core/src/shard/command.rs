@@ -52,6 +52,12 @@ impl Shard {
                 self.handle_resolved(now, id, outcome);
                 Reply::Done
             }
+            Command::MediaPairs => Reply::MediaPairs(
+                self.ports
+                    .usage()
+                    .map(|(in_use, resting)| (in_use as u64, resting as u64))
+                    .collect(),
+            ),
             Command::Stats => Reply::Stats(Box::new(self.counters()), self.gauges()),
         };
         self.tell_of_losses(now);
@@ -82,8 +88,8 @@ impl Shard {
     pub fn gauges(&self) -> Gauges {
         Gauges {
             calls: self.calls.len() as u64,
-            media_pairs: self.ports.in_use() as u64,
-            media_pairs_quarantined: self.ports.resting() as u64,
+            media_pairs: self.ports.usage().map(|(in_use, _)| in_use as u64).sum(),
+            media_pairs_quarantined: self.ports.usage().map(|(_, resting)| resting as u64).sum(),
             transactions: self.transactions.len() as u64,
             tombstones: self.transactions.tombstones() as u64,
             timers: self.io.timers.len() as u64,

@@ -12,14 +12,14 @@ mod probe;
 mod registration;
 
 pub use crate::{
-    id::{ListenerId, ShardId},
+    id::{InterfaceId, ListenerId, ShardId},
     io::*,
 };
 pub(crate) use dispatch::Arrival;
 
 use crate::{
     admission::Admission,
-    b2bua::{Call, Detours, KeySource, Messages, PortPool, Replaces},
+    b2bua::{Call, Detours, KeySource, Messages, PortPool, Ports, Replaces},
     counters::ShardCounters,
     resolve::{Names, Setbacks},
     sip::{HeaderName, Message, Method},
@@ -121,7 +121,9 @@ impl Shard {
         transactions.configure(&snapshot);
         let hasher = RandomState::with_seed(random.next_u64() as usize);
         let key_source = KeySource::of_seed(seed.rotate_left(29) ^ u64::from(id.0).rotate_left(40));
-        let pairs = u32::from(snapshot.media.ports.1.saturating_sub(snapshot.media.ports.0)) / 2 + 1;
+        let pairs_of = |(first, last): (u16, u16)| u32::from(last.saturating_sub(first)) / 2 + 1;
+        let interfaces = snapshot.media.interfaces.iter();
+        let pairs = interfaces.map(|interface| pairs_of(interface.ports)).sum();
         let mut shard = Self {
             relay: Relay::new(pairs),
             id,
@@ -224,15 +226,20 @@ impl Shard {
         self.tell_of_losses(now);
     }
 
-    /// The driver has bound one more pair of media ports (`port` even, `port + 1`).
-    pub fn add_media_pair(&mut self, pair: PairIndex, port: u16) {
+    /// The driver has bound one more pair of media ports (`port` even, `port + 1`) on `interface`.
+    pub fn add_media_pair(&mut self, interface: InterfaceId, pair: PairIndex, port: u16) {
         self.relay.add_pair(pair);
-        self.ports.add(pair, port);
+        self.ports.add(Ports {
+            interface,
+            pair,
+            port,
+        });
     }
 
-    /// Media pairs that could be handed to a new call now. The driver binds more when it is low.
-    pub fn media_pairs_free(&self) -> usize {
-        self.ports.free()
+    /// Media pairs of `interface` that could be handed to a new call now. The driver binds more when it is
+    /// low.
+    pub fn media_pairs_free(&self, interface: InterfaceId) -> usize {
+        self.ports.free(interface)
     }
 
     /// Time has come: run every timer due at `now`.

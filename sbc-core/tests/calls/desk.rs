@@ -133,7 +133,11 @@ impl Desk {
     ) -> Self {
         let mut shard = Shard::new(id, shards, snapshot, admission, 1, 2);
         for pair in 0..16 {
-            shard.add_media_pair(sbc_media::relay::PairIndex(pair), 20_000 + 2 * pair as u16);
+            shard.add_media_pair(
+                sbc_core::id::InterfaceId(0),
+                sbc_media::relay::PairIndex(pair),
+                20_000 + 2 * pair as u16,
+            );
         }
         Self {
             shard,

@@ -25,6 +25,7 @@ mod header_forms;
 mod health;
 mod hold_noise;
 mod info;
+mod interfaces;
 mod latch;
 mod late_offer;
 mod limits;

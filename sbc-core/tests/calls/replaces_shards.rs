@@ -34,6 +34,7 @@ impl Pair {
             );
             for pair in 0..8 {
                 shard.add_media_pair(
+                    sbc_core::id::InterfaceId(0),
                     sbc_media::relay::PairIndex(pair),
                     20_000 + 100 * u16::from(id) + 2 * pair as u16,
                 );

@@ -86,7 +86,7 @@ fn dual(callee: &str, listener: &str) -> Desk {
         [[listener]]\nname = \"tcp6\"\ntransport = \"tcp\"\naddress = \"[::1]:5060\"\n\
         [media]\naddress = \"127.0.0.1\"\n\
         [[trunk]]\nname = \"carrier\"\nhosts = [\"127.0.0.2\"]\n\
-        [[trunk]]\nname = \"platform\"\nhosts = [\"{callee}\"]\nlistener = \"{listener}\"\n\
+        [[trunk]]\nname = \"platform\"\nhosts = [\"{callee}\"]\nlistener = \"{listener}\"\nmedia = \"default\"\n\
         [[route]]\nfrom = \"carrier\"\nto = \"platform\"\n"
     );
     let (snapshot, admission) = config::parse(&text, "test").unwrap().compile().unwrap();

@@ -23,7 +23,7 @@ use std::{
 pub(crate) struct Daemon {
     pub(crate) launched: Launched,
     pub(crate) listener: SocketAddr,
-    net: u8,
+    pub(crate) net: u8,
 }
 
 /// `None` when this system has no such backend; the daemon would say so at start.
@@ -47,7 +47,12 @@ pub(crate) fn start(net: u8, backend: BackendKind, shards: u8) -> Option<Daemon>
         to = "platform"
         "#
     );
-    let (snapshot, admission) = config::parse(&text, "test").unwrap().compile().unwrap();
+    start_as(&text, net, backend, shards)
+}
+
+/// [`start`], configured by `text`.
+pub(crate) fn start_as(text: &str, net: u8, backend: BackendKind, shards: u8) -> Option<Daemon> {
+    let (snapshot, admission) = config::parse(text, "test").unwrap().compile().unwrap();
     let settings = Settings {
         snapshot: Arc::new(snapshot),
         admission: Arc::new(admission),
@@ -131,14 +136,20 @@ pub(crate) struct Call {
 
 impl Peer {
     pub(crate) fn new(host: String, daemon: SocketAddr) -> Self {
-        let open = |port| {
-            let socket = UdpSocket::bind((host.as_str(), port)).unwrap();
+        let media = host.clone();
+        Self::with_media(host, &media, daemon)
+    }
+
+    /// One whose media has an address of its own.
+    pub(crate) fn with_media(host: String, media: &str, daemon: SocketAddr) -> Self {
+        let open = |host: &str, port| {
+            let socket = UdpSocket::bind((host, port)).unwrap();
             socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
             socket
         };
         Self {
-            sip: open(5060),
-            media: open(0),
+            sip: open(&host, 5060),
+            media: open(media, 0),
             host,
             daemon,
         }
@@ -161,10 +172,12 @@ impl Peer {
     }
 
     fn sdp(&self) -> String {
+        let media = self.media.local_addr().unwrap();
         format!(
-            "v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n",
-            host = self.host,
-            port = self.media.local_addr().unwrap().port()
+            "v=0\r\no=- 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n",
+            family = if media.is_ipv4() { "IP4" } else { "IP6" },
+            ip = media.ip(),
+            port = media.port()
         )
     }
 }
@@ -246,8 +259,9 @@ fn media_address(message: &str) -> SocketAddr {
             .find_map(|line: &str| line.strip_prefix(start))
             .unwrap()
     };
-    let port = find("m=audio ").split(' ').next().unwrap();
-    format!("{}:{port}", find("c=IN IP4 ")).parse().unwrap()
+    let port = find("m=audio ").split(' ').next().unwrap().parse().unwrap();
+    let (_, ip) = find("c=IN IP").split_once(' ').unwrap();
+    SocketAddr::new(ip.trim().parse().unwrap(), port)
 }
 
 /// An RTP packet of 172 bytes.

@@ -9,8 +9,8 @@ use sbc_core::{
     resolve::Query,
     shard::ListenerId,
     snapshot::{
-        Dtmf, Hold, Listener, Media, Peer, Reliable, Ringback, SessionTimer, Sip, Snapshot, Streams, Target,
-        Trunk, TrunkMedia,
+        Dtmf, Hold, Listener, Media, MediaInterface, Peer, Reliable, Ringback, SessionTimer, Sip, Snapshot,
+        Streams, Target, Trunk, TrunkMedia,
     },
     transport::Transport,
     trunk::{SourceTable, TrunkId},
@@ -181,6 +181,7 @@ impl Setup {
                 bind: self.sip(side),
                 advertised: self.sip(side),
                 transport,
+                dscp: 0,
                 tls: None,
             })
         };
@@ -201,9 +202,13 @@ impl Setup {
             domains: HashMap::new(),
             health: std::sync::Arc::default(),
             media: Media {
-                bind: media_ip(),
-                advertised: media_ip(),
-                ports: (MEDIA_PORTS, MEDIA_PORTS + 20_001),
+                interfaces: vec![MediaInterface {
+                    name: "media".to_owned(),
+                    bind: media_ip(),
+                    advertised: media_ip(),
+                    ports: (MEDIA_PORTS, MEDIA_PORTS + 20_001),
+                    dscp: 0,
+                }],
                 // Longer than the slowest packet of `network` is under way.
                 quarantine: Duration::from_secs(4),
                 timeout: Duration::from_secs(self.media_timeout),

@@ -193,7 +193,7 @@ impl World {
         for (n, shard) in shards.iter_mut().enumerate() {
             for pair in (0..setup.pairs_per_shard).map(PairIndex) {
                 let port = MEDIA_PORTS + 2 * (n as u32 * setup.pairs_per_shard + pair.0) as u16;
-                shard.add_media_pair(pair, port);
+                shard.add_media_pair(sbc_core::id::InterfaceId(0), pair, port);
                 ports.insert(port, (n, pair.rtp()));
                 ports.insert(port + 1, (n, pair.rtcp()));
             }

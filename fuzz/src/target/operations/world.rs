@@ -204,7 +204,11 @@ impl World {
         let mut shard = Shard::new(ShardId(0), 1, Arc::new(snapshot), Arc::clone(&admission), 1, 2);
         let pairs = if variant & 0x8000 != 0 { 3 } else { 32 };
         for pair in 0..pairs {
-            shard.add_media_pair(PairIndex(u32::from(pair)), 20_000 + 2 * pair);
+            shard.add_media_pair(
+                sbc_core::id::InterfaceId(0),
+                PairIndex(u32::from(pair)),
+                20_000 + 2 * pair,
+            );
         }
         Self {
             shard,

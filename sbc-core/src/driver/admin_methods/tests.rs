@@ -65,6 +65,7 @@ impl FakeShard {
                 };
                 Reply::Stats(Box::new(counters), gauges)
             }
+            Command::MediaPairs => Reply::MediaPairs(vec![(3, 2)]),
             _ => Reply::Done,
         })
     }
@@ -136,7 +137,7 @@ fn with<F: Future<Output = ()>>(shards: Vec<FakeShard>, test: impl FnOnce(Rc<Met
                 kind: BackendKind::Syscall,
                 why: "the test has no ring".into(),
             },
-            media_pairs_max: 10,
+            media_pairs_max: vec![10],
         };
         test(Rc::new(Methods::new(Rc::new(daemon), config, None))).await;
     });
@@ -270,6 +271,13 @@ fn a_call_is_found_on_any_shard_and_hung_up_once() {
             assert_eq!(gone.reason(), Some(Reason::NoSuchCall));
             let status = methods.status().await.unwrap();
             assert_eq!((status.calls, status.calls_attempted, status.shards), (1, 20, 2));
+            let [media] = &status.media_interfaces[..] else {
+                panic!("{:?}", status.media_interfaces)
+            };
+            assert_eq!(
+                (media.pairs_max, media.pairs, media.pairs_quarantined),
+                (10, 6, 4)
+            );
         },
     );
 }

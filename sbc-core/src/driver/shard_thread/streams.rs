@@ -141,8 +141,8 @@ impl<B: Backend> ShardThread<B> {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
         let from = self.shard.snapshot.listeners.get(usize::from(listener.0));
-        let from = from.ok_or(io::ErrorKind::NotFound)?.bind;
-        let socket = sockets::tcp_client(from, peer)?;
+        let from = from.ok_or(io::ErrorKind::NotFound)?;
+        let socket = sockets::tcp_client(from.bind, peer, from.dscp)?;
         self.backend.connect_stream(socket, peer)
     }
 
