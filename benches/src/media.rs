@@ -4,7 +4,7 @@ use crate::{Operation, input};
 use sbc_media::{
     g711,
     latch::LatchMode,
-    relay::{Action, Formats, Keys, PairIndex, Relay, Remote, Verdict},
+    relay::{Action, Formats, Keys, PairIndex, Relay, Remote, Roc, Verdict},
     srtp::{MasterKey, OVERHEAD_MAX, Suite},
     time::Timestamp,
 };
@@ -59,6 +59,7 @@ impl Calls {
             let keys = Keys {
                 receive: key(1),
                 send: key(2),
+                roc: Roc::Keep,
             };
             calls.relay.set_keys(PairIndex(2 * call + 1), Some(&keys));
         }

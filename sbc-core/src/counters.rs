@@ -110,6 +110,8 @@ counters! {
     challenges_answered,
     /// Challenges that there was no answer to, or whose answer did not convince.
     challenges_refused,
+    /// Calls offered again as plain RTP because SRTP was refused.
+    srtp_fallbacks,
     /// Calls that the callee's side redirected (3xx).
     redirections,
     /// Callers that were played a ringback tone of ours.

@@ -11,6 +11,7 @@ use crate::{
 };
 use sbc_media::{
     latch::{LEARNING_WINDOW, LatchMode},
+    relay::Roc,
     srtp::Suite,
     tone::Country,
 };
@@ -307,6 +308,8 @@ pub struct TrunkMedia {
     pub srtp_suites: Vec<Suite>,
     /// How SRTP is offered where it is optional.
     pub srtp_offer: SrtpOffer,
+    /// What our rollover counters do when our key changes.
+    pub srtp_roc: Roc,
     /// Names of the codecs that may be used, in the order in which they are offered; `None`: all.
     pub codecs: Option<Box<[Box<str>]>>,
     /// Who may become the peer besides the address in its SDP.
@@ -331,6 +334,7 @@ impl TrunkMedia {
         srtp: Srtp::Disabled,
         srtp_suites: Vec::new(),
         srtp_offer: SrtpOffer::BestEffort,
+        srtp_roc: Roc::Keep,
         codecs: None,
         latch: LatchMode::Relearn(LEARNING_WINDOW),
         dtmf: None,
@@ -397,7 +401,7 @@ pub enum Srtp {
 pub enum SrtpOffer {
     /// `RTP/AVP` with `a=crypto`: who does not know it answers with plain RTP.
     BestEffort,
-    /// `RTP/SAVP`: who does not know it refuses.
+    /// `RTP/SAVP`: who does not know it refuses, and is offered `RTP/AVP` then.
     Savp,
 }
 

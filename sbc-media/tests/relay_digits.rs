@@ -9,7 +9,7 @@ use sbc_media::{
         inband::{Detector, Generator, HIGH_DBM0, LOW_DBM0},
     },
     g711::Law,
-    relay::{DropReason, Keys, Listen, MediaEvent, OutletParams, Verdict},
+    relay::{DropReason, Keys, Listen, MediaEvent, OutletParams, Roc, Verdict},
     rtp,
     srtp::{MasterKey, OVERHEAD_MAX, Receiver, Sender, Suite},
     time::Timestamp,
@@ -261,6 +261,7 @@ fn between_keys_only_authentic_events_are_heard() {
         let keys = Keys {
             send: key(own),
             receive: key(peer),
+            roc: Roc::Keep,
         };
         session.relay.set_keys(pair, Some(&keys));
     }

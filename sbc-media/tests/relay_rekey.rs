@@ -5,8 +5,8 @@ mod peers;
 mod support;
 use peers::*;
 use sbc_media::{
-    relay::{DropReason, GRACE, Verdict},
-    srtp::{Sender, Suite},
+    relay::{DropReason, GRACE, Roc, Verdict},
+    srtp::{Receiver, Sender, Suite},
 };
 use support::*;
 
@@ -87,6 +87,21 @@ fn the_rollover_counter_goes_on_under_another_key_or_begins_anew() {
         session.relay.set_keys(A, Some(&a.keys));
         flow(&mut session, &mut a, &mut b, 66_000..66_500);
     }
+}
+
+#[test]
+fn our_own_begins_anew_where_the_peer_expects_that() {
+    let (mut session, mut a, mut b) = both([SUITE, SUITE]);
+    // Over two wraps: a receiver that begins now cannot guess the counter.
+    flow(&mut session, &mut a, &mut b, 65_000..131_200);
+    b.keys.roc = Roc::Reset;
+    // The same key again is no new one.
+    session.relay.set_keys(B, Some(&b.keys));
+    flow(&mut session, &mut a, &mut b, 131_200..131_300);
+    b.keys.send = key(SUITE, 40);
+    b.receiver = Receiver::new(&b.keys.send);
+    session.relay.set_keys(B, Some(&b.keys));
+    flow(&mut session, &mut a, &mut b, 131_300..131_400);
 }
 
 #[test]

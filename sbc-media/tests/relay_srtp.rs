@@ -6,7 +6,7 @@ mod support;
 use peers::*;
 use sbc_media::{
     g711,
-    relay::{Action, DropReason, Formats, Keys, Remote, Verdict},
+    relay::{Action, DropReason, Formats, Keys, Remote, Roc, Verdict},
     srtp::Suite,
 };
 use support::*;
@@ -290,6 +290,7 @@ fn a_leg_with_other_keys_can_take_the_place_of_one() {
     let keys = Keys {
         receive: key(SUITE, 30),
         send: key(SUITE, 31),
+        roc: Roc::Keep,
     };
     session.relay.set_keys(C, Some(&keys));
     let (_, left) = a.send(&mut session, &rtp(3));

@@ -8,7 +8,7 @@ use sbc_media::{
     g711,
     latch::LatchMode,
     relay::{
-        Action, DropReason, Formats, Keys, MediaSocket, PairIndex, Relay, Remote, SocketAction, Verdict,
+        Action, DropReason, Formats, Keys, MediaSocket, PairIndex, Relay, Remote, Roc, SocketAction, Verdict,
     },
     rtcp::{
         self,
@@ -117,6 +117,7 @@ fn changing(bytes: &[u8], suites: [Suite; 2]) {
     let keys = [0, 1].map(|side| Keys {
         receive: key(suites[side], side as u8),
         send: key(suites[side], side as u8 + 2),
+        roc: Roc::Keep,
     });
     let mut peers = keys
         .each_ref()

@@ -5,7 +5,7 @@
 //! caller's, described anew for each attempt.
 
 use super::session_timer::{min_of, write_session_timer};
-use super::{Body, Caller, LegState, Part, Phase, Ringback, write_contact};
+use super::{Body, Caller, LegState, Part, Phase, Ringback, negotiate::media_of, write_contact};
 use crate::{
     dialog::Dialog,
     sdp::Sdp,
@@ -237,7 +237,45 @@ impl Shard {
         }
         plan.min_se_s = min_s;
         plan.longer += 1;
-        let (offer, from) = (plan.offer.clone(), call.a.trunk);
+        self.ask_again(now, slot)
+    }
+
+    /// The callee has refused SRTP where it is optional: ask once more in the same Call-ID, for plain RTP. `false`:
+    /// that is not why, or it was offered already.
+    pub(crate) fn try_plain(&mut self, now: Timestamp, slot: u32) -> bool {
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return false;
+        };
+        let planned = call.plan.as_ref().is_some_and(|plan| plan.offer.is_some());
+        let media = media_of(&self.snapshot, call.b.trunk);
+        let falls_back = call.phase == Phase::Proceeding
+            && planned
+            && call
+                .b
+                .session
+                .security
+                .as_mut()
+                .is_some_and(|security| security.fall_back(media));
+        if !falls_back {
+            return false;
+        }
+        self.io.counters.srtp_fallbacks += 1;
+        self.event(slot, Level::Debug, || {
+            "SRTP was refused: offering plain RTP".into()
+        });
+        self.ask_again(now, slot)
+    }
+
+    /// Send the INVITE of a call's plan again, to the same target and in the same Call-ID, with the offer described
+    /// anew.
+    fn ask_again(&mut self, now: Timestamp, slot: u32) -> bool {
+        let Some(call) = self.calls.get(slot as usize) else {
+            return false;
+        };
+        let (offer, from) = match &call.plan {
+            Some(plan) => (plan.offer.clone(), call.a.trunk),
+            None => return false,
+        };
         let described = match offer.as_deref().map(Sdp::parse) {
             Some(Ok(sdp)) => self
                 .describe_for(now, slot, Side::B, &sdp, Part::Offer, from)

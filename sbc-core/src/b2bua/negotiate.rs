@@ -172,7 +172,7 @@ impl Session {
         let Some(chosen) = chosen else { return Ok(None) };
         if media.srtp != Srtp::Disabled || self.security.is_some() {
             let remote = sdp.remote_of(chosen.index).ok().filter(|remote| !remote.held);
-            let security = self.security.get_or_insert_default();
+            let security = Security::of(&mut self.security, media);
             security.hear(&chosen, part, remote.map(|remote| remote.rtp));
         }
         if tracked || self.codecs.is_some() {

@@ -6,7 +6,7 @@
 //! A key of ours is made when a description first needs one, and again when the peer's answer must be by
 //! another tag or suite, or when the peer's address has changed: who is there now may not know how
 //! far the packets have counted (§7.1.4). Otherwise it stays, so that a description that changes
-//! nothing is the same octets again. What an offer changes holds when it is answered; of one that is
+//! nothing is the same octets again; a trunk may want another with every negotiation (`srtp_roc`). What an offer changes holds when it is answered; of one that is
 //! refused, [`super::Session::restore`] leaves nothing.
 
 use super::Part;
@@ -20,7 +20,7 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 use sbc_media::{
-    relay::{Keys, OutletParams},
+    relay::{Keys, OutletParams, Roc},
     srtp::{MasterKey, Suite},
     stream::CLOCK_RATE_DEFAULT,
 };
@@ -206,6 +206,10 @@ pub(crate) struct Security {
     rtp: Option<SocketAddr>,
     /// The peer has another place and another key: what it counts begins anew with these keys (§7.1.4).
     fresh: bool,
+    /// The peer has refused `RTP/SAVP`: it is offered plain RTP.
+    refused: bool,
+    /// What our rollover counters do when our key changes.
+    roc: Roc,
 }
 
 /// What the relay shall do with a leg.
@@ -220,20 +224,49 @@ pub(super) enum Protection {
 }
 
 impl Security {
+    /// The security of a leg whose trunk has `media`.
+    pub(super) fn of<'s>(state: &'s mut Option<Box<Self>>, media: &TrunkMedia) -> &'s mut Self {
+        let state = state.get_or_insert_default();
+        state.roc = media.srtp_roc;
+        state
+    }
+
+    /// The peer has refused our offer of `RTP/SAVP`, and its trunk has `media`: whether it can be offered plain RTP
+    /// now.
+    pub(super) fn fall_back(&mut self, media: &TrunkMedia) -> bool {
+        let possible = media.srtp == Srtp::Optional && self.savp && !self.settled && !self.ours.is_empty();
+        if possible {
+            *self = Self {
+                refused: true,
+                ..Self::default()
+            };
+        }
+        possible
+    }
+
     /// Get ready to describe an offer to the peer.
     pub(super) fn offer(state: &mut Option<Box<Self>>, media: &TrunkMedia, source: &mut KeySource) {
         if media.srtp == Srtp::Disabled {
             return;
         }
-        let state = state.get_or_insert_default();
+        let state = Self::of(state, media);
         if state.settled {
+            state.renew();
             state.answer(source);
-        } else if state.ours.is_empty() {
+        } else if state.ours.is_empty() && !state.refused {
             state.savp = media.srtp == Srtp::Required || media.srtp_offer == SrtpOffer::Savp;
             let suites = (1..).zip(&media.srtp_suites);
             state.ours = suites
                 .filter_map(|(tag, suite)| source.line(tag, *suite))
                 .collect();
+        }
+    }
+
+    /// What was agreed on is negotiated again. A peer that expects our counters to begin anew then gets another key:
+    /// they must not under the same one (RFC 3711 §9.1).
+    fn renew(&mut self) {
+        if self.settled && self.roc == Roc::Reset {
+            self.ours.clear();
         }
     }
 
@@ -268,6 +301,8 @@ impl Security {
         if part == Part::Offer && moved {
             self.ours.clear();
             self.fresh |= self.theirs != chosen.line;
+        } else if part == Part::Offer {
+            self.renew();
         }
         self.rtp = rtp.or(self.rtp);
         self.savp = chosen.savp;
@@ -290,6 +325,7 @@ impl Security {
             Some(own) => Protection::Srtp(Keys {
                 receive: theirs.key.clone(),
                 send: own.key.clone(),
+                roc: self.roc,
             }),
             None => Protection::Unchanged,
         }

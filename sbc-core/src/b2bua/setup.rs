@@ -550,6 +550,9 @@ impl Shard {
             return;
         }
         let status = response.status();
+        if status == 488 && self.try_plain(now, slot) {
+            return;
+        }
         if status == 503 {
             self.set_back(now, slot, retry_after(response));
         }

@@ -94,6 +94,7 @@ impl Config {
                     srtp: trunk.srtp,
                     srtp_suites: trunk.srtp_suites.clone(),
                     srtp_offer: trunk.srtp_offer,
+                    srtp_roc: trunk.srtp_roc,
                     codecs: trunk
                         .codecs
                         .as_ref()

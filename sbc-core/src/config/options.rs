@@ -13,7 +13,7 @@ use crate::{
     transport::Transport,
     trunk::HostMatch,
 };
-use sbc_media::{srtp::Suite, tone::Country};
+use sbc_media::{relay::Roc, srtp::Suite, tone::Country};
 use std::{
     net::{IpAddr, SocketAddr},
     ops::Range,
@@ -378,8 +378,13 @@ sections! {
             Suite::AesCm256Sha1_80,
         ]);
         /// How SRTP is offered with `srtp = "optional"`: `"best_effort"`, as `RTP/AVP` with keys, which peers
-        /// without SRTP answer with plain RTP; `"savp"`, as `RTP/SAVP`, which they refuse.
+        /// without SRTP answer with plain RTP; `"savp"`, as `RTP/SAVP`, which they refuse with 488; they are then
+        /// offered `RTP/AVP` without keys.
         srtp_offer: SrtpOffer = default(SrtpOffer::BestEffort);
+        /// What our rollover counter (ROC) does when a call is negotiated again: `"keep"`, it goes on, also under another
+        /// key (RFC 3711 §3.3.1); `"reset"`, it begins at 0, as some platforms expect, under a new key each time. Under
+        /// a new key of its own the trunk may do either.
+        srtp_roc: Roc = default(Roc::Keep);
         /// Codecs that may be used with it, by their names in SDP, in the order in which they are
         /// offered, such as `["PCMA", "PCMU", "telephone-event"]`. Where a caller and a callee
         /// have none in common but each has one law of G.711, the audio is converted between them;

@@ -7,7 +7,7 @@ use crate::{
     transport::Transport,
     trunk::{HostMatch, ParseHostError},
 };
-use sbc_media::{srtp::Suite, tone::Country};
+use sbc_media::{relay::Roc, srtp::Suite, tone::Country};
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -569,6 +569,13 @@ string_value!(
         }
     },
     |name: &CodecName| name.0.clone()
+);
+
+word_value!(
+    Roc,
+    "\"keep\" or \"reset\"",
+    "keep" => Roc::Keep,
+    "reset" => Roc::Reset
 );
 
 /// Who may become a media peer besides the address in its SDP.

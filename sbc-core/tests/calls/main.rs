@@ -59,6 +59,8 @@ mod route_set;
 mod sequence_numbers;
 mod session_timer;
 mod srtp;
+mod srtp_fallback;
+mod srtp_roc;
 mod srtp_streams;
 mod stream_bounds;
 mod stream_calls;

@@ -27,6 +27,19 @@ pub struct Keys {
     pub receive: MasterKey,
     /// Ours: what leaves for the peer is protected with this one.
     pub send: MasterKey,
+    /// What our rollover counters do when `send` takes over from another key.
+    pub roc: Roc,
+}
+
+/// What becomes of the rollover counters, and of the SRTCP index, when a key takes over from another. Of a peer's key
+/// nobody needs to know: what comes under it tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Roc {
+    /// They go on (RFC 3711 §3.3.1).
+    #[default]
+    Keep,
+    /// They begin at 0, as some peers expect of each new key.
+    Reset,
 }
 
 /// A key of the peer's, and what has been heard under it.
@@ -70,10 +83,13 @@ impl Crypto {
     }
 
     /// What was negotiated again. A direction whose key is the same goes on as if nothing had
-    /// happened. Where it is another, rollover counters go on (RFC 3711 §3.3.1).
+    /// happened. Where it is another, rollover counters do as [`Keys::roc`] says.
     pub(super) fn set(&mut self, keys: &Keys) {
         if keys.send != self.send_key {
-            self.sender.rekey(&keys.send);
+            match keys.roc {
+                Roc::Keep => self.sender.rekey(&keys.send),
+                Roc::Reset => self.sender = Sender::new(&keys.send),
+            }
             self.send_key = keys.send.clone();
         }
         if keys.receive == self.receiving.key {

@@ -30,7 +30,7 @@ use due::Due;
 use extras::Extras;
 pub use formats::{Action, Formats};
 use keys::Crypto;
-pub use keys::{GRACE, Keys};
+pub use keys::{GRACE, Keys, Roc};
 use outlet::Outlet;
 pub use outlet::{MediaEvent, OWN_LEN_MAX, OutletParams, Voice, Yield};
 pub use reports::Heard;

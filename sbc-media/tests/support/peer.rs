@@ -3,7 +3,7 @@
 
 use super::support::{A, A_RTCP, A_RTP, B, B_RTCP, B_RTP, Session};
 use sbc_media::{
-    relay::{Keys, PairIndex, Verdict},
+    relay::{Keys, PairIndex, Roc, Verdict},
     srtp::{MasterKey, OVERHEAD_MAX, Receiver, Sender, Suite},
 };
 
@@ -31,6 +31,7 @@ impl Peer {
         let keys = Keys {
             receive: key(suite, seed),
             send: key(suite, seed + 1),
+            roc: Roc::Keep,
         };
         session.relay.set_keys(pair, Some(&keys));
         Self {
