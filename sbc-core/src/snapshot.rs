@@ -469,6 +469,8 @@ pub struct Media {
     /// End an answered call when no valid media ever came, for so long, from a side that said it
     /// sends; zero: never.
     pub unlatched_timeout: Duration,
+    /// Between two reports of our own to a peer that hears none; zero: never any.
+    pub rtcp_interval: Duration,
 }
 
 impl Media {

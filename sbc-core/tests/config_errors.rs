@@ -44,7 +44,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "[media]",
         "[media]\nfoo = 1",
-        "sbc.toml:5:1: media.foo: unknown key; known here are: address, advertise, ports, dscp, quarantine_ms, timeout_s, latch, latch_window_ms, unlatched_timeout_s, interface",
+        "sbc.toml:5:1: media.foo: unknown key; known here are: address, advertise, ports, dscp, quarantine_ms, timeout_s, latch, latch_window_ms, unlatched_timeout_s, rtcp_interval_s, interface",
     ),
     (
         "[media]",

@@ -129,6 +129,7 @@ impl Stage {
                 quarantine: Duration::from_secs(1),
                 timeout: Duration::ZERO,
                 unlatched_timeout: Duration::ZERO,
+                rtcp_interval: Duration::from_secs(5),
             },
             sip: Sip {
                 t1: Duration::from_millis(500),

@@ -14,7 +14,7 @@ use crate::{
 };
 use sbc_media::{
     latch::LatchMode,
-    relay::{MediaEvent, PairIndex, Remote},
+    relay::{MediaEvent, PairIndex, Remote, ReporterParams},
     rtcp::hide::Cname,
 };
 use std::{collections::VecDeque, time::Duration};
@@ -332,6 +332,8 @@ impl Shard {
         index: Option<usize>,
     ) -> Media {
         let mut media = media;
+        let wants_rtcp = index.is_some_and(|index| sdp.wants_rtcp(index));
+        self.report_to(now, media.pairs[side as usize], wants_rtcp);
         let remote = index.and_then(|index| sdp.remote_of(index).ok());
         let Some(remote) = remote else {
             // The audio was refused or removed: nothing is sent there.
@@ -366,6 +368,17 @@ impl Shard {
             },
         );
         media
+    }
+
+    /// Report to the peer of `pair` what it hears of nobody else, if it wants to know and the configuration says so.
+    fn report_to(&mut self, now: Timestamp, pair: PairIndex, wanted: bool) {
+        let interval = self.snapshot.media.rtcp_interval;
+        let params = (wanted && !interval.is_zero()).then(|| ReporterParams {
+            ssrc: self.random() as u32,
+            interval,
+            seed: self.random(),
+        });
+        self.relay.set_reporter(now, pair, params.as_ref());
     }
 
     /// Something happened in the media of `pair`.

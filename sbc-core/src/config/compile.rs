@@ -120,6 +120,7 @@ impl Config {
                 quarantine: ms(self.media.quarantine_ms),
                 timeout: s(self.media.timeout_s),
                 unlatched_timeout: s(self.media.unlatched_timeout_s),
+                rtcp_interval: s(self.media.rtcp_interval_s),
             },
             sip: snapshot::Sip {
                 t1: ms(self.sip.t1_ms),

@@ -218,6 +218,10 @@ sections! {
         /// media, although by its SDP it sends and is not on hold. 0: never. Such calls are counted in any case
         /// (`media_unlatched`) when they end, after ten seconds or more.
         unlatched_timeout_s: u32 = default(0) in 0..=86_400;
+        /// Seconds, on average, between two RTCP reports of our own to a peer that hears none from the other side
+        /// of its call. They begin when audio has flowed without any for five such intervals, and stop while the
+        /// other side sends its own. 0: never. A peer with `b=RS:0` and `b=RR:0` in its SDP (RFC 3556) gets none.
+        rtcp_interval_s: u32 = default(5) in 0..=60;
         /// More addresses.
         interfaces as "interface": Vec<MediaInterface> = default(Vec::new());
     }

@@ -226,6 +226,18 @@ impl<'a> Sdp<'a> {
         })
     }
 
+    /// Whether reports are wanted on m-line `index`: not where both of their bandwidths, its own or else the
+    /// session's, are zero (RFC 3556 §2).
+    pub fn wants_rtcp(&self, index: usize) -> bool {
+        let lines = self.medias.get(index).map(Media::lines);
+        let is_zero = |kind: &[u8]| {
+            let of = |mut lines: Lines<'a>| lines.find_map(|line| line.strip_prefix(kind));
+            let bandwidth = lines.and_then(of).or_else(|| of(self.session_lines()));
+            bandwidth.and_then(digits) == Some("0")
+        };
+        !(is_zero(b"b=RS:") && is_zero(b"b=RR:"))
+    }
+
     /// Lines of the session part, v= and o= included.
     pub(super) fn session_lines(&self) -> Lines<'a> {
         Lines { rest: self.session }

@@ -39,6 +39,7 @@ mod message;
 mod names;
 mod notify;
 mod own_media;
+mod own_reports;
 mod prack_offer;
 mod privacy;
 mod redirect;

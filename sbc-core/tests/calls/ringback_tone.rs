@@ -159,7 +159,7 @@ fn every_ending_ends_it() {
         let mut desk = desk(TONE, "");
         let out = invited(&mut desk, RICH);
         rings(&mut desk, &out);
-        assert!(desk.shard.relay.poll_timeout().is_some());
+        assert!(desk.shard.relay.sound(TO_CALLER).is_some());
         end(&mut desk, &out);
         assert!(desk.shard.relay.poll_timeout().is_none(), "{name}");
         desk.assert_quiet();

@@ -213,6 +213,7 @@ impl Setup {
                 quarantine: Duration::from_secs(4),
                 timeout: Duration::from_secs(self.media_timeout),
                 unlatched_timeout: Duration::ZERO,
+                rtcp_interval: Duration::from_secs(1),
             },
             sip: Sip {
                 t1: Duration::from_nanos(T1),

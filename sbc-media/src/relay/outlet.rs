@@ -76,6 +76,8 @@ pub(super) struct Outlet {
     /// What has left, payload only, for reports.
     pub(super) packets: u32,
     pub(super) octets: u32,
+    /// When the last did.
+    pub(super) left: Timestamp,
 }
 
 #[derive(Debug)]
@@ -93,10 +95,12 @@ impl Outlet {
             playing: None,
             packets: 0,
             octets: 0,
+            left: now,
         }
     }
 
-    fn count(&mut self, payload_len: usize) {
+    fn count(&mut self, now: Timestamp, payload_len: usize) {
+        self.left = now;
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(payload_len as u32);
     }
@@ -145,7 +149,7 @@ impl Outlet {
             packet.set_marker();
         }
         let payload_len = packet.payload().len();
-        self.count(payload_len);
+        self.count(now, payload_len);
         Ok(())
     }
 
@@ -254,23 +258,25 @@ impl Relay {
 
     /// The packet of `pair` that is due. Whether there is one or not: the pair is due later than before.
     fn transmit(&mut self, now: Timestamp, pair: PairIndex, buffer: &mut [u8]) -> Option<Verdict> {
-        let waits = self.route(pair.rtp().0, 0).is_err();
-        let Some(outlet) = self.outlet_mut(pair).filter(|_| !waits) else {
-            // `set_remote` wakes it.
-            self.due.set(pair.0, None);
-            return None;
-        };
+        let verdict = self.transmit_sound(now, pair, buffer);
+        let verdict = verdict.or_else(|| self.report(now, pair, buffer));
+        self.schedule(pair);
+        verdict
+    }
+
+    /// The packet of what is played to the peer of `pair`, if one is due.
+    fn transmit_sound(&mut self, now: Timestamp, pair: PairIndex, buffer: &mut [u8]) -> Option<Verdict> {
+        self.route(pair.rtp().0, 0).ok()?;
+        let outlet = self.outlet_mut(pair)?;
         let Outlet { splice, playing, .. } = outlet;
-        let source = playing.as_mut().map(|playing| &mut playing.source);
-        let len = source.and_then(|source| source.write(now, splice, buffer));
+        let len = playing.as_mut()?.source.write(now, splice, buffer);
         if let Some(len) = len {
-            outlet.count(len.saturating_sub(rtp::HEADER_LEN));
+            outlet.count(now, len.saturating_sub(rtp::HEADER_LEN));
         }
-        let due = outlet.poll_timeout();
-        if due.is_none() && outlet.playing.take().is_some() {
+        if outlet.poll_timeout().is_none() {
+            outlet.playing = None;
             self.events.push_back((pair, MediaEvent::Played));
         }
-        self.due.set(pair.0, due);
         // A key that is used up sends nothing of ours either.
         self.originated(pair, buffer, len?).ok()
     }
@@ -297,7 +303,7 @@ impl Relay {
         }
         outlet.number(now, packet)?;
         if outlet.give_way() {
-            self.due.set(pair.0, None);
+            self.schedule(pair);
             self.events.push_back((pair, MediaEvent::Yielded));
         }
         Ok(())
@@ -310,10 +316,13 @@ impl Relay {
         }
     }
 
-    /// Find anew when the outlet of `pair` is due.
+    /// Find anew when something of our own is due to the peer of `pair`. A sound waits while it cannot be sent:
+    /// [`Relay::set_remote`] comes here, too.
     pub(super) fn schedule(&mut self, pair: PairIndex) {
-        let due = self.outlet_mut(pair).and_then(|outlet| outlet.poll_timeout());
-        self.due.set(pair.0, due);
+        let outlet = self.outlet(pair).filter(|_| self.route(pair.rtp().0, 0).is_ok());
+        let sound = outlet.and_then(Outlet::poll_timeout);
+        let due = [sound, self.report_due(pair)];
+        self.due.set(pair.0, due.into_iter().flatten().min());
     }
 
     pub(super) fn outlet(&self, pair: PairIndex) -> Option<&Outlet> {

@@ -296,7 +296,9 @@ impl Relay {
         let ways = (own, MediaSocket(out).pair());
         self.translate_reports(now, ways, buffer.get_mut(..len).unwrap_or_default())?;
         let len = self.hide_reports(now, ways, buffer, len)?;
-        self.leave_rtcp(out, buffer, len)
+        let verdict = self.leave_rtcp(out, buffer, len)?;
+        self.reported(now, ways.1);
+        Ok(verdict)
     }
 
     /// RTCP in the clear for the peer whose RTCP socket is `out`.
@@ -377,7 +379,7 @@ impl Relay {
     /// Where an RTCP packet of `len` octets leaves whose own socket on the other side is `out`: from
     /// there, or from the RTP socket when the peer multiplexes (RFC 5761 §5.1.1), also while no RTP
     /// may be sent to it.
-    fn route_rtcp(&self, out: u32, len: usize) -> Result<Verdict, DropReason> {
+    pub(super) fn route_rtcp(&self, out: u32, len: usize) -> Result<Verdict, DropReason> {
         let own = self.route(out, len)?;
         let rtp = MediaSocket(out).pair().rtp();
         match (self.socket(MediaSocket(out)), self.socket(rtp)) {

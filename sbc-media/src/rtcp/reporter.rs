@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! new ──half an interval──► due ──write──► waiting ──an interval──► due
-//!                             ▲               │ heard: a whole interval from then
+//!                             ▲               │ heard: five intervals from then
 //!                             └───────────────┘
 //! ```
 //!
@@ -20,6 +20,10 @@ use core::time::Duration;
 
 /// Between two reports unless configured (RFC 3550 §6.2).
 pub const INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
+
+/// After so many intervals without a report the other side does not report any more (RFC 3550 §6.3.5: M, the
+/// multiplier of the time-out of participants).
+const SILENT_INTERVALS: u32 = 5;
 
 /// Octets of an SDES with one CNAME of ours: header, SSRC, item, and nulls to the word.
 const NAMES_LEN: usize = HEADER_LEN + (4 + 2 + Cname::LEN + 1).next_multiple_of(4);
@@ -86,9 +90,24 @@ impl Reporter {
         reporter
     }
 
-    /// The other side's own report reached the peer at `now`: ours is not needed for an interval.
+    /// The other side's own report reached the peer at `now`: ours are not needed until it has fallen silent.
     pub fn heard(&mut self, now: Timestamp) {
+        self.due = now + self.interval * SILENT_INTERVALS;
+    }
+
+    /// There is nothing to report, or no place to send it to: look again when the next is due.
+    pub fn skip(&mut self, now: Timestamp) {
         self.wait(now, self.interval);
+    }
+
+    /// Our source while nothing is sent is `ssrc`.
+    pub fn set_ssrc(&mut self, ssrc: u32) {
+        self.ssrc = ssrc;
+    }
+
+    /// Between two reports, on average.
+    pub fn interval(&self) -> Duration {
+        self.interval
     }
 
     /// When the next report is due.
@@ -318,8 +337,11 @@ mod tests {
             reporter.heard(now);
             assert_eq!(reporter.write(now, 0, None, None, &mut out), None);
         }
-        let silent = Timestamp::from_millis(59_000 + 7_500);
+        let silent = Timestamp::from_millis(59_000 + 25_000);
+        let before = Timestamp::from_millis(59_000 + 24_999);
+        assert_eq!(reporter.write(before, 0, None, None, &mut out), None);
         assert!(reporter.write(silent, 0, None, None, &mut out).is_some());
+        assert!((2_500..=7_500).contains(&reporter.due().since(silent).as_millis()));
     }
 
     #[test]

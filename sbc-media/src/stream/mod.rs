@@ -14,7 +14,11 @@ mod detail;
 pub use burst::{BurstLoss, GAP_MIN};
 pub use detail::{DelayVariation, PAYLOADS_MAX, PayloadCount, Payloads, SILENCE_MIN, VARIATION_BOUNDS_MS};
 
-use crate::{rtcp::reporter::Received, rtp, time::Timestamp};
+use crate::{
+    rtcp::reporter::{Received, Sent},
+    rtp::{self, HEADER_LEN},
+    time::Timestamp,
+};
 use detail::Detail;
 
 /// RTP clock rate of G.711, G.722 (by RFC 3551's historic error) and G.729, in Hz.
@@ -305,6 +309,20 @@ impl Stream {
             lost: self.lost().saturating_sub(detail.lost_before),
             jitter: self.jitter(),
             last_report: None,
+        })
+    }
+
+    /// What a sender's report of ours says at `now` of this stream where it is relayed as it came; `None` before the
+    /// first packet.
+    pub fn sent_report(&self, now: Timestamp) -> Option<Sent> {
+        let passed = now.since(self.last()?).as_nanos() * u128::from(self.clock_rate) / 1_000_000_000;
+        let headers = self.packets * HEADER_LEN as u64;
+        Some(Sent {
+            ssrc: self.ssrc,
+            // A clock, and counts, that wrap.
+            timestamp: self.timestamp.wrapping_add(passed as u32),
+            packets: self.packets as u32,
+            octets: self.octets.saturating_sub(headers) as u32,
         })
     }
 
