@@ -201,7 +201,7 @@ impl Bench {
             limits: (0, 0, 0),
             t1_ms: self.options.t1_ms.unwrap_or(500),
             quarantine_ms: self.options.quarantine_ms,
-            strict_source: false,
+            strict_latch: false,
             over: Over::UDP,
             certificates: None,
             trunks: Default::default(),

@@ -51,7 +51,7 @@ pub(crate) struct Setup {
     /// How long media ports rest after a call; `None`: the daemon's default.
     pub(crate) quarantine_ms: Option<u32>,
     /// Media from the addresses in SDP alone.
-    pub(crate) strict_source: bool,
+    pub(crate) strict_latch: bool,
     /// What carrier and platform speak.
     pub(crate) over: Over,
     /// For TLS.
@@ -98,11 +98,11 @@ impl Setup {
         // No time-out: calls without media and idle windows are part of the tests.
         let _ = writeln!(
             text,
-            "[media]\naddress = \"{}\"\nports = \"{}-{}\"\ntimeout_s = 0\nstrict_source = {}",
+            "[media]\naddress = \"{}\"\nports = \"{}-{}\"\ntimeout_s = 0\nlatch = \"{}\"",
             self.sip.ip(),
             self.media_ports.0,
             self.media_ports.1,
-            self.strict_source
+            if self.strict_latch { "strict" } else { "relearn" }
         );
         if let Some(rest) = self.quarantine_ms {
             let _ = writeln!(text, "quarantine_ms = {rest}");

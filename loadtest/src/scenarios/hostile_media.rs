@@ -82,7 +82,7 @@ impl HostileMedia {
     pub(crate) fn run(&self, bench: &Bench) -> Result<Report> {
         let mut setup = media::setup(bench, SHAPE.sides());
         // RTCP sockets have heard nobody yet, and would learn from whoever comes first.
-        setup.strict_source = true;
+        setup.strict_latch = true;
         let daemon = bench.daemon(&setup)?;
         let mut report = Report::new("hostile-media");
         let set_up = Duration::from_secs_f64(f64::from(self.calls) / f64::from(SETUP_CPS));
