@@ -11,6 +11,7 @@ pub mod latch;
 pub mod noise;
 pub mod quality;
 pub mod relay;
+pub mod repacketize;
 pub mod rtcp;
 pub mod rtp;
 mod sine;
