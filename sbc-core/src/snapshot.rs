@@ -310,6 +310,8 @@ pub struct TrunkMedia {
     pub srtp_offer: SrtpOffer,
     /// What our rollover counters do when our key changes.
     pub srtp_roc: Roc,
+    /// Whether RTCP goes by the RTP port.
+    pub rtcp_mux: RtcpMux,
     /// Names of the codecs that may be used, in the order in which they are offered; `None`: all.
     pub codecs: Option<Box<[Box<str>]>>,
     /// Who may become the peer besides the address in its SDP.
@@ -335,6 +337,7 @@ impl TrunkMedia {
         srtp_suites: Vec::new(),
         srtp_offer: SrtpOffer::BestEffort,
         srtp_roc: Roc::Keep,
+        rtcp_mux: RtcpMux::Accept,
         codecs: None,
         latch: LatchMode::Relearn(LEARNING_WINDOW),
         dtmf: None,
@@ -344,6 +347,17 @@ impl TrunkMedia {
         interface: InterfaceId(0),
         ipv6: false,
     };
+}
+
+/// Whether RTCP goes by the RTP port (RFC 5761).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RtcpMux {
+    /// Always by the next one.
+    Never,
+    /// Where the peer offers it.
+    Accept,
+    /// Where the peer agrees: it is offered, too.
+    Offer,
 }
 
 /// What a caller hears before there is an answer.

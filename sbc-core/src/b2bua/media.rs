@@ -308,9 +308,10 @@ impl Shard {
         let tracked = tracks_formats(&self.snapshot, [call.a.trunk, call.b.trunk]);
         let leg = call.leg_mut(side);
         let policy = media_of(&self.snapshot, leg.trunk);
-        let (index, latch) = (leg.session.hear(sdp, part, policy, tracked)?, policy.latch);
+        let index = leg.session.hear(sdp, part, policy, tracked)?;
+        let (latch, mux) = (policy.latch, leg.session.mux);
         leg.session.heard = self.hasher.hash_one(sdp.text());
-        let media = self.apply_remote(now, media, side, latch, sdp, index);
+        let media = self.apply_remote(now, media, side, (latch, mux), sdp, index);
         if let Some(call) = self.calls.get_mut(slot as usize) {
             call.media = Some(media);
             let sessions = [&mut call.a.session, &mut call.b.session];
@@ -321,13 +322,14 @@ impl Shard {
         Ok(())
     }
 
-    /// Direct the relay by what the peer on `side`, whose trunk has `latch`, said of itself, in the m-line `index`.
+    /// Direct the relay by what the peer on `side`, whose trunk has `latch`, said of itself, in the m-line `index`. `mux`:
+    /// its RTCP goes by the RTP port.
     pub(crate) fn apply_remote(
         &mut self,
         now: Timestamp,
         media: Media,
         side: Side,
-        latch: LatchMode,
+        (latch, mux): (LatchMode, bool),
         sdp: &Sdp<'_>,
         index: Option<usize>,
     ) -> Media {
@@ -363,7 +365,7 @@ impl Shard {
                 // One of another family cannot be reached from this interface.
                 rtcp: (!remote.held && remote.rtcp.is_ipv4() == remote.rtp.is_ipv4()).then_some(remote.rtcp),
                 send: listens,
-                mux: false,
+                mux,
                 latch,
             },
         );

@@ -15,11 +15,12 @@ use super::{
 use crate::{
     id::InterfaceId,
     sdp::{
-        Adapt, Direction, Format, Kind, Line, Reading, Rewrite, Sdp, TELEPHONE_EVENT, add_events, allowed,
-        answer, crypto_tag, events_in, offer, reading, remove_events, without_origin, write_missing,
+        Adapt, Direction, Format, Kind, Line, RTCP_LOOKALIKES, RTCP_MUX, Reading, Rewrite, Sdp,
+        TELEPHONE_EVENT, add_events, allowed, answer, crypto_tag, events_in, offer, reading, remove_events,
+        without_origin, write_missing,
     },
     shard::Shard,
-    snapshot::{Dtmf, Hold, Snapshot, Srtp, TrunkMedia},
+    snapshot::{Dtmf, Hold, RtcpMux, Snapshot, Srtp, TrunkMedia},
     text::put,
     time::Timestamp,
     trunk::TrunkId,
@@ -91,6 +92,8 @@ pub(crate) struct Session {
     pub(super) security: Option<Box<Security>>,
     /// Where one of the call's trunks has a list of codecs.
     pub(super) codecs: Option<Box<Codecs>>,
+    /// RTCP goes by the RTP port: the peer has offered that and is answered so, or has agreed to it.
+    pub(super) mux: bool,
     /// What the peer offers goes on without all that is not G.711: it has been answered that, or will be.
     pub(super) laws_only: bool,
     /// The direction in its last offer.
@@ -137,20 +140,42 @@ impl Session {
         }
     }
 
-    /// Our last SDP is about to be sent again, perhaps as an answer, which has one key at most.
+    /// Our last SDP is about to be sent again, perhaps as an answer, which has one key at most, and no
+    /// `a=rtcp-mux` that the peer did not ask for (RFC 5761 §5.1.1).
     pub(super) fn narrow(&mut self) {
-        let Some(kept) = self.security.as_mut().and_then(|security| security.narrow()) else {
+        let kept = self.security.as_mut().and_then(|security| security.narrow());
+        let parts = self.told_mux() && !self.mux;
+        if kept.is_none() && !parts {
             return;
-        };
+        }
         let mut text = Vec::with_capacity(self.sent.len());
         for line in self.sent.split_inclusive(|byte| *byte == b'\n') {
-            if crypto_tag(line).is_none_or(|tag| Some(tag) == kept) {
+            let is_kept = |tag| kept.is_none_or(|kept| Some(tag) == kept);
+            if crypto_tag(line).is_none_or(is_kept) && !(parts && line == RTCP_MUX) {
                 text.extend_from_slice(line);
             }
         }
         self.sent = text.as_slice().into();
         self.version += 1;
         text.zeroize();
+    }
+
+    /// Whether our last SDP says that RTCP goes by the RTP port.
+    fn told_mux(&self) -> bool {
+        let mut lines = self.sent.split_inclusive(|byte| *byte == b'\n');
+        lines.any(|line| line == RTCP_MUX)
+    }
+
+    /// Whether the next description for the peer, whose trunk has `media`, says that RTCP goes by the RTP port.
+    /// `fits`: RTP of the formats in it can be told from RTCP.
+    fn tells_mux(&self, part: Part, media: &TrunkMedia, fits: bool) -> bool {
+        match (part, media.rtcp_mux) {
+            (Part::Answer, _) => self.mux,
+            (Part::Offer, RtcpMux::Never) => false,
+            // What is in use ends where it is not offered again.
+            (Part::Offer, RtcpMux::Accept) => fits && self.mux,
+            (Part::Offer, RtcpMux::Offer) => fits,
+        }
     }
 
     /// What the peer said holds, or is about to be answered. Its trunk has `media`; `tracked`: formats
@@ -170,6 +195,12 @@ impl Session {
             Part::Answer => choose_answer(sdp, media, self.security.as_deref())?,
         };
         let Some(chosen) = chosen else { return Ok(None) };
+        let line = sdp.medias().get(chosen.index);
+        let agrees = match part {
+            Part::Offer => media.rtcp_mux != RtcpMux::Never,
+            Part::Answer => self.told_mux(),
+        };
+        self.mux = agrees && line.is_some_and(|line| line.rtcp_mux() && line.can_mux());
         if media.srtp != Srtp::Disabled || self.security.is_some() {
             let remote = sdp.remote_of(chosen.index).ok().filter(|remote| !remote.held);
             let security = Security::of(&mut self.security, media);
@@ -260,6 +291,12 @@ impl Shard {
         let remote = index.and_then(|index| sdp.remote_of(index).ok());
         let direction =
             remote.and_then(|remote| direction_for(part, remote.effective_direction(), session, to));
+        let fits_mux = match (&told, index.and_then(|index| sdp.medias().get(index))) {
+            (Some(told), _) => told
+                .iter()
+                .all(|format| !RTCP_LOOKALIKES.contains(&format.number)),
+            (None, line) => line.is_some_and(|line| line.can_mux()),
+        };
         let security = session.security.as_deref();
         let adapt = Adapt {
             line: index
@@ -268,6 +305,7 @@ impl Shard {
             secure: Some(security.is_some_and(|security| security.savp)),
             crypto: security.map_or(&[], Security::lines),
             formats: told.as_deref(),
+            mux: session.tells_mux(part, to, fits_mux),
             direction,
         };
         let mut rewrite = Rewrite {

@@ -252,6 +252,7 @@ impl Shard {
             secure: Some(security.is_some_and(|security| security.savp)),
             crypto: security.map_or(&[], Security::lines),
             formats: Some(&told),
+            mux: session.mux,
             direction: None,
         };
         let rewrite = Rewrite {

@@ -150,7 +150,7 @@ impl Shard {
                     }
                 };
                 let latch = media_of(&snapshot, from.trunk).latch;
-                let media = self.apply_remote(now, media, Side::A, latch, sdp, index);
+                let media = self.apply_remote(now, media, Side::A, (latch, session_a.mux), sdp, index);
                 let sessions = [&mut session_a, &mut session_b];
                 arm(now, &mut self.relay, &mut self.key_source, media, sessions);
                 Some(media)

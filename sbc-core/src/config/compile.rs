@@ -95,6 +95,7 @@ impl Config {
                     srtp_suites: trunk.srtp_suites.clone(),
                     srtp_offer: trunk.srtp_offer,
                     srtp_roc: trunk.srtp_roc,
+                    rtcp_mux: trunk.rtcp_mux,
                     codecs: trunk
                         .codecs
                         .as_ref()

@@ -9,7 +9,7 @@ use super::{
     },
 };
 use crate::{
-    snapshot::{ClientAuth, Dtmf, Hold, Refer, Reliable, Ringback, Srtp, SrtpOffer},
+    snapshot::{ClientAuth, Dtmf, Hold, Refer, Reliable, Ringback, RtcpMux, Srtp, SrtpOffer},
     transport::Transport,
     trunk::HostMatch,
 };
@@ -389,6 +389,10 @@ sections! {
         /// key (RFC 3711 §3.3.1); `"reset"`, it begins at 0, as some platforms expect, under a new key each time. Under
         /// a new key of its own the trunk may do either.
         srtp_roc: Roc = default(Roc::Keep);
+        /// RTCP on the port of RTP (RFC 5761): `"never"`, always on the next port; `"accept"`, where it offers
+        /// that; `"offer"`, it is offered as well, and RTCP has the next port where it does not agree. Each side of a
+        /// call has its own way. Not with payload types of 64 to 95, which could not be told from RTCP.
+        rtcp_mux: RtcpMux = default(RtcpMux::Accept);
         /// Codecs that may be used with it, by their names in SDP, in the order in which they are
         /// offered, such as `["PCMA", "PCMU", "telephone-event"]`. Where a caller and a callee
         /// have none in common but each has one law of G.711, the audio is converted between them;

@@ -3,7 +3,7 @@
 use super::read::{Reader, Section, Shape, Value, printable};
 use crate::{
     resolve::host_name,
-    snapshot::{ClientAuth, Dtmf, Hold, Refer, Reliable, Ringback, Srtp, SrtpOffer},
+    snapshot::{ClientAuth, Dtmf, Hold, Refer, Reliable, Ringback, RtcpMux, Srtp, SrtpOffer},
     transport::Transport,
     trunk::{HostMatch, ParseHostError},
 };
@@ -493,6 +493,14 @@ word_value!(
     "pass" => Refer::Pass,
     "local" => Refer::Local,
     "refuse" => Refer::Refuse
+);
+
+word_value!(
+    RtcpMux,
+    "\"never\", \"accept\" or \"offer\"",
+    "never" => RtcpMux::Never,
+    "accept" => RtcpMux::Accept,
+    "offer" => RtcpMux::Offer
 );
 
 word_value!(

@@ -5,7 +5,13 @@
 
 use super::{Direction, FORMATS_MAX, Kind, LINES_MAX, MEDIAS_MAX, SIZE_MAX, SdpError};
 use smallvec::SmallVec;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
+};
+
+/// Payload types whose RTP cannot be told from RTCP (RFC 5761 §4).
+pub const RTCP_LOOKALIKES: RangeInclusive<u8> = 64..=95;
 
 /// A description. Everything borrows the message it came in.
 #[derive(Clone, Debug)]
@@ -349,6 +355,12 @@ impl<'a> Media<'a> {
     pub fn rtcp_mux(&self) -> bool {
         self.attributes()
             .any(|(name, value)| name == b"rtcp-mux" && value.is_none())
+    }
+
+    /// Whether RTP of all of its payload types can be told from RTCP on the same port.
+    pub fn can_mux(&self) -> bool {
+        self.payload_types()
+            .all(|number| !RTCP_LOOKALIKES.contains(&number))
     }
 
     /// `a=rtcp:port [nettype addrtype address]` (RFC 3605): the port, and the address when it is a

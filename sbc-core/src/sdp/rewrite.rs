@@ -11,6 +11,9 @@ use super::{
 use crate::text::put;
 use std::net::IpAddr;
 
+/// The line by which RTCP goes by the RTP port (RFC 5761 §5.1.1).
+pub const RTCP_MUX: &[u8] = b"a=rtcp-mux\r\n";
+
 /// Longest value of `a=fmtp` that is passed on.
 const FMTP_MAX: usize = 512;
 
@@ -41,6 +44,8 @@ pub struct Adapt<'a> {
     pub crypto: &'a [CryptoLine],
     /// The formats, in this order; `None`: as they were.
     pub formats: Option<&'a [Format]>,
+    /// `a=rtcp-mux` (RFC 5761).
+    pub mux: bool,
     /// The direction; `None`: as it was.
     pub direction: Option<Direction>,
 }
@@ -148,6 +153,9 @@ impl Sdp<'_> {
                 (b"fmtp", Some(value)) => write_fmtp(out, told, value),
                 _ => {}
             }
+        }
+        if adapt.mux {
+            out.extend_from_slice(RTCP_MUX);
         }
         for line in adapt.crypto {
             line.write(out);

@@ -57,6 +57,7 @@ mod rfc2543;
 mod ringback;
 mod ringback_tone;
 mod route_set;
+mod rtcp_mux;
 mod sequence_numbers;
 mod session_timer;
 mod srtp;

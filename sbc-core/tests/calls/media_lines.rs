@@ -126,15 +126,6 @@ fn payload_numbers_pass_as_they_are() {
 }
 
 #[test]
-fn rtcp_is_never_promised_on_the_media_port() {
-    // Correctness 37: rtcp-mux is an agreement of both sides, and we do not make it.
-    let mut desk = Desk::new();
-    let out = offer(&mut desk, &format!("{OFFER}a=rtcp-mux\r\na=rtcp:4009\r\n"));
-    assert!(!out.body().contains("rtcp-mux"), "{}", out.body());
-    assert_eq!(out.media_port() % 2, 0, "RTCP is on the next port");
-}
-
-#[test]
 fn fax_or_video_alone_is_488_and_a_call_goes_on() {
     let image = "m=image 5002 udptl t38\r\n";
     let session = |sdp: &str| sdp.split_once("m=audio").unwrap().0.to_owned();

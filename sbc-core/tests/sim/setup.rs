@@ -9,8 +9,8 @@ use sbc_core::{
     resolve::Query,
     shard::ListenerId,
     snapshot::{
-        Dtmf, Hold, Listener, Media, MediaInterface, Peer, Reliable, Ringback, SessionTimer, Sip, Snapshot,
-        Streams, Target, Trunk, TrunkMedia,
+        Dtmf, Hold, Listener, Media, MediaInterface, Peer, Reliable, Ringback, RtcpMux, SessionTimer, Sip,
+        Snapshot, Streams, Target, Trunk, TrunkMedia,
     },
     transport::Transport,
     trunk::{SourceTable, TrunkId},
@@ -171,6 +171,7 @@ impl Setup {
                 ringback: self.ringback[side as usize],
                 ringback_tone: Some(Country::De),
                 hold: self.hold[side as usize],
+                rtcp_mux: RtcpMux::Offer,
                 ..TrunkMedia::PLAIN
             },
             ..Trunk::new(&format!("{side:?}"), side.sip(), self.listener(side))
