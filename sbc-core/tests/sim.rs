@@ -139,6 +139,7 @@ fn fresh_seeds() {
         total.answered += outcome.answered;
         total.packets_delivered += outcome.packets_delivered;
         total.packets_of_our_own += outcome.packets_of_our_own;
+        total.reports_of_our_own += outcome.reports_of_our_own;
         total.spoofed_sent += outcome.spoofed_sent;
         total.datagrams += outcome.datagrams;
         total.events += outcome.events;
@@ -185,6 +186,7 @@ fn fresh_seeds() {
             ("media packets delivered", total.packets_delivered),
             ("spoofed packets", total.spoofed_sent),
             ("packets of our own", total.packets_of_our_own),
+            ("reports of our own", total.reports_of_our_own),
             ("ringback tones", c.ringback_tones),
             ("hand-overs", c.handed_over),
             ("retransmissions absorbed", c.retransmissions_received),

@@ -113,7 +113,9 @@ impl World {
             };
             self.hasher.write(to.to_string().as_bytes());
             self.hasher.write(&buffer[..len]);
-            self.out.packets_of_our_own += 1;
+            let is_report = matches!(buffer[1], 200 | 201);
+            self.out.packets_of_our_own += u64::from(!is_report);
+            self.out.reports_of_our_own += u64::from(is_report);
             let known = self.uas.iter().any(|ua| ua.media_owner.contains_key(&to));
             if !known && !self.setup.hostile {
                 self.violation(

@@ -54,6 +54,7 @@ pub struct Outcome {
     pub packets_delivered: u64,
     /// RTP and RTCP that no peer sent.
     pub packets_of_our_own: u64,
+    pub reports_of_our_own: u64,
     pub spoofed_sent: u64,
     pub datagrams: u64,
     pub events: u64,
@@ -260,8 +261,9 @@ impl World {
             self.now = entry.at;
             self.out.events += 1;
             // A sound wakes its shard for every packet.
-            if self.out.events > events_max + 2 * self.out.packets_of_our_own {
-                let (events, packets) = (self.out.events, self.out.packets_of_our_own);
+            let packets = self.out.packets_of_our_own + self.out.reports_of_our_own;
+            if self.out.events > events_max + 2 * packets {
+                let events = self.out.events;
                 self.violation(
                     u32::MAX,
                     format!(
