@@ -6,7 +6,10 @@ use crate::{
     bare_relay::{BareCounters, port_of},
     bench::Bench,
     calls::side_port,
-    rtp::{End, Streams, packet::Conversion},
+    rtp::{
+        End, Streams,
+        packet::{Conversion, Headers},
+    },
     rtpengine::{Rtpengine, Spoken},
     sbcd::{Daemon, Setup, ended_within, on_cpus},
     shape::{self, Keys, Shape, Side},
@@ -274,7 +277,7 @@ pub(crate) fn direct(bench: &Bench, calls: u16) -> Result<Streams> {
             (End::plain(a, b), End::plain(b, a))
         })
         .collect();
-    Streams::bind(&ends, Conversion::Tables)
+    Streams::bind(&ends, Conversion::Tables, Headers::Kept)
 }
 
 /// The bare relay as a child process.
@@ -332,7 +335,7 @@ impl Bare {
                 (end(peer_a, listen_a), end(peer_b, listen_b))
             })
             .collect();
-        Ok((bare, Streams::bind(&ends, Conversion::Tables)?))
+        Ok((bare, Streams::bind(&ends, Conversion::Tables, Headers::Kept)?))
     }
 
     /// Its process.
@@ -390,7 +393,7 @@ pub(crate) fn rtpengine(bench: &Bench, shape: Shape, calls: u16) -> Result<(Rtpe
             end(1, towards_b.at, towards_b.key),
         ));
     }
-    Ok((engine, Streams::bind(&ends, Conversion::Linear)?))
+    Ok((engine, Streams::bind(&ends, Conversion::Linear, Headers::Kept)?))
 }
 
 /// Start rtpengine on the daemon's core.

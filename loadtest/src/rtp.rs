@@ -16,7 +16,7 @@ use crate::{
     shape::Keys,
 };
 use hdrhistogram::Histogram;
-use packet::{Conversion, Expected, PACKET_LEN, Stamp};
+use packet::{Conversion, Expected, Headers, PACKET_LEN, Stamp};
 use sbc_media::{
     g711::Law,
     srtp::{OVERHEAD_MAX, Receiver, Sender},
@@ -217,11 +217,17 @@ impl Streams {
         self.running
     }
 
-    /// Bind and connect the sockets of `calls` (A end, B end), between which audio is converted like this.
-    pub(crate) fn bind(calls: &[(End, End)], conversion: Conversion) -> Result<Self> {
+    /// Bind and connect the sockets of `calls` (A end, B end), between which audio is converted like this. `headers`:
+    /// what becomes of them where an end has no keys; where it has, they are moved.
+    pub(crate) fn bind(calls: &[(End, End)], conversion: Conversion, headers: Headers) -> Result<Self> {
         let mut ends = Vec::with_capacity(calls.len() * 2);
         for (end, other) in calls.iter().flat_map(|(a, b)| [(a, b), (b, a)]) {
-            ends.push(StreamEnd::bind(end, other.law, conversion)?);
+            let headers = if end.keys.is_some() {
+                Headers::Moved
+            } else {
+                headers
+            };
+            ends.push(StreamEnd::bind(end, other.law, conversion, headers)?);
         }
         Ok(Self {
             running: ends.len(),
@@ -249,7 +255,7 @@ impl Streams {
 }
 
 impl StreamEnd {
-    fn bind(end: &End, spoken: Law, conversion: Conversion) -> Result<Self> {
+    fn bind(end: &End, spoken: Law, conversion: Conversion, headers: Headers) -> Result<Self> {
         let socket = connected(end.local, end.remote)?;
         measure::enable_timestamps(&socket)?;
         Ok(Self {
@@ -257,7 +263,7 @@ impl StreamEnd {
             law: end.law,
             sender: end.keys.as_ref().map(|keys| Sender::new(&keys.ours)),
             receiver: end.keys.as_ref().map(|keys| Receiver::new(&keys.theirs)),
-            hears: Expected::new(spoken, end.law, conversion),
+            hears: Expected::new(spoken, end.law, conversion, headers),
             next: FIRST,
             expected: FIRST,
             seen: 0,
@@ -566,7 +572,8 @@ mod tests {
     fn order_is_judged() {
         let at: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         let to = SocketAddr::new(at.ip(), 9);
-        let mut end = StreamEnd::bind(&End::plain(at, to), Law::Mu, Conversion::Tables).expect("loopback");
+        let mut end = StreamEnd::bind(&End::plain(at, to), Law::Mu, Conversion::Tables, Headers::Kept)
+            .expect("loopback");
         end.expected = 0;
         let seen: Vec<Seen> = [0, 1, 3, 2, 2, 3, 100, 99, 1]
             .into_iter()
@@ -607,7 +614,7 @@ mod tests {
                 ends
             })
             .collect();
-        let mut streams = Streams::bind(&calls, Conversion::Tables).expect("sockets");
+        let mut streams = Streams::bind(&calls, Conversion::Tables, Headers::Kept).expect("sockets");
         let mut load = RtpLoad::new().expect("a ring");
         let plan = Plan {
             warm_up: Duration::from_millis(40),

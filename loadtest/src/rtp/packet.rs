@@ -41,12 +41,28 @@ pub(crate) enum Conversion {
     Linear,
 }
 
+/// What becomes of RTP headers on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Headers {
+    /// They stay, but for the payload type.
+    Kept,
+    /// The stream has another SSRC, and numbers and timestamps that are off by the same from the first packet on: so
+    /// whatever leaves under one key of SRTP.
+    Moved,
+}
+
+/// By how much a stream is off: SSRC, sequence number, timestamp.
+type Shift = (u32, u16, u32);
+
 /// What a sink expects: the law that was spoken and the one that it hears.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected {
     heard: Law,
     spoken: Law,
     conversion: Conversion,
+    headers: Headers,
+    /// Of a stream that is moved, once its first packet has come.
+    shift: Option<Shift>,
     table: &'static [u8; 256],
     /// What is as good, where two values are equally near.
     other: &'static [u8; 256],
@@ -114,7 +130,7 @@ fn nearest(law: Law, sample: i16) -> [u8; 2] {
 
 impl Expected {
     /// Audio spoken in one law and heard in another.
-    pub(crate) fn new(spoken: Law, heard: Law, conversion: Conversion) -> Self {
+    pub(crate) fn new(spoken: Law, heard: Law, conversion: Conversion, headers: Headers) -> Self {
         let [table, other] = match (spoken == heard, conversion) {
             (true, _) => [&NIBBLES.identity; 2],
             (false, Conversion::Linear) => NIBBLES.linear[index(spoken)].each_ref(),
@@ -125,24 +141,31 @@ impl Expected {
             heard,
             spoken,
             conversion,
+            headers,
+            shift: None,
             table,
             other,
         }
     }
 
     /// The stamp of `packet`; `None` when it is not octet by octet what [`write`] made, converted.
-    pub(crate) fn read(&self, packet: &[u8]) -> Option<Stamp> {
+    pub(crate) fn read(&mut self, packet: &[u8]) -> Option<Stamp> {
         let packet: &[u8; PACKET_LEN] = packet.try_into().ok()?;
         let (header, payload) = packet.split_at(HEADER_LEN);
         let (stamp, rest) = payload.split_at(STAMP_LEN);
         let stamp = read_stamp(stamp, &NIBBLES.values[index(self.heard)])?;
         let mut expected = [0; PACKET_LEN];
         write_header(&mut expected, self.heard, stamp);
+        let shift = shift(header, &expected);
         let same = if self.spoken != self.heard && self.conversion == Conversion::Linear {
             // Version, padding, extension, contributors and payload type.
             header[0] == expected[0] && header[1] & 0x7f == expected[1] & 0x7f
         } else {
-            *header == expected[..HEADER_LEN]
+            header[..2] == expected[..2]
+                && match self.headers {
+                    Headers::Kept => shift == Some((0, 0, 0)),
+                    Headers::Moved => self.shift.is_none() || self.shift == shift,
+                }
         };
         let expected = &mut expected[HEADER_LEN + STAMP_LEN..];
         fill(expected, stamp);
@@ -151,8 +174,25 @@ impl Expected {
                 let spoken = usize::from(*spoken);
                 *octet == self.table[spoken] || *octet == self.other[spoken]
             });
+        if same {
+            self.shift = shift;
+        }
         same.then_some(stamp)
     }
+}
+
+/// By how much the numbers of `header` are off those of `expected`.
+fn shift(header: &[u8], expected: &[u8]) -> Option<Shift> {
+    let numbers = |header: &[u8]| {
+        let word = |at: usize| Some(u32::from_be_bytes(header.get(at..at + 4)?.try_into().ok()?));
+        Some((word(8)?, word(0)? as u16, word(4)?))
+    };
+    let ((ssrc, sequence, timestamp), (own, first, clock)) = (numbers(header)?, numbers(expected)?);
+    Some((
+        ssrc.wrapping_sub(own),
+        sequence.wrapping_sub(first),
+        timestamp.wrapping_sub(clock),
+    ))
 }
 
 /// A packet of `law`.
@@ -250,7 +290,7 @@ mod tests {
     #[test]
     fn any_flipped_bit_is_seen() {
         let mut packet = packet(Law::Mu);
-        let expected = Expected::new(Law::Mu, Law::Mu, Conversion::Tables);
+        let mut expected = Expected::new(Law::Mu, Law::Mu, Conversion::Tables, Headers::Kept);
         assert_eq!(expected.read(&packet), Some(STAMP));
         for bit in 0..PACKET_LEN * 8 {
             packet[bit / 8] ^= 1 << (bit % 8);
@@ -265,7 +305,7 @@ mod tests {
         for (spoken, heard) in [(Law::Mu, Law::A), (Law::A, Law::Mu)] {
             let mut packet = packet(spoken);
             for conversion in [Conversion::Tables, Conversion::Linear] {
-                let expected = Expected::new(spoken, heard, conversion);
+                let mut expected = Expected::new(spoken, heard, conversion, Headers::Kept);
                 assert_eq!(expected.read(&packet), None, "not converted");
                 let mut converted = packet;
                 converted[1] = converted[1] & 0x80 | payload_type(heard);
@@ -284,16 +324,40 @@ mod tests {
                 );
             }
             packet[1] = payload_type(heard);
-            let expected = Expected::new(spoken, heard, Conversion::Tables);
+            let mut expected = Expected::new(spoken, heard, Conversion::Tables, Headers::Kept);
             assert_eq!(expected.read(&packet), None, "renumbered only");
         }
     }
 
     #[test]
+    fn a_stream_that_is_moved_is_moved_by_the_same_in_every_packet() {
+        let mut expected = Expected::new(Law::Mu, Law::Mu, Conversion::Tables, Headers::Moved);
+        let moved = |sequence: u32, by: (u32, u16, u32)| {
+            let mut packet = [0; PACKET_LEN];
+            write(&mut packet, Law::Mu, Stamp { sequence, ..STAMP });
+            let word = |at: usize| u32::from_be_bytes(packet[at..at + 4].try_into().unwrap());
+            let (numbers, clock, ssrc) = (word(0), word(4), word(8));
+            let sequence = (numbers as u16).wrapping_add(by.1);
+            packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+            packet[4..8].copy_from_slice(&clock.wrapping_add(by.2).to_be_bytes());
+            packet[8..12].copy_from_slice(&ssrc.wrapping_add(by.0).to_be_bytes());
+            packet
+        };
+        let by = (5, 65_000, 7);
+        for sequence in [65_530, 65_540, 131_080, 65_531] {
+            assert!(expected.read(&moved(sequence, by)).is_some(), "{sequence}");
+        }
+        for other in [(6, 65_000, 7), (5, 65_001, 7), (5, 65_000, 8), (0, 0, 0)] {
+            assert!(expected.read(&moved(65_541, other)).is_none(), "{other:?}");
+        }
+        assert!(expected.read(&moved(65_541, by)).is_some());
+    }
+
+    #[test]
     fn the_tables_are_at_most_a_step_from_decoding_and_encoding() {
         for (from, to) in [(Law::Mu, Law::A), (Law::A, Law::Mu)] {
-            let tables = Expected::new(from, to, Conversion::Tables).table;
-            let linear = Expected::new(from, to, Conversion::Linear);
+            let tables = Expected::new(from, to, Conversion::Tables, Headers::Kept).table;
+            let linear = Expected::new(from, to, Conversion::Linear, Headers::Kept);
             let mut values: Vec<i16> = to.decoder().to_vec();
             values.sort_unstable();
             values.dedup();

@@ -18,7 +18,7 @@ use crate::{
     report::{Report, round},
     rtp::{
         End, FIRST, PACKETS_PER_SECOND, Plan, RtpLoad, Streams,
-        packet::{self, Conversion, PACKET_LEN, Stamp},
+        packet::{self, Conversion, Headers, PACKET_LEN, Stamp},
     },
     sbcd::Daemon,
     shape::Shape,
@@ -92,7 +92,7 @@ impl HostileMedia {
             hold: set_up + WARM_UP + Duration::from_secs(self.seconds + 5),
         };
         let (mut sipp, ends) = MediaCalls::establish(bench, &daemon, SHAPE, hold)?;
-        let mut streams = Streams::bind(&ends, Conversion::Tables)?;
+        let mut streams = Streams::bind(&ends, Conversion::Tables, Headers::Kept)?;
         let attack = Attack::new(self, bench, ends, &streams)?;
         self.attacked(bench, &daemon, &mut streams, attack, &mut report)?;
         drop(streams);

@@ -9,7 +9,10 @@ use crate::{
     measure::{CpuTimes, Drops, monotonic_ns, pin},
     media::{self, Bare, Hold, MediaCalls},
     report::{Report, micros, round},
-    rtp::{Counts, Edge, PACKETS_PER_SECOND, Plan, RtpLoad, Streams, delays, packet::Conversion},
+    rtp::{
+        Counts, Edge, PACKETS_PER_SECOND, Plan, RtpLoad, Streams, delays,
+        packet::{Conversion, Headers},
+    },
     sbcd::Daemon,
     shape::Shape,
 };
@@ -274,7 +277,7 @@ impl Media {
                 hold,
             };
             let (held, ends) = MediaCalls::establish(bench, daemon, self.shape, held)?;
-            let streams = Streams::bind(&ends, Conversion::Tables)?;
+            let streams = Streams::bind(&ends, Conversion::Tables, Headers::Kept)?;
             sipp = Some(held);
             let enters = || daemon.admin.stats().ok()?.counters.get("io_syscalls").copied();
             contenders.insert(1, Contender::new("sbcd", streams, Some(daemon.pid), enters));

@@ -7,7 +7,10 @@ use crate::{
     calls,
     media::{self, Hold, MediaCalls, Party},
     report::Report,
-    rtp::{End, Plan, RtpLoad, Streams, packet::Conversion},
+    rtp::{
+        End, Plan, RtpLoad, Streams,
+        packet::{Conversion, Headers},
+    },
     rtpengine::Spoken,
     shape::Side,
 };
@@ -95,7 +98,7 @@ impl SrtpPeer {
             let sink: SocketAddr = sinks.audio[b.index].0;
             ends.push((parties[0].end(a), End::plain(sink, back.at)));
         }
-        let mut streams = Streams::bind(&ends, Conversion::Tables)?;
+        let mut streams = Streams::bind(&ends, Conversion::Tables, Headers::Moved)?;
         let plan = Plan {
             warm_up: Duration::from_millis(500),
             measured: Duration::from_secs(self.seconds),
