@@ -148,7 +148,7 @@ impl Expected {
         }
     }
 
-    /// The stamp of `packet`; `None` when it is not octet by octet what [`write`] made, converted.
+    /// The stamp of `packet`; `None` when it is not octet by octet what [`write()`] made, converted.
     pub(crate) fn read(&mut self, packet: &[u8]) -> Option<Stamp> {
         let packet: &[u8; PACKET_LEN] = packet.try_into().ok()?;
         let (header, payload) = packet.split_at(HEADER_LEN);
