@@ -32,7 +32,7 @@ fn lab(address: &str, listeners: &[(&str, &str)]) -> Lab {
     let server = NameServer::start(address);
     let mut text = format!(
         "[dns]\nservers = [\"{}\"]\ntimeout_ms = 200\n[media]\naddress = \"127.0.0.1\"\n\
-         [[trunk]]\nname = \"t\"\nhosts = []\ntarget = \"t.test\"\n",
+         [[trunk]]\nname = \"t\"\nhosts = []\ntarget = \"t.test\"\nmedia = \"default\"\n",
         server.at
     );
     for (n, (transport, bind)) in listeners.iter().enumerate() {
