@@ -73,7 +73,15 @@ fn the_table_is_in_the_documentation() {
 #[test]
 fn ipv6_media_is_offered_on_with_our_own_address() {
     for name in ["ipv6-in-sdp", "mult-ip-in-sdp", "ipv4-mapped-ipv6"] {
-        let sent = Desk::new().deliver_bytes(CALLER, &wire(name));
+        let mut desk = Desk::new();
+        if torture::audio_is_ipv6(&wire(name)) {
+            // Where there is no IPv6 interface, nothing could be sent there.
+            let refused = desk.deliver_bytes(CALLER, &wire(name));
+            let warning = only(&refused, "488").header("Warning");
+            assert!(warning.starts_with("301 "), "{name}: {warning}");
+            desk = Desk::with_ipv6_media();
+        }
+        let sent = desk.deliver_bytes(CALLER, &wire(name));
         let out = only(&sent, "INVITE");
         assert!(
             out.body().contains("c=IN IP4 127.0.0.1\r\n"),

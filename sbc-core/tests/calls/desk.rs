@@ -117,6 +117,29 @@ impl Desk {
         Self::of(snapshot, admission)
     }
 
+    /// The default configuration, with an IPv6 interface for the media of the caller's trunk.
+    #[allow(dead_code, reason = "not in every file that uses a desk")]
+    pub(crate) fn with_ipv6_media() -> Self {
+        let text = config::DEFAULT_TOML
+            .replace(
+                "# A provider or platform.",
+                "[[media.interface]]\nname = \"six\"\naddress = \"::1\"\nports = \"30000-30031\"\n\
+                 # A provider or platform.",
+            )
+            .replace("name = \"carrier\"", "name = \"carrier\"\nmedia = \"six\"");
+        let (snapshot, admission) = config::parse(&text, "test").unwrap().compile().unwrap();
+        let mut desk = Self::of(snapshot, admission);
+        for pair in 0..16 {
+            let port = 30_000 + 2 * pair as u16;
+            desk.shard.add_media_pair(
+                sbc_core::id::InterfaceId(1),
+                sbc_media::relay::PairIndex(16 + pair),
+                port,
+            );
+        }
+        desk
+    }
+
     pub(crate) fn of(
         snapshot: sbc_core::snapshot::Snapshot,
         admission: sbc_core::admission::Admission,

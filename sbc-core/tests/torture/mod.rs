@@ -5,6 +5,7 @@ use crate::{
     desk::{CALLER, Desk, Sent, kinds},
     sip_support::Verdict,
 };
+use sbc_core::sdp::Sdp;
 use std::{fmt::Write as _, fs, path::Path};
 
 /// Name of the message, what the RFC asks, the parser's verdict, what the shard does, and why where the RFC
@@ -29,9 +30,28 @@ pub(crate) enum Outcome {
     Nothing,
 }
 
+/// Whether the audio that `message` describes has an IPv6 address.
+pub(crate) fn audio_is_ipv6(message: &[u8]) -> bool {
+    let body = message
+        .split_at(
+            message
+                .windows(4)
+                .position(|end| end == b"\r\n\r\n")
+                .map_or(0, |end| end + 4),
+        )
+        .1;
+    let remote = |sdp: Sdp<'_>| sdp.remote_of(sdp.first_audio()?).ok();
+    let remote = Sdp::parse(body).ok().and_then(remote);
+    remote.is_some_and(|remote| remote.rtp.is_ipv6())
+}
+
 /// Delivers `bytes` to a fresh shard and checks what it does; what it sent last.
 pub(crate) fn outcome(bytes: &[u8], expected: Outcome, name: &str) -> Sent {
-    let mut desk = Desk::new();
+    let mut desk = if audio_is_ipv6(bytes) {
+        Desk::with_ipv6_media()
+    } else {
+        Desk::new()
+    };
     let sent = desk.deliver_bytes(CALLER, bytes);
     let finals: Vec<_> = sent.iter().filter(|s| s.kind() != "100").collect();
     match (expected, &finals[..]) {
