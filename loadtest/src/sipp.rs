@@ -158,6 +158,10 @@ impl Sipp {
                 source,
             })
         };
+        // What the same scenario left here before would be taken for what this one says.
+        for ending in [".csv", ".err", ".log", ".messages", "-whole.messages"] {
+            remove_left(&file(ending))?;
+        }
         let script = spec.special.script.as_deref();
         write(&file(".xml"), script.unwrap_or_else(|| built_in(spec.scenario)))?;
         let mut command = Command::new("sipp");
@@ -398,6 +402,16 @@ impl Drop for Sipp {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+    }
+}
+
+fn remove_left(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Io {
+            what: format!("removing {}", path.display()),
+            source,
+        }),
+        _ => Ok(()),
     }
 }
 
