@@ -65,6 +65,11 @@ fn what_is_missing_or_given_twice_is_told() {
         ("username = \"\", password = \"s3cret\"", "username: it is empty"),
         ("username = \"a\", password = \"\"", "password: "),
         (
+            "username = \"a\", password = 5318008",
+            "password: expected a password: text in quotes",
+        ),
+        ("username = \"a\", password = s3cret", "not valid TOML"),
+        (
             "username = \"a\", password = \"s3cret\", password_env = \"PATH\"",
             "only one of password, password_env and password_file",
         ),
@@ -81,7 +86,7 @@ fn what_is_missing_or_given_twice_is_told() {
     ] {
         let text = problems(account);
         assert!(text.contains(told), "{account}: {text}");
-        assert!(!text.contains("s3cret"), "{text}");
+        assert!(!text.contains("s3cret") && !text.contains("5318008"), "{text}");
     }
 }
 

@@ -126,7 +126,10 @@ impl<'a> Reader<'a> {
                 .span()
                 .and_then(|span| self.text.get(span))
                 .unwrap_or_default();
-            let found = if found.is_empty() {
+            let before = self.text.get(..offset).unwrap_or_default();
+            let line = before.rsplit('\n').next().unwrap_or_default();
+            // What stands behind a key for a password may be one.
+            let found = if found.is_empty() || line.contains("password") {
                 String::new()
             } else {
                 format!(", at `{}`", printable(found))

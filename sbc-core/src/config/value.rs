@@ -442,16 +442,24 @@ string_value!(
     |p: &FilePath| p.0.display().to_string()
 );
 
-string_value!(
-    Secret,
-    "a password",
-    |s: &str| if s.is_empty() {
-        Err("it is empty".to_owned())
-    } else {
-        Ok(Secret(s.into()))
-    },
-    |_: &Secret| "\u{2026}".to_owned()
-);
+/// What is found in its place is not shown: it may be the password, without its quotes.
+impl Value for Secret {
+    fn shape() -> Shape {
+        Shape::Plain("a password".to_owned())
+    }
+    fn read(reader: &mut Reader<'_>, path: &str, value: &Spanned<DeValue<'_>>) -> Option<Self> {
+        let problem = match value.get_ref() {
+            DeValue::String(text) if !text.is_empty() => return Some(Self(text.as_ref().into())),
+            DeValue::String(_) => "it is empty",
+            _ => "expected a password: text in quotes",
+        };
+        reader.problem(path, value.span().start, problem.to_owned());
+        None
+    }
+    fn show(&self) -> String {
+        quote("\u{2026}")
+    }
+}
 
 /// A string that is one of a few words.
 macro_rules! word_value {

@@ -164,6 +164,10 @@ impl Shard {
         let mut parties = Parties::of(request).map_err(Reply::new)?;
         let token = self.tokens.decode(parties.callee.as_bytes());
         if token.is_some_and(|token| token.slot & !0xffff == CONTACT_MARK) {
+            // To without a user, or with our Contact: nobody is called, and the other side must not see it.
+            if parties.to == parties.callee {
+                return Err(Reply::new(404));
+            }
             parties.callee = parties.to.clone();
         }
         Ok(parties)

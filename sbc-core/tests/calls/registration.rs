@@ -298,6 +298,18 @@ fn a_call_to_the_registered_contact_is_for_the_number_in_to() {
         only(&sent, "INVITE").start().split('@').next(),
         Some("INVITE sip:+4930777")
     );
+    // Whoever names nobody in To calls nobody, and our Contact stays on this side.
+    for to in ["To: <sip:127.0.0.1>".to_owned(), format!("To: <{uri}>")] {
+        let call = invite()
+            .replace("caller-call-id", &format!("nobody-{}", to.len()))
+            .replace("branch=z9hG4bKinv", &format!("branch=z9hG4bKinv{}", to.len()))
+            .replacen("INVITE sip:1000@127.0.0.1", &format!("INVITE {uri}"), 1)
+            .replacen("To: <sip:1000@127.0.0.1>", &to, 1);
+        assert!(call.contains(&to), "{call}");
+        let sent = desk.caller(&call);
+        assert_eq!(kinds(&sent).last().map(String::as_str), Some("A<404"), "{to}");
+        assert!(sent.iter().all(Sent::to_caller));
+    }
     // Any other user is who is called, whatever To says.
     let call = invite()
         .replace("caller-call-id", "another")
