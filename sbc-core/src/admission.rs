@@ -14,10 +14,17 @@
 //! the other limits put back exactly; during those nanoseconds a concurrent call may be refused by
 //! a limit that would have had room. That error is on the safe side and lasts no longer.
 
-use crate::time::Timestamp;
+mod plan;
+
+pub use plan::LimitPlan;
+
+use crate::{growing::Growing, time::Timestamp};
 use smallvec::SmallVec;
 use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -49,11 +56,11 @@ pub enum Refused {
 
 /// A limit as it stands, for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LimitView<'a> {
+pub struct LimitView {
     /// Its index.
     pub id: LimitId,
     /// Its name.
-    pub name: &'a str,
+    pub name: String,
     /// Calls per second; 0: unlimited.
     pub cps: u32,
     /// Calls that may come at once.
@@ -76,10 +83,10 @@ pub fn burst_default(cps: u32) -> u32 {
     (cps / 10).max(1)
 }
 
-/// The limits of the process.
+/// The limits of the process. They outlive configurations: see [`LimitPlan`].
 #[derive(Debug, Default)]
 pub struct Admission {
-    limits: Box<[Limit]>,
+    limits: Growing<Limit>,
 }
 
 /// Proof of admission: holds one channel in each limit until released. Owned by the call's slot.
@@ -98,9 +105,7 @@ type Limits = SmallVec<[LimitId; 6]>;
 impl Admission {
     /// Limits in the order of `specs`; a [`LimitId`] is an index there.
     pub fn new(specs: Vec<LimitSpec>) -> Self {
-        Self {
-            limits: specs.into_iter().map(Limit::new).collect(),
-        }
+        LimitPlan::in_order(specs).into_admission()
     }
 
     /// Take one CPS token and one channel from each of `limits`, or nothing at all. A limit named
@@ -182,13 +187,13 @@ impl Admission {
     /// are refused until enough have ended. `false`: no such limit.
     pub fn set_channels(&self, id: LimitId, channels: u32) -> bool {
         self.limits
-            .get(id.0 as usize)
+            .get(id.0)
             .map(|l| l.channels_max.store(channels, Relaxed))
             .is_some()
     }
 
     /// Every limit as it stands, in order of [`LimitId`].
-    pub fn iter(&self) -> impl Iterator<Item = LimitView<'_>> {
+    pub fn iter(&self) -> impl Iterator<Item = LimitView> {
         self.limits
             .iter()
             .zip(0..)
@@ -196,12 +201,15 @@ impl Admission {
     }
 
     /// One limit as it stands.
-    pub fn view(&self, id: LimitId) -> Option<LimitView<'_>> {
-        self.limits.get(id.0 as usize).map(|limit| limit.view(id))
+    pub fn view(&self, id: LimitId) -> Option<LimitView> {
+        self.limits.get(id.0).map(|limit| limit.view(id))
     }
 
     fn limit(&self, id: LimitId) -> &Limit {
-        &self.limits[id.0 as usize]
+        match self.limits.get(id.0) {
+            Some(limit) => limit,
+            None => panic!("there is no limit {}", id.0),
+        }
     }
 
     fn put_back_channels(&self, ids: &[LimitId]) {
@@ -225,7 +233,7 @@ impl Admission {
     }
 
     fn set_rate(&self, id: LimitId, change: impl Fn(u32, u32) -> (u32, u32)) -> bool {
-        let Some(limit) = self.limits.get(id.0 as usize) else {
+        let Some(limit) = self.limits.get(id.0) else {
             return false;
         };
         let update = |old: u64| {
@@ -312,7 +320,7 @@ impl Rate {
 
 /// One limit. Two cache lines to itself, because all shards write to it and processors fetch
 /// lines in pairs. Each field is exact by itself and guards no other memory: `Relaxed` suffices.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(align(128))]
 struct Limit {
     rate: AtomicU64,
@@ -323,29 +331,13 @@ struct Limit {
     admitted: AtomicU64,
     refused_cps: AtomicU64,
     refused_channels: AtomicU64,
-    name: Box<str>,
+    /// As the configuration has it; calls never look at this.
+    spec: Mutex<LimitSpec>,
+    /// No configuration names it.
+    retired: AtomicBool,
 }
 
 impl Limit {
-    fn new(spec: LimitSpec) -> Self {
-        Self {
-            rate: AtomicU64::new(
-                Rate {
-                    cps: spec.cps,
-                    burst: spec.burst.max(1),
-                }
-                .pack(),
-            ),
-            arrival: AtomicU64::new(0),
-            channels_max: AtomicU32::new(spec.channels),
-            channels_used: AtomicU32::new(0),
-            admitted: AtomicU64::new(0),
-            refused_cps: AtomicU64::new(0),
-            refused_channels: AtomicU64::new(0),
-            name: spec.name.into_boxed_str(),
-        }
-    }
-
     /// Whether a call would be admitted now, taking nothing.
     fn check(&self, now: Timestamp) -> Result<(), Full> {
         if !self.has_channel(self.channels_used.load(Relaxed)) {
@@ -395,11 +387,11 @@ impl Limit {
         }
     }
 
-    fn view(&self, id: LimitId) -> LimitView<'_> {
+    fn view(&self, id: LimitId) -> LimitView {
         let rate = Rate::unpack(self.rate.load(Relaxed));
         LimitView {
             id,
-            name: &self.name,
+            name: self.spec().name,
             cps: rate.cps,
             burst: rate.burst,
             channels_max: self.channels_max.load(Relaxed),
@@ -409,6 +401,12 @@ impl Limit {
             refused_channels: self.refused_channels.load(Relaxed),
         }
     }
+}
+
+/// Rate and burst of `spec`, as a [`Limit`] has them.
+fn rate_of(spec: &LimitSpec) -> u64 {
+    let (cps, burst) = (spec.cps, spec.burst.max(1));
+    Rate { cps, burst }.pack()
 }
 
 /// GCRA: the arrival time after admitting a call at `now`, `None` when unlimited, or the wait.
@@ -490,7 +488,8 @@ mod tests {
 
     #[test]
     fn put_back_is_exact() {
-        let limit = Limit::new(spec(10, 2, 0));
+        let limits = Admission::new(vec![spec(10, 2, 0)]);
+        let limit = limits.limit(A);
         let first = limit.take_token(ms(0)).unwrap();
         let second = limit.take_token(ms(0)).unwrap();
         assert!(limit.take_token(ms(0)).is_err());

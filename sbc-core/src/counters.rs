@@ -63,6 +63,10 @@ counters! {
     refused_channels,
     /// Calls refused because the shard drains.
     refused_draining,
+    /// Calls refused because their trunk, or the one they were for, is switched off.
+    refused_disabled,
+    /// Configurations taken over while running.
+    configurations,
     /// Calls refused because no media port was free.
     refused_no_media_port,
     /// Calls refused because no route leads from that trunk.

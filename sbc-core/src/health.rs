@@ -3,7 +3,7 @@
 //! The shard that watches a trunk writes; all shards read before they send a call there. One padded
 //! atomic per trunk, so that reading costs a call one load and watching one trunk disturbs no other.
 
-use crate::{time::Timestamp, trunk::TrunkId};
+use crate::{growing::Growing, time::Timestamp, trunk::TrunkId};
 use std::{
     fmt,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -60,7 +60,7 @@ impl fmt::Display for Registration {
 /// The health of all trunks.
 #[derive(Debug, Default)]
 pub struct HealthTable {
-    trunks: Box<[Cell]>,
+    trunks: Growing<Cell>,
 }
 
 #[derive(Debug, Default)]
@@ -78,8 +78,26 @@ impl HealthTable {
     /// `trunks` untested trunks; a [`TrunkId`] is an index.
     pub fn new(trunks: usize) -> Self {
         Self {
-            trunks: (0..trunks).map(|_| Cell::default()).collect(),
+            trunks: Growing::of(u32::try_from(trunks).unwrap_or(u32::MAX)),
         }
+    }
+
+    /// There are `trunks` of them from now on; what is known of those that there were stays. For the control thread.
+    pub(crate) fn grow(&self, trunks: usize) {
+        self.trunks.grow(u32::try_from(trunks).unwrap_or(u32::MAX));
+    }
+
+    /// Nothing is known of `trunk`: its id is another's. For the control thread, while no shard uses it.
+    pub(crate) fn forget(&self, trunk: TrunkId) {
+        if let Some(cell) = self.cell(trunk) {
+            cell.state.store(0, Relaxed);
+            cell.round_trip.store(0, Relaxed);
+            cell.registration.store(0, Relaxed);
+        }
+    }
+
+    fn cell(&self, trunk: TrunkId) -> Option<&Cell> {
+        self.trunks.get(trunk.0.into())
     }
 
     /// Whether calls to `trunk` are to be refused.
@@ -89,10 +107,7 @@ impl HealthTable {
 
     /// What is known of `trunk`, and since when.
     pub fn view(&self, trunk: TrunkId) -> (Health, Timestamp) {
-        let packed = self
-            .trunks
-            .get(usize::from(trunk.0))
-            .map_or(0, |cell| cell.state.load(Relaxed));
+        let packed = self.cell(trunk).map_or(0, |cell| cell.state.load(Relaxed));
         let health = match packed & 3 {
             1 => Health::Up,
             2 => Health::Down,
@@ -103,7 +118,7 @@ impl HealthTable {
 
     /// How long the last answer of `trunk` took.
     pub fn round_trip(&self, trunk: TrunkId) -> Option<Duration> {
-        let cell = self.trunks.get(usize::from(trunk.0))?;
+        let cell = self.cell(trunk)?;
         let micros = cell.round_trip.load(Relaxed).checked_sub(1)?;
         Some(Duration::from_micros(micros))
     }
@@ -115,14 +130,14 @@ impl HealthTable {
             Health::Up => 1,
             Health::Down => 2,
         };
-        if let Some(cell) = self.trunks.get(usize::from(trunk.0)) {
+        if let Some(cell) = self.cell(trunk) {
             cell.state.store(now.as_millis() << 2 | state, Relaxed);
         }
     }
 
     /// Whether `trunk` knows where we are, and since when.
     pub fn registration(&self, trunk: TrunkId) -> (Registration, Timestamp) {
-        let cell = self.trunks.get(usize::from(trunk.0));
+        let cell = self.cell(trunk);
         let packed = cell.map_or(0, |cell| cell.registration.load(Relaxed));
         let registration = match packed & 3 {
             1 => Registration::Asking,
@@ -141,14 +156,14 @@ impl HealthTable {
             Registration::Registered => 2,
             Registration::Failed(status) => 3 | u64::from(status & 0xfff) << 2,
         };
-        if let Some(cell) = self.trunks.get(usize::from(trunk.0)) {
+        if let Some(cell) = self.cell(trunk) {
             cell.registration.store(now.as_millis() << 14 | state, Relaxed);
         }
     }
 
     /// `trunk` has answered after `took`.
     pub(crate) fn answered(&self, trunk: TrunkId, took: Duration) {
-        if let Some(cell) = self.trunks.get(usize::from(trunk.0)) {
+        if let Some(cell) = self.cell(trunk) {
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX - 1);
             cell.round_trip.store(micros.saturating_add(1), Relaxed);
         }

@@ -7,11 +7,12 @@ use crate::{
     id::{ConnectionId, ListenerId, QueryId, ShardId},
     resolve::{Query, ResolveError, Resolved},
     snapshot::Snapshot,
+    time::Timestamp,
     transport::Hop,
     trunk::TrunkId,
 };
 use bytes::Bytes;
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 /// Pairs a [`Command`] with its [`Reply`]; chosen by the control thread.
 pub type RequestId = u64;
@@ -165,8 +166,11 @@ pub struct CallRecord {
 /// What the control thread asks of a shard.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Use this configuration for new calls from now on.
+    /// Use this configuration from now on. Made after the one in use ([`crate::config::Config::succeed`]), it has the
+    /// same ids.
     Configure(Arc<Snapshot>),
+    /// What calls hold of the configuration.
+    Held,
     /// Up to `limit` calls, starting after slot `after`.
     Calls {
         /// Continue after this slot (`CallSummary::slot` of the last row seen).
@@ -192,11 +196,30 @@ pub enum Command {
     Stats,
 }
 
+/// What calls hold of the configuration: as long as they do, it cannot be given to others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Trunks that calls are with.
+    pub trunks: BTreeSet<TrunkId>,
+    /// When the oldest call began.
+    pub oldest: Option<Timestamp>,
+}
+
+impl Held {
+    /// What another shard's calls hold, too.
+    pub fn add(&mut self, other: Self) {
+        self.trunks.extend(other.trunks);
+        self.oldest = self.oldest.into_iter().chain(other.oldest).min();
+    }
+}
+
 /// A shard's answer.
 #[derive(Debug)]
 pub enum Reply {
     /// Done.
     Done,
+    /// Answer to [`Command::Held`].
+    Held(Held),
     /// No call has that id.
     NoSuchCall,
     /// Answer to [`Command::Calls`].

@@ -18,6 +18,7 @@ pub mod digest;
 #[cfg(feature = "driver")]
 #[allow(unsafe_code)]
 pub mod driver;
+mod growing;
 pub mod health;
 pub mod id;
 pub mod io;

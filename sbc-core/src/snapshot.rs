@@ -6,8 +6,9 @@ use crate::{
     health::HealthTable,
     id::{InterfaceId, ListenerId},
     resolve::Query,
+    time::Timestamp,
     transport::Transport,
-    trunk::{SourceTable, TrunkId},
+    trunk::{HostMatch, SourceTable, TrunkId},
 };
 use sbc_media::{
     latch::{LEARNING_WINDOW, LatchMode},
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub trunks: Vec<Trunk>,
     /// Which trunk a source address belongs to.
     pub sources: SourceTable,
+    /// Sources that an earlier configuration had and this one has not: they may go on with what they have begun.
+    pub former: Former,
     /// Which trunk a host in the Request-URI means, in lower case (S12).
     pub domains: HashMap<Box<str>, TrunkId>,
     /// Media addresses and timing.
@@ -50,6 +53,27 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The trunk named `name`, if the configuration has it.
+    pub fn trunk_named(&self, name: &str) -> Option<(TrunkId, &Trunk)> {
+        let mut trunks = (0..).map(TrunkId).zip(&self.trunks);
+        trunks.find(|(_, trunk)| trunk.name == name && trunk.service != Service::Removed)
+    }
+
+    /// The trunks that the configuration has, by their names.
+    pub fn trunks_by_name(&self) -> HashMap<&str, (TrunkId, &Trunk)> {
+        let trunks = (0..).map(TrunkId).zip(&self.trunks);
+        let there = trunks.filter(|(_, trunk)| trunk.service != Service::Removed);
+        there
+            .map(|(id, trunk)| (trunk.name.as_str(), (id, trunk)))
+            .collect()
+    }
+
+    /// Whether `id` takes part in new calls.
+    pub fn service_of(&self, id: TrunkId) -> Service {
+        let trunk = self.trunks.get(usize::from(id.0));
+        trunk.map_or(Service::Removed, |trunk| trunk.service)
+    }
+
     /// The listener that reaches `peer` by `transport`: `preferred` if it can, else the first that
     /// can.
     pub fn listener_for(
@@ -67,6 +91,30 @@ impl Snapshot {
         let index = self.listeners.iter().position(reaches)?;
         u8::try_from(index).ok().map(ListenerId)
     }
+}
+
+/// Sources that are no longer listed. Calls from them may still be up, so what belongs to those is let in.
+#[derive(Clone, Debug, Default)]
+pub struct Former {
+    /// The trunk that each belonged to.
+    pub sources: SourceTable,
+    /// The same as a list, with the time at which each was given up.
+    pub hosts: Vec<(TrunkId, HostMatch, Timestamp)>,
+    /// No call is up that began before this: what was given up earlier nobody needs.
+    pub needed_since: Timestamp,
+}
+
+/// Whether a trunk takes part in new calls (T8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Service {
+    /// It does.
+    #[default]
+    Enabled,
+    /// It is switched off: its new calls are refused, none goes to it, and those that are up go on.
+    Disabled,
+    /// The configuration has it no more. Calls that are up go on, and its id stays its own until they have ended;
+    /// besides that it is as if it were not there.
+    Removed,
 }
 
 /// A SIP socket.
@@ -138,6 +186,8 @@ pub struct Register {
 pub struct Trunk {
     /// Name in the configuration.
     pub name: String,
+    /// Whether it takes part in new calls.
+    pub service: Service,
     /// Where requests to this trunk are sent.
     pub target: Target,
     /// The listener used towards this trunk.
@@ -163,6 +213,7 @@ impl Trunk {
     pub fn new(name: &str, target: SocketAddr, listener: ListenerId) -> Self {
         Self {
             name: name.to_owned(),
+            service: Service::Enabled,
             target: Target::Address(target),
             listener,
             route: None,

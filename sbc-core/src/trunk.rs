@@ -124,15 +124,7 @@ impl SourceTable {
     pub fn build(hosts: &[(TrunkId, HostMatch)]) -> Result<Self, Conflict> {
         let mut table = Self::default();
         for &(trunk, host) in hosts {
-            if let HostMatch::AddrPort(at) = normalise(host) {
-                table.hosts.entry(at.ip()).or_insert(trunk);
-            }
-            let before = match normalise(host) {
-                HostMatch::AddrPort(at) => table.ports.insert((at.ip(), at.port()), trunk),
-                HostMatch::Addr(address) => table.addresses.insert(address, trunk),
-                HostMatch::Cidr(network, prefix) => table.bucket(network, prefix).insert(network, trunk),
-            };
-            if let Some(first) = before.filter(|&first| first != trunk) {
+            if let Some(first) = table.insert(trunk, host).filter(|&first| first != trunk) {
                 return Err(Conflict {
                     host,
                     first,
@@ -141,6 +133,27 @@ impl SourceTable {
             }
         }
         Ok(table)
+    }
+
+    /// The same where it does not matter whose a host is that two trunks list: the last one's.
+    pub fn build_any(hosts: &[(TrunkId, HostMatch)]) -> Self {
+        let mut table = Self::default();
+        for &(trunk, host) in hosts {
+            table.insert(trunk, host);
+        }
+        table
+    }
+
+    /// Whose it was before.
+    fn insert(&mut self, trunk: TrunkId, host: HostMatch) -> Option<TrunkId> {
+        match normalise(host) {
+            HostMatch::AddrPort(at) => {
+                self.hosts.entry(at.ip()).or_insert(trunk);
+                self.ports.insert((at.ip(), at.port()), trunk)
+            }
+            HostMatch::Addr(address) => self.addresses.insert(address, trunk),
+            HostMatch::Cidr(network, prefix) => self.bucket(network, prefix).insert(network, trunk),
+        }
     }
 
     /// The trunk that lists `peer`: address and port beats address beats the longest CIDR.

@@ -186,6 +186,7 @@ const FLOORS: &[&[&str]] = &[
     &["id"],
     &["text"],
     &["counters"],
+    &["growing"],
     &["timer_wheel"],
     &["token"],
     &["alarm"],

@@ -18,7 +18,7 @@ use message::{Msg, param, uri, user};
 use sbc_core::{
     admission::{Admission, LimitId, LimitSpec},
     shard::{Command, ListenerId, Output, Reply, Shard, ShardId},
-    snapshot::{Listener, Media, MediaInterface, Refer, Sip, Snapshot, Srtp, Streams, Trunk},
+    snapshot::{Former, Listener, Media, MediaInterface, Refer, Sip, Snapshot, Srtp, Streams, Trunk},
     time::Timestamp,
     transport::Transport,
     trunk::{SourceTable, TrunkId},
@@ -116,6 +116,7 @@ impl Stage {
             listeners: vec![listener(A), listener(B)],
             trunks: vec![side(A, 1), side(B, 0)],
             sources: SourceTable::build(&hosts).unwrap(),
+            former: Former::default(),
             domains: HashMap::new(),
             health: Arc::default(),
             media: Media {

@@ -54,6 +54,8 @@ pub(crate) enum Command {
     /// Show our TLS certificates, or read them again
     #[command(subcommand)]
     Tls(TlsCommand),
+    /// Read the configuration file again, and the files that it names; when something is wrong, nothing changes
+    Reload,
     /// Print completions for a shell
     Completions {
         /// The shell

@@ -10,13 +10,14 @@ mod args;
 mod connection;
 mod error;
 mod limits;
+mod provision;
 mod show;
 
 use args::{Arguments, CallCommand, CallsArguments, Command, DrainArguments, LimitsCommand, TlsCommand};
 use clap::{CommandFactory, Parser};
 use connection::Connection;
 use error::Error;
-use sbc_core::admin::{method::Method, protocol::*};
+use sbc_core::admin::{method::Method, protocol::*, provision::*};
 use serde_json::json;
 use std::{
     io::{self, IsTerminal, Write},
@@ -76,6 +77,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         Command::LogLevel { level } => sbcd.show(&SetLogLevel { level }, show::log_level),
         Command::Tls(TlsCommand::Show) => sbcd.show(&ShowTls {}, show::certificates),
         Command::Tls(TlsCommand::Reload) => sbcd.show(&ReloadTls {}, show::certificates),
+        Command::Reload => sbcd.show(&ReloadConfig {}, provision::applied),
         Command::Completions { .. } => Ok(()),
     }
 }

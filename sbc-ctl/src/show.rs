@@ -334,6 +334,15 @@ fn target_of(trunk: &TrunkStatus) -> String {
 
 /// Whether the trunk answers OPTIONS, for how long, and how fast; whether it knows where we are.
 fn state_of(trunk: &TrunkStatus) -> String {
+    let state = watched_state(trunk);
+    if trunk.enabled {
+        state
+    } else {
+        format!("off; {state}")
+    }
+}
+
+fn watched_state(trunk: &TrunkStatus) -> String {
     let registration = trunk.registration.as_ref().map(|state| {
         let since = trunk
             .registration_ms

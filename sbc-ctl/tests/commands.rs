@@ -39,6 +39,7 @@ const PLAIN: &[(&str, &[&str])] = &[
     ("log.level", &["log-level", "debug"]),
     ("tls.show", &["tls", "show"]),
     ("tls.reload", &["tls", "reload"]),
+    ("config.reload", &["reload"]),
 ];
 
 #[test]
@@ -193,7 +194,7 @@ fn arguments_become_parameters() {
         assert_eq!(sbcd.last_asked().1, params, "{arguments:?}");
     }
     let hello = sbcd.asked.lock().unwrap()[0].clone();
-    assert_eq!((hello.0.as_str(), &hello.1["protocol"]), ("hello", &json!("1.2")));
+    assert_eq!((hello.0.as_str(), &hello.1["protocol"]), ("hello", &json!("1.3")));
 }
 
 fn page(slots: std::ops::Range<u32>, next: Option<u32>) -> Value {

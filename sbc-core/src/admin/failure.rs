@@ -54,6 +54,8 @@ reasons! {
     IdleTimeout = "idle_timeout", -32007;
     /// A certificate, a key or a list of CAs cannot be used; the old ones stay.
     BadCertificate = "bad_certificate", -32008;
+    /// A configuration is wrong, or cannot take the place of the one that runs; that stays.
+    BadConfig = "bad_config", -32009;
 }
 
 /// A refusal: the `error` of a response.

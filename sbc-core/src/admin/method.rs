@@ -4,6 +4,7 @@
 use super::{
     failure::{Failure, Reason},
     protocol::*,
+    provision::*,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -91,6 +92,7 @@ methods! {
     "log.level" => LogLevel(SetLogLevel) -> LogLevelResult,
     "tls.show" => TlsShow(ShowTls) -> Certificates,
     "tls.reload" => TlsReload(ReloadTls) -> Certificates,
+    "config.reload" => ConfigReload(ReloadConfig) -> Applied,
 }
 
 impl Request {
@@ -98,6 +100,7 @@ impl Request {
     pub fn is_change(&self) -> bool {
         match self {
             Self::CallsHangup(_) | Self::LimitsSet(_) | Self::TlsReload(_) => true,
+            Self::ConfigReload(_) => true,
             Self::Drain(drain) => drain.on.is_some(),
             Self::LogLevel(set) => set.level.is_some(),
             _ => false,
@@ -108,8 +111,8 @@ impl Request {
     pub fn cost(&self) -> u32 {
         match self {
             Self::CallsList(list) => 1 + list.rows() / 100,
-            // It reads every file.
-            Self::TlsReload(_) => 100,
+            // They read every file.
+            Self::TlsReload(_) | Self::ConfigReload(_) => 100,
             _ => 1,
         }
     }
@@ -205,6 +208,7 @@ mod tests {
             ("log.level", json!({"level": "debug"})),
             ("tls.show", json!({})),
             ("tls.reload", json!({})),
+            ("config.reload", json!({})),
         ] {
             let request = Request::parse(method, params.clone()).unwrap();
             assert_eq!(request.method(), method);

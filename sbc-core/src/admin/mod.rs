@@ -9,4 +9,5 @@ pub mod frame;
 pub mod method;
 pub mod named;
 pub mod protocol;
+pub mod provision;
 pub mod session;

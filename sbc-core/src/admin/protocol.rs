@@ -9,9 +9,9 @@ use crate::counters::Gauges;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Version of this protocol. A change of `major` breaks clients; `minor` counts additions.
-pub const PROTOCOL: ProtocolVersion = ProtocolVersion { major: 1, minor: 2 };
+pub const PROTOCOL: ProtocolVersion = ProtocolVersion { major: 1, minor: 3 };
 
-/// Version of the admin protocol, written `"1.2"`.
+/// Version of the admin protocol, written `"1.3"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtocolVersion {
     /// Clients and daemons of different `major` do not understand each other.
@@ -178,6 +178,10 @@ pub struct MediaStatus {
     pub pairs_quarantined: u64,
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn udp() -> String {
     "udp".to_owned()
 }
@@ -283,6 +287,9 @@ pub struct Trunks {
 pub struct TrunkStatus {
     /// Name in the configuration.
     pub name: String,
+    /// It takes part in new calls. (A daemon that cannot switch trunks off does not say so.)
+    #[serde(default = "yes")]
+    pub enabled: bool,
     /// Sources that belong to it.
     pub hosts: Vec<String>,
     /// Where requests to it are sent.

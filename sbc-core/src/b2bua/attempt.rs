@@ -11,7 +11,7 @@ use crate::{
     sdp::Sdp,
     shard::{Level, Shard},
     sip::Method,
-    snapshot::{Reliable, Snapshot, Target, Trunk},
+    snapshot::{Reliable, Service, Snapshot, Target, Trunk},
     time::Timestamp,
     topology::{Host, Parties},
     transaction::{ALLOW, Hop, Reply, Side},
@@ -95,6 +95,11 @@ impl Shard {
         snapshot: &Snapshot,
         id: TrunkId,
     ) -> Result<SmallVec<[AttemptTarget; 2]>, Reply> {
+        if snapshot.service_of(id) != Service::Enabled {
+            self.io.counters.refused_disabled += 1;
+            // Not 503: that would keep the caller from sending us calls to other trunks (§21.5.4).
+            return Err(Reply::retry_after(500, RETRY_AFTER_S));
+        }
         if snapshot.health.is_down(id) {
             self.io.counters.refused_trunk_down += 1;
             return Err(Reply::retry_after(500, RETRY_AFTER_S));

@@ -31,6 +31,7 @@ mod digits;
 mod dtmf;
 mod early;
 mod exchange;
+mod held;
 mod hold;
 mod media;
 mod message;

@@ -14,7 +14,7 @@ use crate::{
     sdp::Sdp,
     shard::{Arrival, Shard},
     sip::{HeaderName, Message, Method, OptionTags, Uri},
-    snapshot::{self, Snapshot},
+    snapshot::{self, Service, Snapshot},
     time::Timestamp,
     token::{Token, TokenText},
     topology::{self, Parties},
@@ -283,6 +283,10 @@ impl Shard {
         if self.draining {
             self.io.counters.refused_draining += 1;
             return Err(Reply::retry_after(503, RETRY_AFTER_S));
+        }
+        if snapshot.service_of(from) != Service::Enabled {
+            self.io.counters.refused_disabled += 1;
+            return Err(Reply::retry_after(snapshot.reject_code, RETRY_AFTER_S));
         }
         if let Some(to) = domain_of(snapshot, request) {
             let allowed = snapshot.trunks.get(usize::from(to.0));

@@ -41,8 +41,8 @@ struct Options {
 
 const EXIT_CODES: &str = "\
 Signals: SIGTERM or SIGINT refuses new calls and exits when the others have ended, or after
-drain.timeout_s; a second one ends all calls with BYE to both sides and exits. SIGHUP reads the TLS
-certificates again.
+drain.timeout_s; a second one ends all calls with BYE to both sides and exits. SIGHUP reads the
+configuration and the files that it names again; when something is wrong there, nothing changes.
 
 Exit codes:
   0  ended by a signal, or the check found nothing wrong
@@ -77,9 +77,9 @@ fn run(options: &Options) -> Result<(), Failure> {
     if options.print_default_config {
         return print(config::DEFAULT_TOML).map_err(running);
     }
-    let config = match &options.config {
-        Some(path) => config::load(path).map_err(configuration)?,
-        None => config::default_config(),
+    let (text, config) = match &options.config {
+        Some(path) => config::load_with_text(path).map_err(configuration)?,
+        None => (config::DEFAULT_TOML.to_owned(), config::default_config()),
     };
     let (snapshot, admission) = config.compile().map_err(configuration)?;
     if options.check {
@@ -127,6 +127,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let admin = Admin {
         socket,
         config,
+        config_text: text,
         config_path: options.config.clone(),
     };
     let Settings {

@@ -1,7 +1,10 @@
 //! What must hold between options, after each has been read.
 
 mod account;
+mod fixed;
 mod tls;
+
+pub(super) use fixed::check as fixed;
 
 use super::{
     interfaces::{self, Interface},

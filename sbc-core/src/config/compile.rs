@@ -5,27 +5,37 @@ use super::{
     error::{ConfigError, Problem},
     interfaces::Interface,
     options::{Config, Limit, Listener, Trunk, TrunkAccount, TrunkTls},
+    succession::{Seats, Succession, Successor},
     value::{Destination, FilePath, Latch, TrunkTransport},
 };
 use crate::{
-    admission::{Admission, LimitId, LimitSpec, burst_default},
-    health::HealthTable,
+    admission::{Admission, LimitSpec, burst_default},
     id::ListenerId,
     resolve::Query,
-    snapshot::{self, Snapshot},
+    snapshot::{self, Service, Snapshot},
     transport::Transport,
     trunk::{HostMatch, SourceTable, TrunkId},
 };
 use sbc_media::latch::LatchMode;
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 impl Config {
-    /// The snapshot for the shards and the limits it refers to.
+    /// The snapshot for the shards and the limits it refers to, for a daemon that starts.
     ///
     /// Limits are named `global`, and `NAME.inbound`, `NAME.outbound` and `NAME.both` for each
     /// trunk. A configuration that came out of [`super::parse`] or [`super::load`] always
     /// compiles; one built or changed by hand is checked here in the same way.
     pub fn compile(&self) -> Result<(Snapshot, Admission), ConfigError> {
+        let first = self.compile_after(None)?;
+        Ok((first.snapshot, first.limits.into_admission()))
+    }
+
+    /// What follows the configuration that runs: what both have keeps its ids, so that calls never notice.
+    pub fn succeed(&self, before: &Succession<'_>) -> Result<Successor, ConfigError> {
+        self.compile_after(Some(before))
+    }
+
+    fn compile_after(&self, before: Option<&Succession<'_>>) -> Result<Successor, ConfigError> {
         let mut problems = Vec::new();
         check::check(self, &mut |path, message| problems.push(unplaced(path, message)));
         if !problems.is_empty() {
@@ -34,41 +44,45 @@ impl Config {
         let refuse =
             |path: &str, message: &str| ConfigError::Invalid(vec![unplaced(path, message.to_owned())]);
 
-        let mut limits = vec![LimitSpec {
+        let mut seats = Seats::of(self, before).map_err(|message| refuse("trunk", message))?;
+        let global = seats.limits.place(LimitSpec {
             name: "global".to_owned(),
             cps: self.limits.cps,
             burst: self.limits.burst.unwrap_or(burst_default(self.limits.cps)),
             channels: self.limits.channels,
-        }];
-        let ids: HashMap<&str, TrunkId> = (0..)
-            .zip(&self.trunks)
-            .map(|(n, trunk)| (trunk.name.as_str(), TrunkId(n)))
-            .collect();
+        });
         let routes: HashMap<&str, TrunkId> = self
             .routes
             .iter()
-            .filter_map(|r| Some((r.from.as_str(), *ids.get(r.to.as_str())?)))
+            .filter_map(|r| Some((r.from.as_str(), *seats.ids.get(r.to.as_str())?)))
             .collect();
 
-        let mut trunks = Vec::with_capacity(self.trunks.len());
         let mut hosts = Vec::new();
-        for (n, trunk) in (0..).zip(&self.trunks) {
+        for trunk in &self.trunks {
+            let Some(&id) = seats.ids.get(trunk.name.as_str()) else {
+                continue;
+            };
+            let limits = &mut seats.limits;
             let mut limit = |direction: &str, limit: &Limit| {
-                limits.push(LimitSpec {
+                limits.place(LimitSpec {
                     name: format!("{}.{direction}", trunk.name),
                     cps: limit.cps,
                     burst: limit.burst.unwrap_or(burst_default(limit.cps)),
                     channels: limit.channels,
-                });
-                LimitId(u32::try_from(limits.len() - 1).unwrap_or(u32::MAX))
+                })
             };
             let account = trunk.account.as_ref().map(TrunkAccount::compile);
             let (interface, ipv6) = self
                 .interface_of(trunk)
                 .ok_or_else(|| refuse("trunk.media", "there is none"))?;
-            hosts.extend(trunk.hosts.iter().map(|host| (TrunkId(n), *host)));
-            trunks.push(snapshot::Trunk {
+            hosts.extend(trunk.hosts.iter().map(|host| (id, *host)));
+            let compiled = snapshot::Trunk {
                 name: trunk.name.clone(),
+                service: if trunk.enabled {
+                    Service::Enabled
+                } else {
+                    Service::Disabled
+                },
                 target: self.compile_target(
                     trunk,
                     &trunk
@@ -88,7 +102,7 @@ impl Config {
                     account: account
                         .transpose()
                         .map_err(|(key, what)| refuse(&format!("trunk.account.{key}"), &what))?,
-                    ..trunk.tls.compile(self.peer_of(trunk, &ids))
+                    ..trunk.tls.compile(self.peer_of(trunk, &seats.ids))
                 },
                 media: snapshot::TrunkMedia {
                     srtp: trunk.srtp,
@@ -108,13 +122,16 @@ impl Config {
                     interface,
                     ipv6,
                 },
-            });
+            };
+            seats.take(id, compiled);
         }
+        let former = seats.former(self, &hosts);
         let snapshot = Snapshot {
             listeners: self.listeners.iter().map(Listener::compile).collect(),
-            domains: domains_of(&trunks),
-            health: Arc::new(HealthTable::new(trunks.len())),
-            trunks,
+            domains: domains_of(&seats.trunks),
+            health: seats.health(),
+            trunks: seats.trunks,
+            former: former.former,
             sources: SourceTable::build(&hosts).map_err(|c| refuse("trunk.hosts", &c.to_string()))?,
             media: snapshot::Media {
                 interfaces: self.interfaces().iter().map(Interface::compile).collect(),
@@ -134,10 +151,15 @@ impl Config {
                 server_name: self.sip.server_name.clone(),
             },
             streams: self.streams.compile(),
-            limits: LimitId(0),
+            limits: global,
             reject_code: self.limits.reject_code,
         };
-        Ok((snapshot, Admission::new(limits)))
+        Ok(Successor {
+            snapshot,
+            limits: seats.limits,
+            given_anew: seats.given_anew,
+            forgotten: former.forgotten,
+        })
     }
 
     /// What is allowed and yet probably not meant, in words for the operator.

@@ -7,18 +7,22 @@
 mod account;
 mod check;
 mod compile;
+mod difference;
 mod error;
 mod interfaces;
 mod options;
 mod read;
 mod reference;
 mod socket;
+mod succession;
 mod value;
 
+pub use difference::{difference, revision};
 pub use error::{ConfigError, Problem};
 pub use options::*;
 pub use reference::reference;
 pub use socket::{default_socket, prepare_directory, socket_candidates};
+pub use succession::{Succession, Successor};
 pub use value::{
     Backend, CodecName, Destination, Domain, FileMode, FilePath, Latch, LogLevel, PortRange, Secret,
     ShardCount, TrunkTransport,
@@ -42,15 +46,26 @@ pub fn default_config() -> Config {
 
 /// Read and check the file at `path`.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    load_with_text(path).map(|(_, config)| config)
+}
+
+/// The same, with the text.
+pub fn load_with_text(path: &Path) -> Result<(String, Config), ConfigError> {
     let text = read_text(path).map_err(|error| ConfigError::Read {
         path: path.to_owned(),
         error,
     })?;
-    parse(&text, &path.display().to_string())
+    let config = parse(&text, &path.display().to_string())?;
+    Ok((text, config))
 }
 
 /// Read and check `text`; `source` names it in errors.
 pub fn parse(text: &str, source: &str) -> Result<Config, ConfigError> {
+    parse_after(text, source, None)
+}
+
+/// The same for a text that shall follow `running`: what cannot change while `sbcd` runs must be as it is there.
+pub fn parse_after(text: &str, source: &str, running: Option<&Config>) -> Result<Config, ConfigError> {
     let mut reader = Reader::new(text, source);
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
@@ -62,6 +77,11 @@ pub fn parse(text: &str, source: &str) -> Result<Config, ConfigError> {
     }
     if let (true, Some(config)) = (reader.is_clean(), &config) {
         check::check(config, &mut |path, message| reader.problem_at(path, message));
+        if let Some(running) = running {
+            check::fixed(config, running, &mut |path, message| {
+                reader.problem_at(path, message)
+            });
+        }
     }
     match (reader.into_problems(), config) {
         (None, Some(config)) => Ok(config),
@@ -72,7 +92,8 @@ pub fn parse(text: &str, source: &str) -> Result<Config, ConfigError> {
 /// Largest file that is read: far more than a configuration of every allowed trunk.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-fn read_text(path: &Path) -> io::Result<String> {
+/// The text of the file at `path`.
+pub fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?
         .take(FILE_BYTES_MAX + 1)

@@ -172,7 +172,7 @@ sections! {
     }
 
     /// Certificates of a TLS listener (`transport = "tls"` only). The files are read at start, and
-    /// again on SIGHUP or `sbc-ctl tls reload`.
+    /// again on SIGHUP, `sbc-ctl reload` and `sbc-ctl tls reload`.
     pub struct ListenerTls {
         /// Certificate chain that peers are shown (PEM), our own certificate first.
         certificate: FilePath = required;
@@ -319,6 +319,9 @@ sections! {
     pub struct Trunk {
         /// Name, for routes, statistics and `sbc-ctl`.
         name: String = required;
+        /// Whether it takes part in new calls. With `false` its calls are refused with `limits.reject_code` and
+        /// none goes to it, it is told that we go where we register with it, and calls that are up go on.
+        enabled: bool = default(true);
         /// Where its requests come from: an address (any port), a network as `10.1.0.0/16`, or
         /// `address:port` (the source port must match, too). When several trunks list a source,
         /// the most specific wins: address and port, then address, then the longest prefix.

@@ -6,7 +6,7 @@
 use super::{
     admin_server::Handler,
     control::{Daemon, RequestError},
-    log,
+    log, provision,
     tls::{self, Tls},
 };
 use crate::{
@@ -17,20 +17,18 @@ use crate::{
         protocol::*,
     },
     admission::{LimitId, burst_default},
-    config::Config,
+    config,
     counters::ShardCounters,
     shard::{Command, Gauges, Reply, ShardId},
-    snapshot::Trunk,
+    snapshot::{Service, Trunk},
     trunk::TrunkId,
 };
-use std::{cell::Cell, fs, path::PathBuf, rc::Rc};
+use std::{cell::Cell, fs, rc::Rc};
 
 /// The admin methods of a running daemon.
 #[derive(Debug)]
 pub struct Methods {
     daemon: Rc<Daemon>,
-    config: Config,
-    config_path: Option<PathBuf>,
     draining: Cell<bool>,
 }
 
@@ -56,18 +54,17 @@ impl Handler for Methods {
             Request::Drain(drain) => Answer::Drain(self.drain(drain.on).await?),
             Request::TlsShow(_) => Answer::TlsShow(certificates(&self.daemon.tls.current())),
             Request::TlsReload(_) => Answer::TlsReload(reload_tls(&self.daemon)?),
+            Request::ConfigReload(_) => Answer::ConfigReload(provision::reload(&self.daemon).await?),
             Request::LogLevel(set) => Answer::LogLevel(set_log_level(set.level)?),
         })
     }
 }
 
 impl Methods {
-    /// The methods of `daemon`, which runs `config`, read from `config_path` (`None`: built in).
-    pub fn new(daemon: Rc<Daemon>, config: Config, config_path: Option<PathBuf>) -> Self {
+    /// The methods of `daemon`.
+    pub fn new(daemon: Rc<Daemon>) -> Self {
         Self {
             daemon,
-            config,
-            config_path,
             draining: Cell::new(false),
         }
     }
@@ -104,7 +101,7 @@ impl Methods {
 
     async fn status(&self) -> Result<Status, Failure> {
         let stats = self.all_stats().await?;
-        let snapshot = &self.daemon.snapshot;
+        let snapshot = self.daemon.running.snapshot();
         let first = snapshot.media.interfaces.first();
         Ok(Status {
             protocol: PROTOCOL,
@@ -112,7 +109,7 @@ impl Methods {
             pid: std::process::id(),
             uptime_ms: self.uptime_ms(),
             state: self.state(),
-            config: self.config_path.as_ref().map(|p| p.display().to_string()),
+            config: self.daemon.running.path().map(|p| p.display().to_string()),
             backend: self.daemon.backend.kind.name().into(),
             backend_reason: self.daemon.backend.why.to_string(),
             shards: self.daemon.shards.count(),
@@ -140,7 +137,8 @@ impl Methods {
 
     /// The media interfaces, with what all shards hold of each.
     async fn media_interfaces(&self) -> Result<Vec<MediaStatus>, Failure> {
-        let interfaces = self.daemon.snapshot.media.interfaces.iter();
+        let snapshot = self.daemon.running.snapshot();
+        let interfaces = snapshot.media.interfaces.iter();
         let mut all: Vec<MediaStatus> = interfaces
             .zip(&self.daemon.media_pairs_max)
             .map(|(interface, &pairs_max)| MediaStatus {
@@ -241,22 +239,21 @@ impl Methods {
     }
 
     async fn trunks(&self) -> Trunks {
-        let snapshot = &self.daemon.snapshot;
+        let (snapshot, config) = (self.daemon.running.snapshot(), self.daemon.running.config());
         // All shards know the same addresses. Without an answer, everything else can be told.
         let addresses = match self.ask(ShardId(0), Command::Addresses).await {
             Ok(Reply::Addresses(addresses)) => addresses,
             _ => Vec::new(),
         };
-        let mut addresses = addresses.into_iter();
-        let status = |(n, trunk): (u16, &Trunk)| {
-            let id = TrunkId(n);
+        let status = |(id, trunk): (TrunkId, &Trunk), configured: &config::Trunk| {
             let watched = !trunk.peer.options_interval.is_zero();
             let (health, since) = snapshot.health.view(id);
             let registers = trunk.peer.registration.is_some();
             let (registration, changed) = snapshot.health.registration(id);
             TrunkStatus {
                 name: trunk.name.clone(),
-                hosts: self.hosts(&trunk.name),
+                enabled: trunk.service == Service::Enabled,
+                hosts: configured.hosts.iter().map(ToString::to_string).collect(),
                 target: trunk.next_hop().to_string(),
                 listener: snapshot
                     .listeners
@@ -269,7 +266,7 @@ impl Methods {
                 calls_in: self.used(trunk.inbound),
                 calls_out: self.used(trunk.outbound),
                 limits: self.limits_of(trunk),
-                addresses: addresses.next().unwrap_or_default(),
+                addresses: addresses.get(usize::from(id.0)).cloned().unwrap_or_default(),
                 health: watched.then(|| health.name().to_owned()),
                 health_ms: watched.then(|| self.uptime_ms().saturating_sub(since.as_millis())),
                 round_trip_ms: snapshot
@@ -280,14 +277,13 @@ impl Methods {
                 registration_ms: registers.then(|| self.uptime_ms().saturating_sub(changed.as_millis())),
             }
         };
+        let known = snapshot.trunks_by_name();
+        let trunks = config.trunks.iter();
         Trunks {
-            trunks: (0..).zip(&snapshot.trunks).map(status).collect(),
+            trunks: trunks
+                .filter_map(|trunk| Some(status(*known.get(trunk.name.as_str())?, trunk)))
+                .collect(),
         }
-    }
-
-    fn hosts(&self, trunk: &str) -> Vec<String> {
-        let trunk = self.config.trunks.iter().find(|t| t.name == trunk);
-        trunk.map_or_else(Vec::new, |t| t.hosts.iter().map(ToString::to_string).collect())
     }
 
     fn used(&self, id: LimitId) -> u64 {
@@ -299,15 +295,18 @@ impl Methods {
 
     fn limits(&self, trunk: Option<&str>) -> Result<Limits, Failure> {
         if let Some(name) = trunk {
-            let limits = self.limits_of(self.trunk(name)?);
+            let limits = self.limits_of(&self.trunk(name)?);
             return Ok(Limits { limits });
         }
-        let global = self.limit(self.daemon.snapshot.limits, Scope::default());
-        let trunks = self.daemon.snapshot.trunks.iter();
+        let (snapshot, config) = (self.daemon.running.snapshot(), self.daemon.running.config());
+        let global = self.limit(snapshot.limits, Scope::default());
+        let known = snapshot.trunks_by_name();
+        let trunks = config.trunks.iter();
+        let trunks = trunks.filter_map(|trunk| known.get(trunk.name.as_str()));
         Ok(Limits {
             limits: global
                 .into_iter()
-                .chain(trunks.flat_map(|t| self.limits_of(t)))
+                .chain(trunks.flat_map(|(_, trunk)| self.limits_of(trunk)))
                 .collect(),
         })
     }
@@ -341,8 +340,8 @@ impl Methods {
         let mut ids = Vec::with_capacity(set.changes.len());
         for change in &set.changes {
             ids.push(match (&change.trunk, change.direction) {
-                (Some(trunk), Some(direction)) => limit_id(self.trunk(trunk)?, direction),
-                _ => self.daemon.snapshot.limits,
+                (Some(trunk), Some(direction)) => limit_id(&self.trunk(trunk)?, direction),
+                _ => self.daemon.running.snapshot().limits,
             });
         }
         for (change, id) in set.changes.iter().zip(&ids) {
@@ -427,9 +426,11 @@ impl Methods {
         self.daemon.clock.now().as_nanos() / 1_000_000
     }
 
-    fn trunk(&self, name: &str) -> Result<&Trunk, Failure> {
-        let trunks = &self.daemon.snapshot.trunks;
-        trunks.iter().find(|t| t.name == name).ok_or_else(|| {
+    fn trunk(&self, name: &str) -> Result<Trunk, Failure> {
+        let (snapshot, config) = (self.daemon.running.snapshot(), self.daemon.running.config());
+        let found = snapshot.trunk_named(name).map(|(_, trunk)| trunk.clone());
+        let trunks = &config.trunks;
+        found.ok_or_else(|| {
             let mut names: String = trunks
                 .iter()
                 .take(20)

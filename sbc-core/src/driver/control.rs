@@ -9,6 +9,7 @@ use super::{
     dns::Dns,
     handover::{ControlLinks, Note, Unsent},
     log,
+    running::Running,
     tls::{self, Tls, TlsError},
 };
 use crate::{
@@ -27,10 +28,13 @@ use std::{
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::oneshot,
+    time::{Instant, sleep},
 };
 
 /// How long a shard may take to answer.
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(2);
+/// Before a shard that has too many requests is asked again.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Log events and records written before other tasks of the control thread get their turn.
 const NOTES_PER_TURN: usize = 256;
 
@@ -40,7 +44,7 @@ pub struct Daemon {
     /// The running shards.
     pub shards: Shards,
     /// The configuration in use.
-    pub snapshot: Arc<Snapshot>,
+    pub running: Running,
     /// The limits in use.
     pub admission: Arc<Admission>,
     /// The clock that shards and admission use; its reading is the time since start-up.
@@ -142,6 +146,33 @@ impl Shards {
             replies.push(answer.wait().await?);
         }
         Ok(replies)
+    }
+
+    /// Have every shard take `snapshot` over; those that have not said so in time, and why. They will have it as soon as
+    /// they read their queue, unless that was full all the time.
+    pub(crate) async fn configure(&self, snapshot: Arc<Snapshot>) -> Vec<(ShardId, RequestError)> {
+        let mut failed = Vec::new();
+        let mut answers = Vec::new();
+        for shard in (0..self.count()).map(ShardId) {
+            let deadline = Instant::now() + REQUEST_DEADLINE;
+            let sent = loop {
+                match self.send(shard, Command::Configure(Arc::clone(&snapshot))) {
+                    // One shard that is late must not keep the others apart for longer than it has to.
+                    Err(RequestError::Busy) if Instant::now() < deadline => sleep(BUSY_PAUSE).await,
+                    sent => break sent,
+                }
+            };
+            match sent {
+                Ok(answer) => answers.push((shard, answer)),
+                Err(error) => failed.push((shard, error)),
+            }
+        }
+        for (shard, answer) in answers {
+            if let Err(error) = answer.wait().await {
+                failed.push((shard, error));
+            }
+        }
+        failed
     }
 
     /// What all shards whose threads still run hold, summed.

@@ -10,6 +10,7 @@ use super::{
     dns::Dns,
     launch::Launched,
     notify::notify,
+    running::{self, ChangeError, Running},
 };
 use crate::{
     admission::Admission,
@@ -56,6 +57,8 @@ pub struct Admin {
     pub socket: AdminSocket,
     /// The configuration that runs.
     pub config: Config,
+    /// Its text.
+    pub config_text: String,
     /// The file it was read from; `None`: built in.
     pub config_path: Option<PathBuf>,
 }
@@ -84,14 +87,14 @@ pub fn run(
     let life = async move {
         let daemon = Rc::new(Daemon {
             shards: shards.clone(),
-            snapshot,
+            running: Running::new(admin.config_path, &admin.config_text, admin.config, snapshot),
             admission,
             clock,
             tls,
             backend,
             media_pairs_max,
         });
-        live(shards, daemon, admin, started).await
+        live(shards, daemon, admin.socket, started).await
     };
     let end = block_on(life)?;
     // The handles are gone with the runtime, which ends the shard threads.
@@ -118,18 +121,17 @@ fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
 async fn live(
     shards: Shards,
     daemon: Rc<Daemon>,
-    admin: Admin,
+    socket: AdminSocket,
     started: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<End> {
     let signals = Signals::new()?;
     started()?;
     let (failed, mut failure) = oneshot::channel();
-    let dns = Dns::new(&admin.config.dns, &daemon.snapshot);
+    let dns = Dns::new(&daemon.running.config().dns, &daemon.running.snapshot());
     let pump = tokio::task::spawn_local(shards.clone().run(failed, dns));
-    let drain_max = Duration::from_secs(admin.config.drain.timeout_s.into());
-    let methods = Rc::new(Methods::new(Rc::clone(&daemon), admin.config, admin.config_path));
+    let methods = Rc::new(Methods::new(Rc::clone(&daemon)));
     let server = tokio::task::spawn_local(async move {
-        let error = admin_server::serve(admin.socket, methods, Bounds::default()).await;
+        let error = admin_server::serve(socket, methods, Bounds::default()).await;
         // Calls are worth more than the socket: they go on without it.
         tracing::error!("the admin socket has failed, sbc-ctl cannot connect: {error}");
     });
@@ -140,6 +142,7 @@ async fn live(
         never = reloading => match never {},
         () = signals.end() => {
             notify("STOPPING=1");
+            let drain_max = Duration::from_secs(daemon.running.config().drain.timeout_s.into());
             drain(&shards, &mut signals, drain_max).await;
             Ok(End::Asked)
         }
@@ -161,15 +164,20 @@ async fn live(
     end
 }
 
-/// SIGHUP: read the certificates again. Without a handler it would end the process and leave calls
+/// SIGHUP: read the configuration and its files again. Without a handler it would end the process and leave calls
 /// behind, so it is heard until the end.
-async fn reload_on_hangup(mut hangup: Signal, daemon: &Daemon) -> Infallible {
+async fn reload_on_hangup(mut hangup: Signal, daemon: &Rc<Daemon>) -> Infallible {
     loop {
         match hangup.recv().await {
             Some(()) => {
-                tracing::info!("SIGHUP: reading the certificates again; the configuration stays as it is");
-                // The outcome is in the log.
-                let _ = daemon.reload_tls();
+                notify("RELOADING=1");
+                let outcome = daemon.reload().await;
+                running::log_outcome("SIGHUP", &outcome);
+                if matches!(outcome, Err(ChangeError::NoFile)) {
+                    // The outcome is in the log.
+                    let _ = daemon.reload_tls();
+                }
+                notify("READY=1");
             }
             // The runtime is ending.
             None => pending().await,

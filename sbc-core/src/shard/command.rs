@@ -3,7 +3,6 @@
 use super::{Command, Gauges, Output, Reply, RequestId, Shard};
 use crate::time::Timestamp;
 use sbc_media::relay::DropReason;
-use std::sync::Arc;
 
 impl Shard {
     /// A command of the control thread. Answered by exactly one [`Output::Reply`] with its id.
@@ -11,14 +10,10 @@ impl Shard {
         self.io.now = now;
         let reply = match command {
             Command::Configure(snapshot) => {
-                self.configure_streams(now, &snapshot);
-                self.transactions.configure(&snapshot);
-                self.snapshot = Arc::clone(&snapshot);
-                self.configure_names(now);
-                self.configure_probes(now);
-                self.configure_registrations(now);
+                self.configure(now, snapshot);
                 Reply::Done
             }
+            Command::Held => Reply::Held(self.held()),
             Command::Calls { after, limit } => Reply::Calls(self.call_rows(now, after, limit)),
             Command::CallShow(call) => match self
                 .call_by_id(&call)

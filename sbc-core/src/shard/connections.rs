@@ -65,9 +65,11 @@ impl Shard {
             return;
         };
         let bytes_max = self.io.streams.message_bytes_max();
+        let former = reading.inbound && self.is_former(reading.hop.peer);
         let from = Arrival {
             hop: reading.hop,
             trunk: reading.hop.trunk,
+            former,
         };
         let mut rest = bytes;
         let mut pinged = false;
@@ -187,20 +189,23 @@ impl Shard {
         }
     }
 
-    /// The sources and bounds of a new configuration hold for the connections that there are.
+    /// The sources and bounds of a new configuration hold for the connections that there are. Those of sources that
+    /// it has no more stay for as long as calls may come by them.
     pub(super) fn configure_streams(&mut self, now: Timestamp, snapshot: &Snapshot) {
         self.io.now = now;
-        let (before, named) = (&self.snapshot, &self.named_sources);
+        let named = &self.named_sources;
         let (streams, mut out) = self.io.streams();
         streams.configure(&mut out, snapshot.streams.clone(), |inbound, peer, trunk| {
+            if !inbound {
+                // Ours, for a trunk: it stays that trunk's, also when that is only there for its calls.
+                let ours = snapshot.trunks.get(usize::from(trunk.0));
+                return ours.filter(|ours| !ours.name.is_empty()).map(|_| trunk);
+            }
             let listed = snapshot.sources.lookup_stream(peer);
             // The addresses behind a name stay with the trunk of that name.
-            if inbound && (listed.is_some() || !named.contains_key(&peer.ip().to_canonical())) {
-                return listed;
-            }
-            let name = &before.trunks.get(usize::from(trunk.0))?.name;
-            let at = snapshot.trunks.iter().position(|trunk| trunk.name == *name)?;
-            u16::try_from(at).ok().map(crate::trunk::TrunkId)
+            let named = || named.get(&peer.ip().to_canonical()).copied();
+            let former = || snapshot.former.sources.lookup_stream(peer);
+            listed.or_else(named).or_else(former)
         });
         self.tell_of_losses(now);
     }

@@ -5,6 +5,7 @@ use crate::{
     b2bua::{AttemptFailure, LegState, check_require},
     dialog::counts_cseq,
     sip::{HeaderName, Message, Method, OptionTags, validate},
+    snapshot::Service,
     time::Timestamp,
     token::Token,
     transaction::{ClientEvent, Extra, Owner, Reply, ServerVerdict, Side},
@@ -18,6 +19,9 @@ use bytes::Bytes;
 pub(crate) struct Arrival {
     pub(crate) hop: Hop,
     pub(crate) trunk: TrunkId,
+    /// No configuration lists its source any more: only what belongs to a call that is up, or to a request that is
+    /// under way, is for us.
+    pub(crate) former: bool,
 }
 
 impl Shard {
@@ -209,6 +213,10 @@ impl Shard {
     }
 
     fn out_of_dialog(&mut self, now: Timestamp, request: &Message<'_>, from: Arrival) {
+        if from.former || self.snapshot.service_of(from.trunk) == Service::Removed {
+            self.io.counters.sip_unknown_source += 1;
+            return;
+        }
         let reply = match request.method() {
             Method::Invite => return self.invite(now, request, from),
             Method::Message => return self.message(now, request, from),
@@ -222,7 +230,7 @@ impl Shard {
             // there is no call to transfer, and no side that is charged for it.
             Method::Refer => Reply::new(403),
             Method::Subscribe => Reply::with(489, Extra::AllowEvents),
-            method => self.reply_to_other(request, method),
+            method => self.reply_to_other(request, method, from.trunk),
         };
         self.transactions
             .answer(&mut self.io, now, request, from.hop, reply);
@@ -259,7 +267,7 @@ impl Shard {
             Method::Notify => self.notify(now, slot, side, request, from),
             Method::Subscribe => self.subscribe(now, slot, side, request, from),
             method => {
-                let reply = self.reply_to_other(request, method);
+                let reply = self.reply_to_other(request, method, from.trunk);
                 self.transactions
                     .answer(&mut self.io, now, request, from.hop, reply);
             }
@@ -292,11 +300,12 @@ impl Shard {
 
     /// OPTIONS is answered here; a method that we know but do not serve is 405 (§8.2.1), one that nobody has
     /// heard of 501 (§21.5.2).
-    fn reply_to_other(&mut self, request: &Message<'_>, method: Method) -> Reply {
+    fn reply_to_other(&mut self, request: &Message<'_>, method: Method, from: TrunkId) -> Reply {
         if method == Method::Options {
             return match check_require(request, OptionTags::NONE) {
                 Err(reply) => reply,
                 Ok(()) if self.draining => Reply::retry_after(503, 30),
+                Ok(()) if self.snapshot.service_of(from) != Service::Enabled => Reply::retry_after(503, 30),
                 Ok(()) => Reply::with(200, Extra::Allow),
             };
         }

@@ -5,6 +5,7 @@
 //! [`Shard::poll_timeout`].
 
 mod command;
+mod configure;
 mod connections;
 mod dispatch;
 mod names;
@@ -15,6 +16,7 @@ pub use crate::{
     id::{InterfaceId, ListenerId, ShardId},
     io::*,
 };
+use configure::FormerNamed;
 pub(crate) use dispatch::Arrival;
 
 use crate::{
@@ -78,6 +80,8 @@ pub struct Shard {
     pub(crate) setbacks: Setbacks,
     /// Addresses behind the names of trunks.
     named_sources: HashMap<IpAddr, TrunkId, RandomState>,
+    /// Those that an earlier configuration had, for the calls from there.
+    former_named: FormerNamed,
     probes: Probes,
     registrations: Registrations,
 }
@@ -132,6 +136,7 @@ impl Shard {
             tokens,
             owners: RandomState::with_seeds(token_key, 1, 2, 3),
             named_sources: HashMap::with_hasher(hasher.clone()),
+            former_named: FormerNamed::default(),
             hasher,
             names: Names::new(seed.rotate_left(17) ^ u64::from(id.0)),
             setbacks: Setbacks::default(),
@@ -162,9 +167,10 @@ impl Shard {
             snapshot,
             admission,
         };
+        let snapshot = Arc::clone(&shard.snapshot);
         shard.configure_names(Timestamp::ZERO);
-        shard.configure_probes(Timestamp::ZERO);
-        shard.configure_registrations(Timestamp::ZERO);
+        shard.configure_probes(Timestamp::ZERO, &snapshot);
+        shard.configure_registrations(Timestamp::ZERO, &snapshot);
         shard
     }
 
@@ -179,9 +185,15 @@ impl Shard {
     pub fn handle_datagram(&mut self, now: Timestamp, listener: ListenerId, peer: SocketAddr, bytes: &[u8]) {
         self.io.now = now;
         self.io.counters.sip_received += 1;
-        let Some(trunk) = self.trunk_of(peer) else {
-            self.io.counters.sip_unknown_source += 1;
-            return;
+        let (trunk, former) = match self.trunk_of(peer) {
+            Some(trunk) => (trunk, false),
+            None => match self.former_trunk_of(peer) {
+                Some(trunk) => (trunk, true),
+                None => {
+                    self.io.counters.sip_unknown_source += 1;
+                    return;
+                }
+            },
         };
         let hop = Hop {
             listener,
@@ -189,7 +201,7 @@ impl Shard {
             trunk,
             flow: None,
         };
-        self.receive(now, Arrival { hop, trunk }, bytes, true);
+        self.receive(now, Arrival { hop, trunk, former }, bytes, true);
         self.tell_of_losses(now);
     }
 
@@ -200,17 +212,19 @@ impl Shard {
             return self.handed_back(now, bytes);
         }
         // By this shard's configuration: the other's may be newer.
-        let trunk = match hop.flow {
+        let listed = match hop.flow {
             None => self.trunk_of(hop.peer),
             // The peer of a connection that we opened need not be a source.
             Some(_) => self.trunk_of_stream(hop.peer).or(Some(hop.trunk)),
         };
+        let trunk = listed.or_else(|| self.former_trunk_of(hop.peer));
         let Some(trunk) = trunk.filter(|id| usize::from(id.0) < self.snapshot.trunks.len()) else {
             self.io.counters.sip_unknown_source += 1;
             return;
         };
         let hop = Hop { trunk, ..hop };
-        self.receive(now, Arrival { hop, trunk }, bytes, false);
+        let former = listed.is_none();
+        self.receive(now, Arrival { hop, trunk, former }, bytes, false);
         self.tell_of_losses(now);
     }
 

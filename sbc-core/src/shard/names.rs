@@ -10,7 +10,7 @@ use crate::{
     id::{ListenerId, QueryId},
     io::{Event, Level, Output},
     resolve::{Candidate, Change, NameState, Query, ResolveError, Resolved, Step, order},
-    snapshot::{Snapshot, Target, Trunk},
+    snapshot::{Service, Snapshot, Target, Trunk},
     time::Timestamp,
     transport::Hop,
     trunk::TrunkId,
@@ -95,7 +95,7 @@ impl Shard {
         listed.or_else(|| self.named_trunk_of(peer))
     }
 
-    fn named_trunk_of(&self, peer: SocketAddr) -> Option<TrunkId> {
+    pub(super) fn named_trunk_of(&self, peer: SocketAddr) -> Option<TrunkId> {
         if self.named_sources.is_empty() {
             return None;
         }
@@ -175,12 +175,15 @@ impl Shard {
 
     fn learn_sources(&mut self, now: Timestamp) {
         let mut sources = HashMap::with_hasher(self.hasher.clone());
-        for (n, trunk) in (0..).zip(&self.snapshot.trunks) {
+        let trunks = (0..).map(TrunkId).zip(&self.snapshot.trunks);
+        // Those that are only there for their calls come last: what they share is another's.
+        let (gone, there): (Vec<_>, Vec<_>) = trunks
+            .filter(|(_, trunk)| matches!(trunk.next_hop(), Target::Name(_)))
+            .partition(|(_, trunk)| trunk.service == Service::Removed);
+        for (id, trunk) in there.into_iter().chain(gone) {
             if let Target::Name(query) = trunk.next_hop() {
                 for candidate in self.names.candidates(now, query) {
-                    sources
-                        .entry(candidate.address.ip().to_canonical())
-                        .or_insert(TrunkId(n));
+                    sources.entry(candidate.address.ip().to_canonical()).or_insert(id);
                 }
             }
         }

@@ -57,7 +57,7 @@ struct Watch {
     successes: u8,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Asked {
     trunk: TrunkId,
     hop: Hop,
@@ -72,24 +72,62 @@ impl Probes {
 }
 
 impl Shard {
-    /// A new snapshot holds: watch its trunks from now on.
-    pub(super) fn configure_probes(&mut self, now: Timestamp) {
+    /// A new snapshot holds, after `before`: watch its trunks from now on. Of a trunk that is asked as before, what
+    /// is known and what is due stay.
+    pub(super) fn configure_probes(&mut self, now: Timestamp, before: &Snapshot) {
         let snapshot = Arc::clone(&self.snapshot);
-        // Answers to what was asked before are nobody's.
-        self.probes = Probes::default();
+        let mut earlier = std::mem::take(&mut self.probes);
         for (n, trunk) in (0..).zip(&snapshot.trunks) {
-            let ours = ShardId((n % u16::from(self.shards)) as u8) == self.id;
-            if !ours || trunk.peer.options_interval.is_zero() {
+            let id = TrunkId(n);
+            if ShardId((n % u16::from(self.shards)) as u8) != self.id {
                 continue;
             }
-            let within = FIRST_WITHIN.min(trunk.peer.options_interval);
-            let due = now + within * (self.names.random() % 1000) as u32 / 1000;
-            let watch = Watch {
-                due,
-                ..Watch::default()
+            let watch = earlier.watches.remove(&id);
+            let interval = trunk.peer.options_interval;
+            if interval.is_zero() {
+                // Nobody would find out that it is up again.
+                self.not_watched(now, id);
+                continue;
+            }
+            let was = before
+                .trunks
+                .get(usize::from(n))
+                .filter(|was| was.name == trunk.name);
+            let same_place = was.is_some_and(|was| {
+                was.next_hop() == trunk.next_hop() && was.peer.domain == trunk.peer.domain
+            });
+            let same = same_place && was.is_some_and(|was| was.peer.options_interval == interval);
+            if !same_place {
+                // What the place before said is nothing about this one.
+                self.not_watched(now, id);
+            }
+            let watch = match watch.filter(|_| same) {
+                Some(watch) => watch,
+                None => {
+                    let within = FIRST_WITHIN.min(interval);
+                    Watch {
+                        due: now + within * (self.names.random() % 1000) as u32 / 1000,
+                        ..Watch::default()
+                    }
+                }
             };
-            self.probes.watches.insert(TrunkId(n), watch);
-            self.probes.due.insert((due, TrunkId(n)));
+            let open = watch.open > 0;
+            self.probes.due.insert((watch.due, id));
+            self.probes.watches.insert(id, watch);
+            if open {
+                // Answers to what was asked of another place are nobody's.
+                let asked = earlier.asked.iter().filter(|(_, asked)| asked.trunk == id);
+                self.probes
+                    .asked
+                    .extend(asked.map(|(client, asked)| (*client, *asked)));
+            }
+        }
+    }
+
+    fn not_watched(&mut self, now: Timestamp, id: TrunkId) {
+        let health = &self.snapshot.health;
+        if health.view(id).0 != Health::Untested {
+            health.set(now, id, Health::Untested);
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     id::ShardId,
     io::{Event, Level, Output},
     sip::{HeaderName, Message, Method, NameAddr},
-    snapshot::Trunk,
+    snapshot::{Service, Snapshot, Trunk},
     text::put,
     time::Timestamp,
     token::{Token, TokenText},
@@ -109,14 +109,11 @@ impl Registrations {
 }
 
 impl Shard {
-    /// A new snapshot holds: register with its trunks from now on. What a trunk of the same name has granted holds.
-    pub(super) fn configure_registrations(&mut self, now: Timestamp) {
+    /// A new snapshot holds, after `before`: register with its trunks from now on. Where nothing has changed, what a trunk
+    /// has granted holds, and a REGISTER that is under way stays so.
+    pub(super) fn configure_registrations(&mut self, now: Timestamp, before: &Snapshot) {
         let snapshot = Arc::clone(&self.snapshot);
-        let mut before: HashMap<Box<str>, Binding> = std::mem::take(&mut self.registrations)
-            .bindings
-            .into_values()
-            .map(|binding| (binding.name.clone(), binding))
-            .collect();
+        let mut earlier = std::mem::take(&mut self.registrations);
         let mut fresh = 0;
         for (n, trunk) in (0..).zip(&snapshot.trunks) {
             let ours = ShardId((n % u16::from(self.shards)) as u8) == self.id;
@@ -124,38 +121,66 @@ impl Shard {
                 continue;
             };
             let id = TrunkId(n);
-            let binding = match before.remove(trunk.name.as_str()) {
-                Some(binding) => Binding {
-                    open: None,
-                    ..binding
-                },
+            let was = before.trunks.get(usize::from(n));
+            let known = earlier
+                .bindings
+                .remove(&id)
+                .filter(|binding| *binding.name == *trunk.name);
+            let binding = match known.filter(|_| was.is_some_and(|was| is_same_record(was, trunk))) {
+                Some(binding) => binding,
+                // There is nobody to be told.
+                None if trunk.service == Service::Removed => continue,
                 None => {
                     fresh += 1;
-                    let spread = SPREAD * fresh;
-                    let nonce = self.random();
-                    let contact = Token {
-                        shard: self.id,
-                        slot: CONTACT_MARK | u32::from(n),
-                        nonce,
-                    };
-                    Binding {
-                        name: trunk.name.as_str().into(),
-                        call_id: self.mint(u32::MAX),
-                        tag: self.mint(u32::MAX),
-                        contact: self.tokens.encode(contact),
-                        cseq: 0,
-                        due: now + self.drawn(spread / 2, spread),
-                        open: None,
-                        expires_s: registration.expires_s,
-                        until: None,
-                        failures: 0,
-                    }
+                    self.snapshot.health.set_registration(now, id, Registration::None);
+                    self.new_binding(now, id, trunk, registration.expires_s, fresh)
                 }
             };
-            let due = binding.due;
+            if let Some(open) = binding.open {
+                self.registrations.asked.insert(open.client, id);
+            }
+            let changes_sides = was.is_some_and(|was| was.service != trunk.service);
+            // Without a question under way it is due again, at once where it goes or comes back.
+            let due = if changes_sides { now } else { binding.due };
+            let due = binding.open.is_none().then_some(due);
             self.registrations.bindings.insert(id, binding);
-            self.registrations.set_due(id, Some(due));
+            self.registrations.set_due(id, due);
         }
+    }
+
+    /// A binding that nobody knows of yet, due with the others that begin now.
+    fn new_binding(
+        &mut self,
+        now: Timestamp,
+        id: TrunkId,
+        trunk: &Trunk,
+        expires_s: u32,
+        fresh: u32,
+    ) -> Binding {
+        let spread = SPREAD * fresh;
+        let nonce = self.random();
+        let contact = Token {
+            shard: self.id,
+            slot: CONTACT_MARK | u32::from(id.0),
+            nonce,
+        };
+        Binding {
+            name: trunk.name.as_str().into(),
+            call_id: self.mint(u32::MAX),
+            tag: self.mint(u32::MAX),
+            contact: self.tokens.encode(contact),
+            cseq: 0,
+            due: now + self.drawn(spread / 2, spread),
+            open: None,
+            expires_s,
+            until: None,
+            failures: 0,
+        }
+    }
+
+    /// Whether the registrar of `id` is to be told that we go, and not that we are here.
+    fn is_leaving(&self, id: TrunkId) -> bool {
+        self.draining || self.snapshot.service_of(id) != Service::Enabled
     }
 
     /// Who takes part in the call that `request` asks for. A Request-URI with a Contact that we have registered says
@@ -198,7 +223,7 @@ impl Shard {
     }
 
     fn register(&mut self, now: Timestamp, id: TrunkId, trunk: &Trunk) {
-        let leaving = self.draining;
+        let leaving = self.is_leaving(id);
         let Some(binding) = self.registrations.bindings.get(&id) else {
             return;
         };
@@ -322,7 +347,7 @@ impl Shard {
             // Whatever was said: asking again would keep us from going.
             binding.until = None;
             self.snapshot.health.set_registration(now, id, Registration::None);
-            let back = (!self.draining).then_some(now);
+            let back = (!self.is_leaving(id)).then_some(now);
             return self.registrations.set_due(id, back);
         }
         let Some(response) = response else {
@@ -363,13 +388,14 @@ impl Shard {
         let granted = Duration::from_secs(u64::from(granted_s));
         // Time for several attempts before it runs out, and not all trunks at once.
         let refresh = self.drawn(granted * 3 / 4, granted * 9 / 10);
+        let leaving = self.is_leaving(id);
         let Some(binding) = self.registrations.bindings.get_mut(&id) else {
             return;
         };
         let renewed = binding.until.is_some();
         binding.until = Some(now + granted);
         binding.failures = 0;
-        let due = if self.draining { now } else { now + refresh };
+        let due = if leaving { now } else { now + refresh };
         self.registrations.set_due(id, Some(due));
         if !renewed || self.snapshot.health.registration(id).0 != Registration::Registered {
             self.snapshot
@@ -447,6 +473,14 @@ impl Shard {
         let span = u64::try_from(most.saturating_sub(least).as_micros()).unwrap_or(u64::MAX);
         least + Duration::from_micros(self.random() % span.saturating_add(1))
     }
+}
+
+/// Whether `trunk` knows us by the same address of record, in the same place, as it did when it was `was`.
+fn is_same_record(was: &Trunk, trunk: &Trunk) -> bool {
+    was.peer.registration == trunk.peer.registration
+        && was.peer.domain == trunk.peer.domain
+        && was.next_hop() == trunk.next_hop()
+        && was.listener == trunk.listener
 }
 
 /// What a 2xx grants to `contact` (§10.2.4): its own `expires`, else that of the header field.

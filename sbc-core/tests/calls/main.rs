@@ -47,6 +47,8 @@ mod refer;
 mod registration;
 mod reinvite;
 mod reliable;
+mod reload;
+mod reload_trunks;
 mod replaces;
 mod replaces_shards;
 mod replaces_trunks;

@@ -9,8 +9,8 @@ use sbc_core::{
     resolve::Query,
     shard::ListenerId,
     snapshot::{
-        Dtmf, Hold, Listener, Media, MediaInterface, Peer, Reliable, Ringback, RtcpMux, SessionTimer, Sip,
-        Snapshot, Streams, Target, Trunk, TrunkMedia,
+        Dtmf, Former, Hold, Listener, Media, MediaInterface, Peer, Reliable, Ringback, RtcpMux, SessionTimer,
+        Sip, Snapshot, Streams, Target, Trunk, TrunkMedia,
     },
     transport::Transport,
     trunk::{SourceTable, TrunkId},
@@ -200,6 +200,7 @@ impl Setup {
             },
             trunks: vec![trunk(Side::A, 1), trunk(Side::B, 0)],
             sources: SourceTable::build(&hosts).unwrap(),
+            former: Former::default(),
             domains: HashMap::new(),
             health: std::sync::Arc::default(),
             media: Media {

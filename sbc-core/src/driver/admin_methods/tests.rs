@@ -9,6 +9,7 @@ use crate::{
         control::Shards as ShardsHandle,
         dns::Dns,
         handover::{ShardLinks, link},
+        running::Running,
     },
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -130,7 +131,7 @@ fn with<F: Future<Output = ()>>(shards: Vec<FakeShard>, test: impl FnOnce(Rc<Met
         let daemon = Daemon {
             shards: handle,
             tls: Arc::new(tls::Shared::load(Arc::clone(&snapshot)).unwrap()),
-            snapshot,
+            running: Running::new(None, config::DEFAULT_TOML, config, snapshot),
             admission: Arc::new(admission),
             clock: Clock::start(),
             backend: Chosen {
@@ -139,7 +140,7 @@ fn with<F: Future<Output = ()>>(shards: Vec<FakeShard>, test: impl FnOnce(Rc<Met
             },
             media_pairs_max: vec![10],
         };
-        test(Rc::new(Methods::new(Rc::new(daemon), config, None))).await;
+        test(Rc::new(Methods::new(Rc::new(daemon)))).await;
     });
 }
 
@@ -388,7 +389,7 @@ fn a_value_that_stays_does_not_refill_the_bucket() {
         let admit = || {
             daemon
                 .admission
-                .admit(daemon.clock.now(), &[daemon.snapshot.limits])
+                .admit(daemon.clock.now(), &[daemon.running.snapshot().limits])
         };
         let permit = admit().unwrap();
         assert!(admit().is_err());

@@ -351,7 +351,8 @@ fn server_name(trunk: &Trunk) -> Option<ServerName<'static>> {
 /// The certificates in use, shared by all threads.
 #[derive(Debug)]
 pub struct Shared {
-    snapshot: Arc<Snapshot>,
+    /// Of the control thread alone; names the files.
+    snapshot: Mutex<Arc<Snapshot>>,
     current: Mutex<Arc<Tls>>,
     /// Counts replacements, so that shards look at it without the lock.
     version: AtomicU64,
@@ -362,7 +363,7 @@ impl Shared {
     pub fn load(snapshot: Arc<Snapshot>) -> Result<Self, TlsError> {
         let current = Mutex::new(Arc::new(Tls::load(&snapshot)?));
         Ok(Self {
-            snapshot,
+            snapshot: Mutex::new(snapshot),
             current,
             version: AtomicU64::new(0),
         })
@@ -376,10 +377,17 @@ impl Shared {
 
     /// Read all files again and use them for handshakes from now on. On an error nothing changes.
     pub fn reload(&self) -> Result<Arc<Tls>, TlsError> {
-        let read = Arc::new(Tls::load(&self.snapshot)?);
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&read);
-        self.version.fetch_add(1, Ordering::Release);
+        let snapshot = Arc::clone(&self.snapshot.lock().unwrap_or_else(PoisonError::into_inner));
+        let read = Arc::new(Tls::load(&snapshot)?);
+        self.replace(Arc::clone(&read), snapshot);
         Ok(read)
+    }
+
+    /// Use `tls`, which is what the files of `snapshot` say, for handshakes from now on.
+    pub(crate) fn replace(&self, tls: Arc<Tls>, snapshot: Arc<Snapshot>) {
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = tls;
+        self.version.fetch_add(1, Ordering::Release);
     }
 }
 

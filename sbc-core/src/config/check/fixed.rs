@@ -1,0 +1,87 @@
+//! What cannot change while `sbcd` runs: sockets, threads, and the sizes of what was made at start.
+
+use super::{Config, Report};
+use crate::config::read::printable;
+
+/// Report every option of `config` that is not as `running` has it and would need a restart.
+pub(in crate::config) fn check(config: &Config, running: &Config, report: Report<'_>) {
+    let mut changed: Vec<String> = Vec::new();
+    // A line for each key: what the operator changed is what the error names.
+    macro_rules! fixed {
+        ($at:expr, $new:expr, $old:expr, $($key:ident),+) => {$(
+            if $new.$key != $old.$key {
+                changed.push(format!("{}.{}", $at, stringify!($key)));
+            }
+        )+};
+    }
+    let (new, old) = (&config.shards, &running.shards);
+    fixed!("shards", new, old, count, backend, pin, cpus, coalesce_us);
+    let (new, old) = (&config.media, &running.media);
+    fixed!("media", new, old, address, advertise, ports, dscp);
+    for (n, (new, old)) in new.interfaces.iter().zip(&old.interfaces).enumerate() {
+        fixed!(
+            format!("media.interface[{n}]"),
+            new,
+            old,
+            name,
+            address,
+            advertise,
+            ports,
+            dscp
+        );
+    }
+    let (new, old) = (&config.sip, &running.sip);
+    fixed!(
+        "sip",
+        new,
+        old,
+        t1_ms,
+        t2_ms,
+        t4_ms,
+        transactions_max,
+        server_name
+    );
+    let (new, old) = (&config.streams, &running.streams);
+    fixed!("streams", new, old, connections_max);
+    let (new, old) = (&config.dns, &running.dns);
+    fixed!("dns", new, old, servers, timeout_ms, attempts);
+    let (new, old) = (&config.admin, &running.admin);
+    fixed!("admin", new, old, socket, mode);
+    for (n, (new, old)) in config.listeners.iter().zip(&running.listeners).enumerate() {
+        fixed!(
+            format!("listener[{n}]"),
+            new,
+            old,
+            name,
+            transport,
+            address,
+            advertise,
+            dscp
+        );
+    }
+    for path in changed {
+        report(
+            &path,
+            "cannot change while sbcd runs: start it again for that, or put the old value back".into(),
+        );
+    }
+    let names = |config: &Config| -> Vec<String> {
+        let names = config.listeners.iter().map(|listener| &listener.name);
+        names.map(|name| format!("\"{}\"", printable(name))).collect()
+    };
+    if config.listeners.len() != running.listeners.len() {
+        report(
+            "listener",
+            format!(
+                "listeners cannot be added or removed while sbcd runs: it has {}; start it again for that",
+                names(running).join(", ")
+            ),
+        );
+    }
+    if config.media.interfaces.len() != running.media.interfaces.len() {
+        report(
+            "media.interface",
+            "media interfaces cannot be added or removed while sbcd runs: start it again for that".into(),
+        );
+    }
+}
