@@ -110,6 +110,35 @@ counters! {
     registers_sent,
     /// Registrations that failed, or did not come in time.
     registers_failed,
+    /// REGISTERs of users of trunks, with the right credentials.
+    registers_received,
+    /// Those answered with 200.
+    registers_granted,
+    /// Those refused.
+    registers_refused,
+    /// REGISTERs refused because too many wait to be stored.
+    registers_waiting_max,
+    /// REGISTERs without an answer because they were not stored in time.
+    registers_not_stored,
+    /// Contacts of users that had to make room for a new one.
+    bindings_displaced,
+    /// Calls and MESSAGEs refused because several trunks share the address that they come from, and nothing tells which
+    /// they are for (485).
+    refused_ambiguous,
+    /// Calls refused because the called user is not registered.
+    refused_not_registered,
+    /// Calls refused because the trunk that they go to has no such user.
+    refused_no_user,
+    /// Requests that came without credentials, or with such as must be given anew, and were challenged (401).
+    challenges_sent,
+    /// Requests of sources that no trunk lists, neither challenged nor refused because too many came.
+    challenges_withheld,
+    /// Requests with the right credentials.
+    logins_proven,
+    /// Requests with a wrong name or password, or credentials that cannot be read.
+    logins_refused,
+    /// Used nonces forgotten before their time because there are too many: their senders are challenged again.
+    nonces_forgotten,
     /// Requests sent again with credentials after a challenge.
     challenges_answered,
     /// Challenges that there was no answer to, or whose answer did not convince.
@@ -187,6 +216,10 @@ counters! {
     streams_unknown_source,
     /// Connections refused because their source has too many already.
     streams_refused_per_source,
+    /// Connections refused because too many have not logged in yet.
+    streams_refused_strangers,
+    /// Connections closed because nobody logged in on them in time.
+    streams_login_timeouts,
     /// Connections refused, or not opened, because there are too many.
     streams_refused_max,
     /// Connections that were not open in time, TLS handshakes included.

@@ -3,6 +3,7 @@
 pub use crate::counters::Gauges;
 use crate::{
     admin::protocol::{CallDetail, CallSummary, MediaDetail, TrunkAddress},
+    bindings::{Change, Record},
     counters::ShardCounters,
     id::{ConnectionId, ListenerId, QueryId, ShardId},
     resolve::{Query, ResolveError, Resolved},
@@ -82,6 +83,9 @@ pub enum Output {
         /// What is asked.
         query: Query,
     },
+    /// Store where a user is and tell all shards ([`Command::Bindings`]); to this one, last, its ticket. May be lost: the
+    /// user then gets no answer.
+    Bind(Change),
     /// An admitted call ended: exactly one per admitted call.
     Record(Box<CallRecord>),
     /// Something worth a log line.
@@ -190,6 +194,14 @@ pub enum Command {
     Addresses,
     /// The answer to an [`Output::Resolve`].
     Resolved(QueryId, Result<Resolved, ResolveError>),
+    /// Where users are that a shard has bound, or that were bound before we started; and the tickets of this shard whose
+    /// bindings are stored and known to all.
+    Bindings {
+        /// Each in place of the one before.
+        records: Arc<[Arc<Record>]>,
+        /// As in [`Change`].
+        stored: Arc<[u64]>,
+    },
     /// Media port pairs of each interface.
     MediaPairs,
     /// Counters and gauges.

@@ -5,10 +5,12 @@ use crate::{
     digest::Account,
     health::HealthTable,
     id::{InterfaceId, ListenerId},
+    login::{Login, Logins},
     resolve::Query,
+    siblings::Siblings,
     time::Timestamp,
     transport::Transport,
-    trunk::{HostMatch, SourceTable, TrunkId},
+    trunk::{HostMatch, SourceTable, TrunkId, TrunkKind},
 };
 use sbc_media::{
     latch::{LEARNING_WINDOW, LatchMode},
@@ -38,6 +40,10 @@ pub struct Snapshot {
     pub former: Former,
     /// Which trunk a host in the Request-URI means, in lower case (S12).
     pub domains: HashMap<Box<str>, TrunkId>,
+    /// Trunks at one address.
+    pub siblings: Siblings,
+    /// Who may log in.
+    pub logins: Logins,
     /// Media addresses and timing.
     pub media: Media,
     /// SIP timers and bounds.
@@ -72,6 +78,12 @@ impl Snapshot {
     pub fn service_of(&self, id: TrunkId) -> Service {
         let trunk = self.trunks.get(usize::from(id.0));
         trunk.map_or(Service::Removed, |trunk| trunk.service)
+    }
+
+    /// Whether `trunk` logs in from anywhere: it may be behind a NAT, where only the way that it came by leads back.
+    pub fn roams(&self, trunk: TrunkId) -> bool {
+        let trunk = self.trunks.get(usize::from(trunk.0));
+        trunk.is_some_and(|trunk| trunk.peer.login.as_ref().is_some_and(|login| login.roams))
     }
 
     /// The listener that reaches `peer` by `transport`: `preferred` if it can, else the first that
@@ -239,6 +251,8 @@ pub enum Target {
     Address(SocketAddr),
     /// A name (RFC 3263).
     Name(Query),
+    /// Wherever its users have registered.
+    Registered,
 }
 
 impl Target {
@@ -246,7 +260,7 @@ impl Target {
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Address(address) => Some(*address),
-            Self::Name(_) => None,
+            Self::Name(_) | Self::Registered => None,
         }
     }
 }
@@ -255,6 +269,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
+            Self::Registered => f.write_str("where its users register"),
             Self::Name(query) => match query.port {
                 Some(port) => write!(f, "{}:{port}", query.host),
                 None => f.write_str(&query.host),
@@ -266,6 +281,10 @@ impl fmt::Display for Target {
 /// What SIP extensions are used with a trunk, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
+    /// How it is recognised.
+    pub kind: TrunkKind,
+    /// What it must prove its requests by; `None`: its address is enough.
+    pub login: Option<Arc<Login>>,
     /// Domain in Request-URI and To towards it; `None`: the address it is reached at.
     pub domain: Option<Box<str>>,
     /// Requests go to this proxy with a preloaded Route, and the target stays the Request-URI's
@@ -302,6 +321,8 @@ pub struct Peer {
 impl Default for Peer {
     fn default() -> Self {
         Self {
+            kind: TrunkKind::Ip,
+            login: None,
             domain: None,
             outbound_proxy: None,
             domains: Vec::new(),

@@ -14,6 +14,35 @@ use std::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrunkId(pub u16);
 
+impl TrunkId {
+    /// No trunk: a source that nobody lists, before it has proven which trunk it is. Far beyond the most trunks
+    /// that there may be.
+    pub const STRANGER: Self = Self(u16::MAX);
+}
+
+/// How a trunk is recognised (T1). What it is made with stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrunkKind {
+    /// By its addresses.
+    #[default]
+    Ip,
+    /// By name and password.
+    Credentials,
+    /// By the addresses behind its name.
+    Fqdn,
+}
+
+impl TrunkKind {
+    /// The word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::Credentials => "credentials",
+            Self::Fqdn => "fqdn",
+        }
+    }
+}
+
 /// Source addresses that belong to a trunk. IPv4-mapped IPv6 addresses count as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HostMatch {
@@ -122,9 +151,19 @@ pub struct SourceTable {
 impl SourceTable {
     /// Compile the hosts of all trunks. The same host twice at one trunk is accepted.
     pub fn build(hosts: &[(TrunkId, HostMatch)]) -> Result<Self, Conflict> {
+        Self::build_shared(hosts, |_, _| false)
+    }
+
+    /// As [`Self::build`], but what two trunks list that `may_share` is the first one's: they are told apart by other
+    /// means.
+    pub fn build_shared(
+        hosts: &[(TrunkId, HostMatch)],
+        may_share: impl Fn(TrunkId, TrunkId) -> bool,
+    ) -> Result<Self, Conflict> {
         let mut table = Self::default();
         for &(trunk, host) in hosts {
-            if let Some(first) = table.insert(trunk, host).filter(|&first| first != trunk) {
+            let first = table.insert(trunk, host);
+            if first != trunk && !may_share(first, trunk) {
                 return Err(Conflict {
                     host,
                     first,
@@ -135,7 +174,7 @@ impl SourceTable {
         Ok(table)
     }
 
-    /// The same where it does not matter whose a host is that two trunks list: the last one's.
+    /// The same where it does not matter whose a host is that two trunks list.
     pub fn build_any(hosts: &[(TrunkId, HostMatch)]) -> Self {
         let mut table = Self::default();
         for &(trunk, host) in hosts {
@@ -144,15 +183,15 @@ impl SourceTable {
         table
     }
 
-    /// Whose it was before.
-    fn insert(&mut self, trunk: TrunkId, host: HostMatch) -> Option<TrunkId> {
-        match normalise(host) {
+    /// Whose it is: the first one's.
+    fn insert(&mut self, trunk: TrunkId, host: HostMatch) -> TrunkId {
+        *match normalise(host) {
             HostMatch::AddrPort(at) => {
                 self.hosts.entry(at.ip()).or_insert(trunk);
-                self.ports.insert((at.ip(), at.port()), trunk)
+                self.ports.entry((at.ip(), at.port())).or_insert(trunk)
             }
-            HostMatch::Addr(address) => self.addresses.insert(address, trunk),
-            HostMatch::Cidr(network, prefix) => self.bucket(network, prefix).insert(network, trunk),
+            HostMatch::Addr(address) => self.addresses.entry(address).or_insert(trunk),
+            HostMatch::Cidr(network, prefix) => self.bucket(network, prefix).entry(network).or_insert(trunk),
         }
     }
 

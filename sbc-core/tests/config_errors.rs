@@ -409,12 +409,12 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "hosts = [\"127.0.0.2\"]",
         "hosts = [\"127.0.0.2\", \"127.0.0.3\"]",
-        "sbc.toml:11:10: trunk.hosts: 127.0.0.3 is also a host of trunk \"carrier\": calls from there could be either's; give one of them something more specific, such as address:port",
+        "sbc.toml:11:10: trunk.hosts: 127.0.0.3 is also a host of trunk \"carrier\": calls from there could be either's; give one of them something more specific, such as address:port, or each an account of its own ([trunk.account])",
     ),
     (
         "hosts = [\"127.0.0.2\"]",
         "hosts = [\"127.0.0.2\", \"10.0.0.0/8\"]",
-        "sbc.toml:11:23: trunk.hosts: 10.0.0.0/8 is also a host of trunk \"carrier\": calls from there could be either's; give one of them something more specific, such as address:port",
+        "sbc.toml:11:23: trunk.hosts: 10.0.0.0/8 is also a host of trunk \"carrier\": calls from there could be either's; give one of them something more specific, such as address:port, or each an account of its own ([trunk.account])",
     ),
     (
         "hosts = [\"127.0.0.2\"]",

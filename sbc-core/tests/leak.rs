@@ -118,6 +118,8 @@ impl Stage {
             sources: SourceTable::build(&hosts).unwrap(),
             former: Former::default(),
             domains: HashMap::new(),
+            siblings: Default::default(),
+            logins: Default::default(),
             health: Arc::default(),
             media: Media {
                 interfaces: vec![MediaInterface {

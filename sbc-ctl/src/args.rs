@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Call(CallCommand),
     /// List trunks with their calls and limits
     Trunks,
+    /// List users of trunks that have registered, and where they are
+    Registrations(RegistrationsArguments),
     /// Show or change call limits
     #[command(subcommand)]
     Limits(LimitsCommand),
@@ -80,6 +82,15 @@ pub(crate) struct CallsArguments {
     /// End --watch after so many rounds
     #[arg(long, value_name = "N", requires = "watch")]
     pub(crate) count: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegistrationsArguments {
+    /// Only users of this trunk
+    #[arg(long)]
+    pub(crate) trunk: Option<String>,
+    /// Only this user
+    pub(crate) user: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

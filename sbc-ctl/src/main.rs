@@ -11,6 +11,7 @@ mod connection;
 mod error;
 mod limits;
 mod provision;
+mod registrations;
 mod show;
 
 use args::{Arguments, CallCommand, CallsArguments, Command, DrainArguments, LimitsCommand, TlsCommand};
@@ -67,6 +68,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
             format!("call {} is being ended\n", done.id)
         }),
         Command::Trunks => sbcd.show(&ListTrunks {}, |t| show::trunks(&t.trunks)),
+        Command::Registrations(wanted) => sbcd.registrations(&wanted),
         Command::Limits(LimitsCommand::Show { trunk }) => {
             sbcd.show(&ShowLimits { trunk }, |l| show::limits(&l.limits))
         }

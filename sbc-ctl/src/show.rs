@@ -349,6 +349,11 @@ fn watched_state(trunk: &TrunkStatus) -> String {
             .map_or(String::new(), |ms| format!(" {}", duration(ms)));
         format!("{state}{since}")
     });
+    let users = match (trunk.users, trunk.users_registered) {
+        (Some(all), Some(registered)) => Some(format!("{registered} of {all} users registered")),
+        _ => None,
+    };
+    let registration = registration.or(users);
     let Some(health) = &trunk.health else {
         return registration.unwrap_or_else(|| "not watched".to_owned());
     };
@@ -559,11 +564,11 @@ fn or_dash(text: &str) -> &str {
 }
 
 /// A table of columns and nothing else.
-struct Plain(Table);
+pub(crate) struct Plain(Table);
 
 impl Plain {
     /// Columns whose name ends in `>` hold numbers and are aligned to the right.
-    fn new(columns: &[&str]) -> Self {
+    pub(crate) fn new(columns: &[&str]) -> Self {
         let mut plain = Self::pairs();
         plain
             .0
@@ -582,11 +587,11 @@ impl Plain {
         Self(table)
     }
 
-    fn row<'a>(&mut self, cells: impl IntoIterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>) {
+    pub(crate) fn row<'a>(&mut self, cells: impl IntoIterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>) {
         self.0.add_row(cells.into_iter().map(|cell| clean(cell.as_ref())));
     }
 
-    fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         for column in self.0.column_iter_mut() {
             column.set_padding((0, 2));
         }

@@ -181,6 +181,8 @@ flows! {
     "large-invite" caller callee,
     "late-offer" caller callee,
     "late-offer-preview" caller callee,
+    "login-401-407" caller callee,
+    "login-call" caller callee,
     "lost-ack" caller callee,
     "max-forwards-0" caller,
     "merged-482" caller callee,

@@ -5,6 +5,7 @@ use super::{
     failure::{Failure, Reason},
     protocol::*,
     provision::*,
+    registrations::{ListRegistrations, Registrations},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -84,6 +85,7 @@ methods! {
     "calls.show" => CallsShow(ShowCall) -> CallDetail,
     "calls.hangup" => CallsHangup(HangupCall) -> HungUp,
     "trunks.list" => TrunksList(ListTrunks) -> Trunks,
+    "registrations.list" => RegistrationsList(ListRegistrations) -> Registrations,
     "limits.show" => LimitsShow(ShowLimits) -> Limits,
     "limits.set" => LimitsSet(SetLimits) -> Limits,
     "stats" => Stats(GetStats) -> Stats,
@@ -111,6 +113,7 @@ impl Request {
     pub fn cost(&self) -> u32 {
         match self {
             Self::CallsList(list) => 1 + list.rows() / 100,
+            Self::RegistrationsList(_) => 10,
             // They read every file.
             Self::TlsReload(_) | Self::ConfigReload(_) => 100,
             _ => 1,
@@ -200,6 +203,10 @@ mod tests {
             ("calls.show", json!({"id": "x"})),
             ("calls.hangup", json!({"id": "x"})),
             ("trunks.list", json!({})),
+            (
+                "registrations.list",
+                json!({"trunk": "carrier", "after": {"trunk": "carrier", "user": "a"}, "limit": 5}),
+            ),
             ("limits.show", json!({"trunk": "carrier"})),
             ("limits.set", json!({"changes": [{"cps": 0, "channels": 5}]})),
             ("stats", json!({})),

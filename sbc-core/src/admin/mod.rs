@@ -10,4 +10,5 @@ pub mod method;
 pub mod named;
 pub mod protocol;
 pub mod provision;
+pub mod registrations;
 pub mod session;

@@ -287,6 +287,9 @@ pub struct Trunks {
 pub struct TrunkStatus {
     /// Name in the configuration.
     pub name: String,
+    /// How it is recognised: `ip`, `credentials` or `fqdn`.
+    #[serde(default, rename = "type")]
+    pub kind: String,
     /// It takes part in new calls. (A daemon that cannot switch trunks off does not say so.)
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -324,6 +327,12 @@ pub struct TrunkStatus {
     /// Milliseconds since that changed.
     #[serde(default)]
     pub registration_ms: Option<u64>,
+    /// Users who may log in as it; `None`: nobody has to.
+    #[serde(default)]
+    pub users: Option<u64>,
+    /// Those of them that are registered; `None`: its calls do not go to them.
+    #[serde(default)]
+    pub users_registered: Option<u64>,
 }
 
 /// One address behind a trunk.

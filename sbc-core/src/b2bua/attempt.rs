@@ -88,12 +88,13 @@ pub(crate) enum AttemptFailure {
 }
 
 impl Shard {
-    /// Where a call to `trunk` can be sent, best first; at least one.
+    /// Where a call for `callee` at a trunk can be sent, best first; at least one.
     pub(crate) fn targets_of(
         &mut self,
         now: Timestamp,
         snapshot: &Snapshot,
         id: TrunkId,
+        callee: &str,
     ) -> Result<SmallVec<[AttemptTarget; 2]>, Reply> {
         if snapshot.service_of(id) != Service::Enabled {
             self.io.counters.refused_disabled += 1;
@@ -103,6 +104,13 @@ impl Shard {
         if snapshot.health.is_down(id) {
             self.io.counters.refused_trunk_down += 1;
             return Err(Reply::retry_after(500, RETRY_AFTER_S));
+        }
+        if let Some(trunk) = snapshot.trunks.get(usize::from(id.0))
+            && *trunk.next_hop() == Target::Registered
+        {
+            let contacts = self.contacts_of(now, (id, trunk), callee)?.into_iter();
+            let targets = contacts.map(|(hop, uri)| AttemptTarget { hop, uri: Some(uri) });
+            return Ok(targets.take(ATTEMPTS_MAX.into()).collect());
         }
         let hops = self.hops_to(now, snapshot, id);
         if hops.is_empty() {

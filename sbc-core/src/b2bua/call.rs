@@ -344,6 +344,9 @@ impl Leg {
 
     /// What to ask DNS for the next hop; `None`: it is an address.
     pub(crate) fn next_hop_query(&self, snapshot: &Snapshot) -> Option<Query> {
+        if snapshot.roams(self.trunk) {
+            return None;
+        }
         let mut query = Query::of_uri(&Uri::parse(self.dialog.next_hop_uri()).ok()?)?;
         if query.transport.is_none() && !query.secure {
             // The peer has chosen already: what it was reached by will do.

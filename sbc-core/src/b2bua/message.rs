@@ -64,7 +64,7 @@ impl Shard {
         let snapshot = Arc::clone(&self.snapshot);
         let to = self.route(&snapshot, from.trunk, request)?;
         let trunk = snapshot.trunks.get(usize::from(to.0)).ok_or(Reply::new(404))?;
-        let target = self.targets_of(now, &snapshot, to)?.remove(0);
+        let target = self.targets_of(now, &snapshot, to, &parties.callee)?.remove(0);
         let hop = target.hop;
         let ours = self.local(hop);
         let mut dialog = self.dialog_towards((NO_CALL, Side::B), &target, &parties, trunk);

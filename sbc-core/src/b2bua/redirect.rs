@@ -7,6 +7,7 @@
 
 use super::{AttemptFailure, AttemptTarget, Phase};
 use crate::{
+    bindings::wish,
     resolve::host_name,
     shard::Shard,
     sip::{HeaderName, Message, NameAddr, Scheme, Uri},
@@ -139,14 +140,6 @@ fn contacts<'m>(response: &Message<'m>) -> Vec<Uri<'m>> {
     contacts.into_iter().map(|(_, uri)| uri).collect()
 }
 
-/// A q value in thousandths; without one, or with nonsense, it is as wanted as can be.
-fn wish(q: Option<&[u8]>) -> u16 {
-    let value = q.and_then(|q| std::str::from_utf8(q).ok()?.parse::<f32>().ok());
-    value
-        .filter(|q| (0.0..=1.0).contains(q))
-        .map_or(1000, |q| (q * 1000.0) as u16)
-}
-
 /// The transport that a contact asks for, or that the redirection came by.
 fn transport_of(snapshot: &Snapshot, from: Hop, contact: &Uri<'_>) -> Option<Transport> {
     if contact.scheme == Scheme::Sips {
@@ -166,7 +159,7 @@ fn is_name_of(trunk: &Trunk, name: &str) -> bool {
     let target = [Some(&trunk.target), trunk.peer.outbound_proxy.as_ref()];
     let queried = target.into_iter().flatten().any(|target| match target {
         Target::Name(query) => &*query.host == name,
-        Target::Address(_) => false,
+        Target::Address(_) | Target::Registered => false,
     });
     queried
         || trunk.peer.domain.as_deref().is_some_and(host)

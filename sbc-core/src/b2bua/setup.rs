@@ -95,7 +95,7 @@ impl Shard {
         let trunk = &snapshot.trunks[usize::from(to.0)];
         let mut targets = match &aim {
             Some(aim) => smallvec::smallvec![aim.target.clone()],
-            None => self.targets_of(now, &snapshot, to)?,
+            None => self.targets_of(now, &snapshot, to, &checked.parties.callee)?,
         };
         let first = targets.remove(0);
         let permit = self.admit(now, &snapshot, from.trunk, to)?;
@@ -224,7 +224,8 @@ impl Shard {
                 replaces,
                 targets,
                 attempts: 0,
-                redirected: Vec::new(),
+                // Of several contacts, the next one is tried after any failure that is not global.
+                redirected: first.uri.into_iter().collect(),
                 ringback,
             })),
             started: now,

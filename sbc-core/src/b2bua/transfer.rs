@@ -88,7 +88,7 @@ impl Shard {
         let has_media = call.media.is_some();
         let to = self.route(&snapshot, referrer, request)?;
         let trunk = snapshot.trunks.get(usize::from(to.0)).ok_or(Reply::new(404))?;
-        let mut targets = self.targets_of(now, &snapshot, to)?;
+        let mut targets = self.targets_of(now, &snapshot, to, &parties.callee)?;
         let first = targets.remove(0);
         let permit = self.admit(now, &snapshot, transferee, to)?;
         let pair = if has_media { self.open_pair(now, to) } else { None };

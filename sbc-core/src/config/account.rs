@@ -1,6 +1,6 @@
 //! Accounts: where a password comes from. Registrations: whose they are.
 
-use super::{Trunk, TrunkAccount, TrunkRegister};
+use super::{FilePath, LoginUser, Secret, Trunk, TrunkAccount, TrunkRegister};
 use crate::{digest::Account, snapshot};
 use std::{env, fs::File, io::Read as _};
 use zeroize::Zeroizing;
@@ -8,19 +8,60 @@ use zeroize::Zeroizing;
 /// Longest password file that is read, in octets.
 const PASSWORD_BYTES_MAX: u64 = 1024;
 
+/// A name and the three ways to give its password.
+#[derive(Clone, Copy)]
+pub(super) struct Named<'c> {
+    pub(super) username: &'c str,
+    password: Option<&'c Secret>,
+    password_env: Option<&'c str>,
+    password_file: Option<&'c FilePath>,
+}
+
 impl TrunkAccount {
+    pub(super) fn named(&self) -> Named<'_> {
+        Named {
+            username: &self.username,
+            password: self.password.as_ref(),
+            password_env: self.password_env.as_deref(),
+            password_file: self.password_file.as_ref(),
+        }
+    }
+}
+
+impl LoginUser {
+    pub(super) fn named(&self) -> Named<'_> {
+        Named {
+            username: &self.username,
+            password: self.password.as_ref(),
+            password_env: self.password_env.as_deref(),
+            password_file: self.password_file.as_ref(),
+        }
+    }
+}
+
+impl Named<'_> {
+    /// How many ways are used: one is right.
+    pub(super) fn ways(&self) -> usize {
+        let ways = [
+            self.password.is_some(),
+            self.password_env.is_some(),
+            self.password_file.is_some(),
+        ];
+        ways.into_iter().filter(|given| *given).count()
+    }
+
     /// The password, from where it is. `Err`: the key that says where, and what is wrong there.
     pub(super) fn password(&self) -> Result<Zeroizing<Vec<u8>>, (&'static str, String)> {
-        if let Some(password) = &self.password {
+        if let Some(password) = self.password {
             return Ok(Zeroizing::new(password.0.as_bytes().to_vec()));
         }
-        if let Some(name) = &self.password_env {
+        if let Some(name) = self.password_env {
             let value = env::var_os(name).filter(|value| !value.is_empty());
             let missing = || format!("the environment variable {name} is not set, or empty");
             let value = value.ok_or_else(|| ("password_env", missing()))?;
             return Ok(Zeroizing::new(value.into_encoded_bytes()));
         }
-        let Some(path) = &self.password_file else {
+        let Some(path) = self.password_file else {
             return Ok(Zeroizing::default()); // Reported as missing.
         };
         let fault = |what: String| ("password_file", format!("{}: {what}", path.0.display()));

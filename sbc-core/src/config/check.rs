@@ -2,6 +2,7 @@
 
 mod account;
 mod fixed;
+mod login;
 mod tls;
 
 pub(super) use fixed::check as fixed;
@@ -41,6 +42,7 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
     sip(config, report);
     trunks(config, report);
     sources(config, report);
+    login::realms(config, report);
     claimed_domains(config, report);
     routes(config, report);
 }
@@ -171,17 +173,20 @@ fn trunks(config: &Config, report: Report<'_>) {
             report,
         );
         let named = trunk.next_hop().is_some_and(|hop| hop.address().is_none());
-        if (trunk.hosts.is_empty() && !named) || trunk.hosts.len() > HOSTS_MAX {
+        if (trunk.hosts.is_empty() && !named && !trunk.roams()) || trunk.hosts.len() > HOSTS_MAX {
             report(
                 &format!("{at}.hosts"),
                 format!("there are {}; allowed are 1 to {HOSTS_MAX}", trunk.hosts.len()),
             );
         } else {
-            next_hop(config, trunk, &at, report);
+            if !trunk.is_registered_with() {
+                next_hop(config, trunk, &at, report);
+            }
             domains(config, trunk, n, report);
         }
         tls::trunk(config, &at, trunk, report);
         account::trunk(&at, trunk, report);
+        login::trunk(config, &at, trunk, report);
         interfaces::of_trunk(config, &at, trunk, report);
         media_of_trunk(config, &at, trunk, report);
         for (key, limit) in [
@@ -449,17 +454,19 @@ fn sources(config: &Config, report: Report<'_>) {
             };
             let message = if first == n {
                 format!("{host} is listed twice")
+            } else if config.trunks[first].may_share_with(trunk) {
+                continue;
             } else {
                 format!(
                     "{host} is also a host of trunk \"{}\": calls from there could be either's; give one of them \
-                     something more specific, such as address:port",
+                     something more specific, such as address:port, or each an account of its own ([trunk.account])",
                     printable(&config.trunks[first].name)
                 )
             };
             report(&format!("trunk[{n}].hosts[{h}]"), message);
         }
     }
-    let Ok(table) = SourceTable::build(&hosts) else {
+    let Ok(table) = SourceTable::build_shared(&hosts, |a, b| config.may_share(a, b)) else {
         return;
     };
     for (n, trunk) in config.trunks.iter().enumerate().take(TRUNKS_MAX) {
@@ -470,6 +477,7 @@ fn sources(config: &Config, report: Report<'_>) {
         let key = format!("trunk[{n}].{}", next_hop_key(trunk));
         match table.lookup(target) {
             Some(TrunkId(owner)) if usize::from(owner) == n => {}
+            Some(owner) if config.may_share(owner, TrunkId(n as u16)) => {}
             Some(TrunkId(owner)) => report(
                 &key,
                 format!(
@@ -478,6 +486,7 @@ fn sources(config: &Config, report: Report<'_>) {
                     printable(&config.trunks[usize::from(owner)].name)
                 ),
             ),
+            None if config.trunks[n].roams() => {}
             None => report(
                 &key,
                 format!("replies from {target} would be refused: list it in hosts, too"),

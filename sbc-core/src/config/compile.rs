@@ -4,7 +4,7 @@ use super::{
     check,
     error::{ConfigError, Problem},
     interfaces::Interface,
-    options::{Config, Limit, Listener, Trunk, TrunkAccount, TrunkTls},
+    options::{Config, Limit, Listener, Trunk, TrunkTls},
     succession::{Seats, Succession, Successor},
     value::{Destination, FilePath, Latch, TrunkTransport},
 };
@@ -71,7 +71,8 @@ impl Config {
                     channels: limit.channels,
                 })
             };
-            let account = trunk.account.as_ref().map(TrunkAccount::compile);
+            let account = trunk.account.as_ref().map(|account| account.named().compile());
+            let login = self.compile_login(trunk);
             let (interface, ipv6) = self
                 .interface_of(trunk)
                 .ok_or_else(|| refuse("trunk.media", "there is none"))?;
@@ -83,12 +84,11 @@ impl Config {
                 } else {
                     Service::Disabled
                 },
-                target: self.compile_target(
-                    trunk,
-                    &trunk
-                        .destination()
-                        .ok_or_else(|| refuse("trunk.target", "missing"))?,
-                ),
+                target: match trunk.destination() {
+                    _ if trunk.is_registered_with() => snapshot::Target::Registered,
+                    Some(destination) => self.compile_target(trunk, &destination),
+                    None => return Err(refuse("trunk.target", "missing")),
+                },
                 listener: self
                     .listener_of(trunk)
                     .ok_or_else(|| refuse("trunk.listener", "there is none"))?,
@@ -98,6 +98,8 @@ impl Config {
                 outbound: limit("outbound", &trunk.limits.outbound),
                 both: limit("both", &trunk.limits.both),
                 peer: snapshot::Peer {
+                    kind: trunk.kind(),
+                    login: login.map_err(|(key, what)| refuse(&format!("trunk.login.{key}"), &what))?,
                     registration: trunk.register.as_ref().map(|register| register.compile(trunk)),
                     account: account
                         .transpose()
@@ -126,13 +128,25 @@ impl Config {
             seats.take(id, compiled);
         }
         let former = seats.former(self, &hosts);
+        let by_id: HashMap<TrunkId, &Trunk> = self
+            .trunks
+            .iter()
+            .filter_map(|trunk| Some((*seats.ids.get(trunk.name.as_str())?, trunk)))
+            .collect();
+        let may_share = |a: TrunkId, b: TrunkId| {
+            let trunks = by_id.get(&a).zip(by_id.get(&b));
+            trunks.is_some_and(|(a, b)| a.may_share_with(b))
+        };
         let snapshot = Snapshot {
             listeners: self.listeners.iter().map(Listener::compile).collect(),
             domains: domains_of(&seats.trunks),
             health: seats.health(),
+            logins: self.logins.compile(&seats.trunks),
+            siblings: self.siblings(&seats.ids),
             trunks: seats.trunks,
             former: former.former,
-            sources: SourceTable::build(&hosts).map_err(|c| refuse("trunk.hosts", &c.to_string()))?,
+            sources: SourceTable::build_shared(&hosts, may_share)
+                .map_err(|c| refuse("trunk.hosts", &c.to_string()))?,
             media: snapshot::Media {
                 interfaces: self.interfaces().iter().map(Interface::compile).collect(),
                 quarantine: ms(self.media.quarantine_ms),
@@ -196,7 +210,17 @@ impl Config {
     /// The listener that talks to `trunk`: the one it names, or the first that suits the place
     /// where its requests are sent.
     pub(super) fn listener_of(&self, trunk: &Trunk) -> Option<ListenerId> {
-        let next_hop = trunk.next_hop()?;
+        let next_hop = match trunk.next_hop() {
+            Some(next_hop) => next_hop,
+            // Whatever its users use; this one says the family of their media.
+            None if trunk.is_registered_with() => {
+                let named =
+                    |listener: &Listener| trunk.listener.as_ref().is_none_or(|name| listener.name == *name);
+                let index = self.listeners.iter().position(named);
+                return index.and_then(|n| u8::try_from(n).ok()).map(ListenerId);
+            }
+            None => return None,
+        };
         let suits = |listener: &Listener| {
             let transport = match trunk.transport {
                 Some(TrunkTransport::Fixed(transport)) => listener.transport == transport,
@@ -241,6 +265,8 @@ impl Config {
             .filter(|d| d.address().is_none() || trunk.outbound_proxy.is_some());
         let domain = match &trunk.domain {
             Some(domain) => Some(domain.0.as_str().into()),
+            // Not the address of whoever has registered.
+            None if trunk.is_registered_with() => trunk.realm_as_domain(),
             None => told.map(|destination| destination.to_string().into()),
         };
         snapshot::Peer {
@@ -273,6 +299,9 @@ impl Trunk {
     /// What requests to the trunk are for: `target`, or the first host that is not a network.
     pub fn destination(&self) -> Option<Destination> {
         self.target.clone().or_else(|| {
+            if self.login.is_some() {
+                return None;
+            }
             let first = self.hosts.iter().find_map(|host| match *host {
                 HostMatch::Addr(ip) => Some(SocketAddr::new(ip, self.default_port())),
                 HostMatch::AddrPort(at) => Some(at),

@@ -9,9 +9,10 @@ use super::{
     },
 };
 use crate::{
+    digest::Algorithm,
     snapshot::{ClientAuth, Dtmf, Hold, Refer, Reliable, Ringback, RtcpMux, Srtp, SrtpOffer},
     transport::Transport,
-    trunk::HostMatch,
+    trunk::{HostMatch, TrunkKind},
 };
 use sbc_media::{relay::Roc, srtp::Suite, tone::Country};
 use std::{
@@ -123,6 +124,8 @@ sections! {
         streams: Streams = section;
         /// Looking up names.
         dns: Dns = section;
+        /// Log-ins of trunks with `[trunk.login]`.
+        logins as "login": Logins = section;
         /// Limits on all calls together.
         limits: Limits = section;
         /// Providers and platforms. At least one.
@@ -302,6 +305,18 @@ sections! {
         attempts: u32 = default(2) in 1..=5;
     }
 
+    /// Log-ins of all trunks with `[trunk.login]`.
+    pub struct Logins {
+        /// Seconds that a nonce may be used for. After that the sender is told a new one (`stale=true`), without its user
+        /// being asked again.
+        nonce_life_s: u32 = default(300) in 10..=86_400;
+        /// Most challenges and refusals that each shard sends in a second to addresses that no trunk lists, at most 50 of
+        /// them to one address. What comes beyond is not answered.
+        challenges_per_s: u32 = default(1_000) in 1..=100_000;
+        /// File that registrations are kept in, so that they hold after a restart.
+        store: Option<FilePath> = described("`registrations` in systemd's state directory of the service; elsewhere none, and registrations end with the process");
+    }
+
     /// Limits on all calls together, and how calls over any limit are refused.
     pub struct Limits {
         /// New calls per second. 0: unlimited.
@@ -319,16 +334,22 @@ sections! {
     pub struct Trunk {
         /// Name, for routes, statistics and `sbc-ctl`.
         name: String = required;
+        /// How it is recognised: `"ip"`, by the addresses in `hosts`; `"fqdn"`, by those behind the name in `target`
+        /// or `outbound_proxy`, too; `"credentials"`, by name and password, which `[trunk.login]` has.
+        kind as "type": Option<TrunkKind> = described("`\"credentials\"` with `[trunk.login]`, else `\"fqdn\"` with a name in `target` or `outbound_proxy`, else `\"ip\"`");
         /// Whether it takes part in new calls. With `false` its calls are refused with `limits.reject_code` and
         /// none goes to it, it is told that we go where we register with it, and calls that are up go on.
         enabled: bool = default(true);
         /// Where its requests come from: an address (any port), a network as `10.1.0.0/16`, or
         /// `address:port` (the source port must match, too). When several trunks list a source,
-        /// the most specific wins: address and port, then address, then the longest prefix.
+        /// the most specific wins: address and port, then address, then the longest prefix. Trunks with accounts of their
+        /// own at one provider may list the same: a call is for that which registered the Contact in its Request-URI, or
+        /// else whose account has the user in Request-URI or To as its name; when that tells nothing it is refused with 485.
         /// Datagrams from any other source are dropped and counted, connections refused. The port of
         /// a connection does not count. The addresses behind a name in `target` or
-        /// `outbound_proxy` are its sources, too: then the list may be empty.
-        hosts: Vec<HostMatch> = required;
+        /// `outbound_proxy` are its sources, too: then the list may be empty. With `[trunk.login]` it may be
+        /// empty as well: the trunk is then known by its credentials, wherever they come from.
+        hosts: Vec<HostMatch> = default(Vec::new());
         /// Where its requests are sent: `address:port`, or a name that is looked up (RFC 3263): with
         /// NAPTR and SRV records, or with A and AAAA alone when a port is given as in
         /// `sip.example.com:5061`. When an address of a name does not answer, the next is tried.
@@ -419,6 +440,8 @@ sections! {
         /// What it hears while the other side of a call holds it: `"pass"`, what the other side sends; `"noise"`,
         /// comfort noise as long as the other side sends nothing, where it talks G.711.
         hold: Hold = default(Hold::Pass);
+        /// Names and passwords that we ask it for.
+        login: Option<TrunkLogin> = described("none: its address is enough");
         /// Name and password that it asks us for.
         account: Option<TrunkAccount> = described("none: its challenges are failures of the call");
         /// Registering with it, so that it sends us calls.
@@ -436,6 +459,48 @@ sections! {
         limits: TrunkLimits = section;
         /// Certificates for connections to and from it.
         tls: TrunkTls = section;
+    }
+
+    /// Names and passwords that a trunk must prove its requests by (RFC 3261 §22, RFC 8760). A request without them is
+    /// challenged with 401, whoever sends it; ACK and CANCEL never are, nor are requests inside of a call that come from
+    /// where the call did (REFER is). Without `target` and `outbound_proxy` its calls go to where its users have
+    /// registered (`docs/REGISTRATION.md`); a call is for the user whose name is the called number, and for the only user
+    /// whatever the number is.
+    pub struct TrunkLogin {
+        /// Who may log in. At least one.
+        users as "user": Vec<LoginUser> = required;
+        /// What the passwords are for, as the trunk is told and may show to a person. Two trunks may have the same realm
+        /// when no user is in both.
+        realm: String = default("sbcd".to_owned());
+        /// Hash algorithms, of `"MD5"`, `"SHA-256"` and `"SHA-512-256"`, the best first. Each is offered with a challenge
+        /// of its own; old devices take the first whatever it is, and know MD5 alone.
+        algorithms: Vec<Algorithm> = default(vec![Algorithm::Sha256, Algorithm::Md5]);
+        /// Challenge requests inside of calls, too: re-INVITE, UPDATE, INFO, BYE and the others.
+        inside_calls: bool = default(false);
+        /// Shortest registration in seconds; who asks for less is told so (423).
+        expires_min_s: u32 = default(60) in 10..=3_600;
+        /// Longest registration in seconds that is granted, also to who asks for none.
+        expires_max_s: u32 = default(3_600) in 10..=86_400;
+        /// Longest registration in seconds that is granted to who is behind a NAT and sends datagrams: the way to it closes
+        /// when it is silent for longer than its NAT waits.
+        expires_nat_s: u32 = default(60) in 10..=86_400;
+        /// Contacts that one user may have. One more takes the place of that whose time is over first.
+        contacts_max: u16 = default(5) in 1..=32;
+        /// Call users with the called number in the Request-URI, as a PBX wants it that has many. Otherwise it is the
+        /// contact as it was registered, and the called number is in To.
+        number_in_uri: bool = default(false);
+    }
+
+    /// Somebody who may log in. One of the three ways to give the password.
+    pub struct LoginUser {
+        /// The name.
+        username: String = required;
+        /// The password, in this file.
+        password: Option<Secret> = described("see the other two");
+        /// Environment variable that holds the password when `sbcd` starts.
+        password_env: Option<String> = described("see the other two");
+        /// File that holds the password, and nothing else but a line break behind it.
+        password_file: Option<FilePath> = described("see the other two");
     }
 
     /// What we answer a trunk with that challenges our requests with 401 or 407 (RFC 3261 §22, RFC 8760: MD5,

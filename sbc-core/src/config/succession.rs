@@ -198,7 +198,7 @@ impl<'a> Seats<'a> {
             .iter()
             .map(|(id, host, _)| (*id, *host))
             .collect();
-        // Two forms of one host, at two trunks: the later one is as good.
+        // Two forms of one host, at two trunks: the first one is as good.
         former.former.sources = SourceTable::build_any(&listed);
         former
     }

@@ -2,10 +2,11 @@
 
 use super::read::{Reader, Section, Shape, Value, printable};
 use crate::{
+    digest::Algorithm,
     resolve::host_name,
     snapshot::{ClientAuth, Dtmf, Hold, Refer, Reliable, Ringback, RtcpMux, Srtp, SrtpOffer},
     transport::Transport,
-    trunk::{HostMatch, ParseHostError},
+    trunk::{HostMatch, ParseHostError, TrunkKind},
 };
 use sbc_media::{relay::Roc, srtp::Suite, tone::Country};
 use std::{
@@ -493,6 +494,22 @@ word_value!(
     "udp" => Transport::Udp,
     "tcp" => Transport::Tcp,
     "tls" => Transport::Tls
+);
+
+word_value!(
+    TrunkKind,
+    "\"ip\", \"credentials\" or \"fqdn\"",
+    "ip" => TrunkKind::Ip,
+    "credentials" => TrunkKind::Credentials,
+    "fqdn" => TrunkKind::Fqdn
+);
+
+word_value!(
+    Algorithm,
+    "\"MD5\", \"SHA-256\" or \"SHA-512-256\"",
+    "MD5" => Algorithm::Md5,
+    "SHA-256" => Algorithm::Sha256,
+    "SHA-512-256" => Algorithm::Sha512_256
 );
 
 word_value!(

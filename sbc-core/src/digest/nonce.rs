@@ -100,6 +100,16 @@ impl Nonces {
         }
     }
 
+    /// How long nonces are good for.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// Nonces are good for so long from now on.
+    pub fn set_lifetime(&mut self, lifetime: Duration) {
+        self.lifetime = lifetime;
+    }
+
     /// A new nonce for `realm`, as text that needs no quoting. `random` must not come twice.
     pub fn mint(&self, now: Timestamp, realm: &[u8], random: u64) -> String {
         let head = head(now.as_millis(), random);
@@ -130,10 +140,12 @@ impl Nonces {
         }
     }
 
-    /// A request with this nonce and count has shown the right password: they are used now.
-    pub fn note(&mut self, now: Timestamp, realm: &[u8], nonce: &[u8], count: Option<u32>) {
+    /// A request with this nonce and count has shown the right password: they are used now. Returns how many others
+    /// were forgotten before their time for that.
+    pub fn note(&mut self, now: Timestamp, realm: &[u8], nonce: &[u8], count: Option<u32>) -> u64 {
+        let mut early = 0;
         let Some((made, random)) = self.open(realm, nonce) else {
-            return;
+            return early;
         };
         let known = self.used.contains_key(&random);
         while let Some((made, oldest)) = self.order.front().copied() {
@@ -143,6 +155,7 @@ impl Nonces {
             }
             if !over {
                 self.forgotten = self.forgotten.max(Some(made));
+                early += 1;
             }
             self.order.pop_front();
             self.used.remove(&oldest);
@@ -159,6 +172,7 @@ impl Nonces {
                 self.order.push_back((made, random));
             }
         }
+        early
     }
 
     /// How many are remembered.

@@ -3,6 +3,8 @@
 //! In: a typed [`Request`]. Out: its [`Answer`], or a [`Failure`] that tells the operator what to
 //! do. Runs on the control thread; [`super::admin_server`] brings the requests.
 
+mod registrations;
+
 use super::{
     admin_server::Handler,
     control::{Daemon, RequestError},
@@ -20,7 +22,7 @@ use crate::{
     config,
     counters::ShardCounters,
     shard::{Command, Gauges, Reply, ShardId},
-    snapshot::{Service, Trunk},
+    snapshot::{Service, Target, Trunk},
     trunk::TrunkId,
 };
 use std::{cell::Cell, fs, rc::Rc};
@@ -47,6 +49,7 @@ impl Handler for Methods {
             Request::CallsShow(show) => Answer::CallsShow(self.call(show.id).await?),
             Request::CallsHangup(hangup) => Answer::CallsHangup(self.hang_up(hangup.id).await?),
             Request::TrunksList(_) => Answer::TrunksList(self.trunks().await),
+            Request::RegistrationsList(list) => Answer::RegistrationsList(self.registrations(&list)?),
             Request::LimitsShow(show) => Answer::LimitsShow(self.limits(show.trunk.as_deref())?),
             Request::LimitsSet(set) => Answer::LimitsSet(self.set_limits(&set)?),
             Request::Stats(_) => Answer::Stats(self.stats().await?),
@@ -252,6 +255,7 @@ impl Methods {
             let (registration, changed) = snapshot.health.registration(id);
             TrunkStatus {
                 name: trunk.name.clone(),
+                kind: trunk.peer.kind.name().to_owned(),
                 enabled: trunk.service == Service::Enabled,
                 hosts: configured.hosts.iter().map(ToString::to_string).collect(),
                 target: trunk.next_hop().to_string(),
@@ -275,6 +279,9 @@ impl Methods {
                     .map(|took| took.as_secs_f64() * 1000.0),
                 registration: registers.then(|| registration.to_string()),
                 registration_ms: registers.then(|| self.uptime_ms().saturating_sub(changed.as_millis())),
+                users: trunk.peer.login.as_ref().map(|login| login.accounts.len() as u64),
+                users_registered: (trunk.target == Target::Registered)
+                    .then(|| self.users_registered(&trunk.name)),
             }
         };
         let known = snapshot.trunks_by_name();

@@ -9,6 +9,7 @@ use super::{
     dns::Dns,
     handover::{ControlLinks, Note, Unsent},
     log,
+    registrar::Registrar,
     running::Running,
     tls::{self, Tls, TlsError},
 };
@@ -51,6 +52,8 @@ pub struct Daemon {
     pub clock: Clock,
     /// The certificates in use.
     pub tls: Arc<tls::Shared>,
+    /// Where users of trunks are.
+    pub registrar: Registrar,
     /// The I/O backend that runs, and why.
     pub backend: Chosen,
     /// Media port pairs that the configured ranges and the limit on descriptors allow, of each interface.
@@ -203,15 +206,20 @@ impl Shards {
         u8::try_from(index).ok().map(ShardId)
     }
 
-    /// Deliver answers, write down events and look names up in `dns`, for as long as the runtime
-    /// lives. `failed` is told when the thread of a shard ends.
-    pub async fn run(self, failed: oneshot::Sender<ShardId>, dns: Dns) -> io::Result<()> {
+    /// Deliver answers, write down events, look names up in `dns` and bindings into `registrar`, for as long as the
+    /// runtime lives. `failed` is told when the thread of a shard ends.
+    pub async fn run(
+        self,
+        failed: oneshot::Sender<ShardId>,
+        dns: Dns,
+        registrar: Registrar,
+    ) -> io::Result<()> {
         let mut failed = Some(failed);
         let waker = Arc::clone(&self.0.links.borrow().waker);
         // SAFETY: `AsyncFd` owns this duplicate, which stays open and unchanged until it is dropped.
         let event = unsafe { AsyncFd::register_with_interest(waker.duplicate()?, Interest::READABLE)? };
         loop {
-            if self.deliver(&dns) {
+            if self.deliver(&dns, &registrar) {
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -253,7 +261,7 @@ impl Shards {
     }
 
     /// One bounded round over all shards; whether there may be more.
-    fn deliver(&self, dns: &Dns) -> bool {
+    fn deliver(&self, dns: &Dns, registrar: &Registrar) -> bool {
         let mut links = self.0.links.borrow_mut();
         let mut more = false;
         for (index, link) in links.shards.iter_mut().enumerate() {
@@ -270,6 +278,12 @@ impl Shards {
                     Some(Note::Resolve(id, query)) => {
                         let shard = u8::try_from(index).unwrap_or(u8::MAX);
                         dns.ask(self, ShardId(shard), id, query);
+                    }
+                    Some(Note::Bind(change)) => {
+                        let shard = u8::try_from(index).unwrap_or(u8::MAX);
+                        if !registrar.put(ShardId(shard), change) {
+                            tracing::warn!("too many registrations at once: one has to come again");
+                        }
                     }
                     None => break,
                 }

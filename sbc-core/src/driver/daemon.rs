@@ -10,6 +10,7 @@ use super::{
     dns::Dns,
     launch::Launched,
     notify::notify,
+    registrar::{Changes, Registrar},
     running::{self, ChangeError, Running},
 };
 use crate::{
@@ -83,6 +84,8 @@ pub fn run(
         .warnings
         .iter()
         .for_each(|warning| tracing::warn!("{warning}"));
+    let (registrar, changes) =
+        Registrar::open(&admin.config.logins, &snapshot, clock).map_err(io::Error::other)?;
     let (shards, threads) = launched.into_parts();
     let life = async move {
         let daemon = Rc::new(Daemon {
@@ -91,10 +94,11 @@ pub fn run(
             admission,
             clock,
             tls,
+            registrar,
             backend,
             media_pairs_max,
         });
-        live(shards, daemon, admin.socket, started).await
+        live(shards, daemon, admin.socket, changes, started).await
     };
     let end = block_on(life)?;
     // The handles are gone with the runtime, which ends the shard threads.
@@ -122,13 +126,15 @@ async fn live(
     shards: Shards,
     daemon: Rc<Daemon>,
     socket: AdminSocket,
+    changes: Changes,
     started: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<End> {
     let signals = Signals::new()?;
     started()?;
     let (failed, mut failure) = oneshot::channel();
     let dns = Dns::new(&daemon.running.config().dns, &daemon.running.snapshot());
-    let pump = tokio::task::spawn_local(shards.clone().run(failed, dns));
+    let pump = tokio::task::spawn_local(shards.clone().run(failed, dns, daemon.registrar.clone()));
+    let registering = tokio::task::spawn_local(daemon.registrar.clone().run(shards.clone(), changes));
     let methods = Rc::new(Methods::new(Rc::clone(&daemon)));
     let server = tokio::task::spawn_local(async move {
         let error = admin_server::serve(socket, methods, Bounds::default()).await;
@@ -158,9 +164,11 @@ async fn live(
     };
     server.abort();
     pump.abort();
+    registering.abort();
     // Their clones of `shards` must be gone before the shard threads can be joined.
     let _ = server.await;
     let _ = pump.await;
+    let _ = registering.await;
     end
 }
 

@@ -6,6 +6,7 @@
 //! most one write.
 
 use crate::{
+    bindings::Change,
     id::QueryId,
     resolve::Query,
     shard::{CallRecord, Command, Event, Reply, RequestId, ShardId},
@@ -47,6 +48,8 @@ pub(crate) enum Note {
     Record(Box<CallRecord>),
     /// A name to look up.
     Resolve(QueryId, Query),
+    /// Bindings to store.
+    Bind(Change),
 }
 
 /// Wakes one thread, at most once per sleep.

@@ -24,6 +24,8 @@ mod mark_tests;
 mod notify;
 mod pace;
 mod provision;
+pub mod registrar;
+mod registrations_store;
 mod ring;
 pub mod running;
 mod shard_thread;

@@ -307,6 +307,7 @@ impl<B: Backend> ShardThread<B> {
                 }
                 Output::Close { connection, abort } => self.close(connection, abort),
                 Output::Resolve { id, query } => self.note(Note::Resolve(id, query)),
+                Output::Bind(change) => self.note(Note::Bind(change)),
                 Output::Record(record) => {
                     if log::wanted(Level::Debug) {
                         self.note(Note::Record(record));

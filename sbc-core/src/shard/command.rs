@@ -47,6 +47,10 @@ impl Shard {
                 self.handle_resolved(now, id, outcome);
                 Reply::Done
             }
+            Command::Bindings { records, stored } => {
+                self.take_bindings(now, &records, &stored);
+                Reply::Done
+            }
             Command::MediaPairs => Reply::MediaPairs(
                 self.ports
                     .usage()

@@ -48,6 +48,8 @@ impl Shard {
         self.transactions.configure(&snapshot);
         let before = std::mem::replace(&mut self.snapshot, snapshot);
         self.configure_names(now);
+        self.configure_logins();
+        self.configure_bindings();
         self.configure_probes(now, &before);
         self.configure_registrations(now, &before);
         self.io.counters.configurations += 1;
@@ -87,7 +89,7 @@ impl Shard {
                 let at = usize::from(id.0);
                 let name = |trunk: Option<&Trunk>| match trunk?.next_hop() {
                     Target::Name(query) => Some(query.clone()),
-                    Target::Address(_) => None,
+                    Target::Address(_) | Target::Registered => None,
                 };
                 name(self.snapshot.trunks.get(at)) != name(snapshot.trunks.get(at))
             })

@@ -14,6 +14,7 @@ use crate::{
     token::Token,
     transaction::Reply,
     transport::{Hop, Transport},
+    trunk::TrunkId,
 };
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -29,7 +30,8 @@ impl Shard {
         peer: SocketAddr,
     ) -> Option<ConnectionId> {
         self.io.now = now;
-        let Some(trunk) = self.trunk_of_stream(peer) else {
+        let trunk = self.trunk_of_stream(peer);
+        let Some(trunk) = trunk.or_else(|| self.stranger(listener)) else {
             self.io.counters.streams_unknown_source += 1;
             return None;
         };
@@ -195,18 +197,26 @@ impl Shard {
         self.io.now = now;
         let named = &self.named_sources;
         let (streams, mut out) = self.io.streams();
-        streams.configure(&mut out, snapshot.streams.clone(), |inbound, peer, trunk| {
-            if !inbound {
-                // Ours, for a trunk: it stays that trunk's, also when that is only there for its calls.
-                let ours = snapshot.trunks.get(usize::from(trunk.0));
-                return ours.filter(|ours| !ours.name.is_empty()).map(|_| trunk);
-            }
-            let listed = snapshot.sources.lookup_stream(peer);
-            // The addresses behind a name stay with the trunk of that name.
-            let named = || named.get(&peer.ip().to_canonical()).copied();
-            let former = || snapshot.former.sources.lookup_stream(peer);
-            listed.or_else(named).or_else(former)
-        });
+        streams.configure(
+            &mut out,
+            snapshot.streams.clone(),
+            |inbound, (listener, peer), trunk| {
+                if !inbound {
+                    // Ours, for a trunk: it stays that trunk's, also when that is only there for its calls.
+                    let ours = snapshot.trunks.get(usize::from(trunk.0));
+                    return ours.filter(|ours| !ours.name.is_empty()).map(|_| trunk);
+                }
+                let listed = snapshot.sources.lookup_stream(peer);
+                // The addresses behind a name stay with the trunk of that name.
+                let named = || named.get(&peer.ip().to_canonical()).copied();
+                let former = || snapshot.former.sources.lookup_stream(peer);
+                let stranger = || {
+                    let welcome = snapshot.logins.welcomes(listener);
+                    welcome.then_some(TrunkId::STRANGER)
+                };
+                listed.or_else(named).or_else(former).or_else(stranger)
+            },
+        );
         self.tell_of_losses(now);
     }
 
@@ -214,7 +224,8 @@ impl Shard {
     /// connected to was proved by the name that we asked for.
     fn is_proven(&self, hop: &Hop, inbound: bool) -> bool {
         let Some(trunk) = self.snapshot.trunks.get(usize::from(hop.trunk.0)) else {
-            return false;
+            // Who it is it says with each request.
+            return hop.trunk == TrunkId::STRANGER;
         };
         let wanted = &trunk.peer.tls_client_names;
         if wanted.is_empty() || !inbound || self.io.streams.transport(hop.listener) != Transport::Tls {

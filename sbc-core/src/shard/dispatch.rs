@@ -36,7 +36,9 @@ impl Shard {
             Ok(message) => message,
             Err(error) => {
                 self.io.counters.sip_malformed += 1;
-                self.refuse_malformed(bytes, from, error.status());
+                if from.trunk != TrunkId::STRANGER {
+                    self.refuse_malformed(bytes, from, error.status());
+                }
                 return;
             }
         };
@@ -83,6 +85,7 @@ impl Shard {
             .and_then(|tag| self.tokens.decode(tag));
         match tag {
             Some(tag) => Some(tag.shard),
+            None if message.method() == Method::Register => self.owner_by_record(message),
             None => self
                 .owner_by_replaces(message)
                 .or_else(|| message.call_id().ok().map(|id| self.owner_of(id))),
@@ -180,7 +183,7 @@ impl Shard {
     fn request(&mut self, now: Timestamp, request: &Message<'_>, from: Arrival) {
         if let Err(invalid) = validate::request(request) {
             self.io.counters.sip_malformed += 1;
-            if is_answerable(request) {
+            if is_answerable(request) && from.trunk != TrunkId::STRANGER {
                 let reply = match invalid.status {
                     501 => Reply::with(501, Extra::Allow),
                     status => Reply::new(status),
@@ -203,6 +206,12 @@ impl Shard {
             }
             ServerVerdict::New => {}
         }
+        let identified = self
+            .tell_apart(now, request, from)
+            .and_then(|from| self.identify(now, request, from));
+        let Some(from) = identified else {
+            return;
+        };
         if request.method() == Method::Cancel {
             return self.cancel(now, request, from);
         }
@@ -220,6 +229,9 @@ impl Shard {
         let reply = match request.method() {
             Method::Invite => return self.invite(now, request, from),
             Method::Message => return self.message(now, request, from),
+            Method::Register if self.takes_users(from.trunk) => {
+                return self.register_user(now, request, from);
+            }
             Method::Ack => {
                 self.io.counters.stray_acks += 1;
                 return;
@@ -274,8 +286,16 @@ impl Shard {
         }
     }
 
-    /// The peer of a leg used this connection: that is the way back to it from now on.
+    /// The peer of a leg used this connection: that is the way back to it from now on. So is the source of a request of
+    /// a trunk that roams.
     fn met(&mut self, slot: u32, side: Side, from: Hop) {
+        if self.snapshot.roams(from.trunk)
+            && let Some(call) = self.calls.get_mut(slot as usize)
+            && call.leg(side).trunk == from.trunk
+        {
+            call.leg_mut(side).hop = from;
+            return;
+        }
         if from.flow.is_some()
             && let Some(call) = self.calls.get_mut(slot as usize)
             && call.leg(side).hop.listener == from.listener

@@ -8,9 +8,12 @@ mod command;
 mod configure;
 mod connections;
 mod dispatch;
+mod login;
 mod names;
 mod probe;
+mod registrar;
 mod registration;
+mod siblings;
 
 pub use crate::{
     id::{InterfaceId, ListenerId, ShardId},
@@ -35,11 +38,13 @@ use crate::{
     trunk::TrunkId,
 };
 use ahash::RandomState;
+use login::Challenger;
 use probe::Probes;
 use rand_chacha::{
     ChaCha12Rng,
     rand_core::{RngCore, SeedableRng},
 };
+use registrar::Bindings;
 use registration::Registrations;
 use sbc_media::relay::{PairIndex, Relay};
 use slab::Slab;
@@ -84,6 +89,8 @@ pub struct Shard {
     former_named: FormerNamed,
     probes: Probes,
     registrations: Registrations,
+    challenger: Challenger,
+    bindings: Bindings,
 }
 
 impl Shard {
@@ -126,6 +133,9 @@ impl Shard {
         let hasher = RandomState::with_seed(random.next_u64() as usize);
         let key_source = KeySource::of_seed(seed.rotate_left(29) ^ u64::from(id.0).rotate_left(40));
         let pairs_of = |(first, last): (u16, u16)| u32::from(last.saturating_sub(first)) / 2 + 1;
+        let nonce_key = nonce_key(ChaCha12Rng::seed_from_u64(
+            seed.rotate_left(41) ^ u64::from(id.0).rotate_left(48),
+        ));
         let interfaces = snapshot.media.interfaces.iter();
         let pairs = interfaces.map(|interface| pairs_of(interface.ports)).sum();
         let mut shard = Self {
@@ -137,11 +147,13 @@ impl Shard {
             owners: RandomState::with_seeds(token_key, 1, 2, 3),
             named_sources: HashMap::with_hasher(hasher.clone()),
             former_named: FormerNamed::default(),
-            hasher,
             names: Names::new(seed.rotate_left(17) ^ u64::from(id.0)),
             setbacks: Setbacks::default(),
             probes: Probes::default(),
             registrations: Registrations::default(),
+            challenger: Challenger::new(&nonce_key, hasher.clone()),
+            bindings: Bindings::default(),
+            hasher,
             random,
             key_source,
             calls: Slab::new(),
@@ -169,31 +181,32 @@ impl Shard {
         };
         let snapshot = Arc::clone(&shard.snapshot);
         shard.configure_names(Timestamp::ZERO);
+        shard.configure_logins();
         shard.configure_probes(Timestamp::ZERO, &snapshot);
         shard.configure_registrations(Timestamp::ZERO, &snapshot);
         shard
     }
 
-    /// Take the keys of SRTP that we mint from a generator with this seed from now on. It must be 256 bits of
+    /// Take the keys of SRTP that we mint, and the key of our nonces, from a generator with this seed from now on. It must be 256 bits of
     /// a cryptographic source, as the operating system's, and no other shard's. A shard that is never given any uses its
     /// `seed`, which is for tests: whoever guesses that hears the calls.
     pub fn seed_keys(&mut self, entropy: [u8; 32]) {
         self.key_source = KeySource::of_entropy(entropy);
+        let mut random = ChaCha12Rng::from_seed(entropy);
+        // What follows from the first stream are keys of SRTP.
+        random.set_stream(1);
+        self.challenger.set_key(&nonce_key(random));
     }
 
     /// A SIP datagram arrived on `listener` from `peer`.
     pub fn handle_datagram(&mut self, now: Timestamp, listener: ListenerId, peer: SocketAddr, bytes: &[u8]) {
         self.io.now = now;
         self.io.counters.sip_received += 1;
-        let (trunk, former) = match self.trunk_of(peer) {
-            Some(trunk) => (trunk, false),
-            None => match self.former_trunk_of(peer) {
-                Some(trunk) => (trunk, true),
-                None => {
-                    self.io.counters.sip_unknown_source += 1;
-                    return;
-                }
-            },
+        let listed = self.trunk_of(peer);
+        let known = listed.or_else(|| self.former_trunk_of(peer));
+        let Some(trunk) = known.or_else(|| self.stranger(listener)) else {
+            self.io.counters.sip_unknown_source += 1;
+            return;
         };
         let hop = Hop {
             listener,
@@ -201,6 +214,7 @@ impl Shard {
             trunk,
             flow: None,
         };
+        let former = listed.is_none() && trunk != TrunkId::STRANGER;
         self.receive(now, Arrival { hop, trunk, former }, bytes, true);
         self.tell_of_losses(now);
     }
@@ -218,12 +232,13 @@ impl Shard {
             Some(_) => self.trunk_of_stream(hop.peer).or(Some(hop.trunk)),
         };
         let trunk = listed.or_else(|| self.former_trunk_of(hop.peer));
-        let Some(trunk) = trunk.filter(|id| usize::from(id.0) < self.snapshot.trunks.len()) else {
+        let trunk = trunk.filter(|id| usize::from(id.0) < self.snapshot.trunks.len());
+        let Some(trunk) = trunk.or_else(|| self.stranger(hop.listener)) else {
             self.io.counters.sip_unknown_source += 1;
             return;
         };
         let hop = Hop { trunk, ..hop };
-        let former = listed.is_none();
+        let former = listed.is_none() && trunk != TrunkId::STRANGER;
         self.receive(now, Arrival { hop, trunk, former }, bytes, false);
         self.tell_of_losses(now);
     }
@@ -256,6 +271,11 @@ impl Shard {
         self.ports.free(interface)
     }
 
+    /// Users of trunks that have registered, as far as this shard knows.
+    pub fn users_registered(&self) -> usize {
+        self.bindings.len()
+    }
+
     /// Time has come: run every timer due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         self.io.now = now;
@@ -268,6 +288,7 @@ impl Shard {
         self.run_names(now);
         self.run_probes(now);
         self.run_registrations(now);
+        self.run_bindings(now);
     }
 
     fn alarm(&mut self, now: Timestamp, alarm: Alarm) {
@@ -315,6 +336,7 @@ impl Shard {
             self.names.next_due(),
             self.probes.next_due(),
             self.registrations.next_due(),
+            self.bindings.next_due(),
         ]
         .into_iter()
         .flatten()
@@ -361,6 +383,13 @@ impl Shard {
     pub(crate) fn is_other_shard(&self, shard: ShardId) -> bool {
         shard != self.id && shard.0 < self.shards
     }
+}
+
+/// A key for nonces.
+fn nonce_key(mut random: ChaCha12Rng) -> [u8; 64] {
+    let mut key = [0; 64];
+    random.fill_bytes(&mut key);
+    key
 }
 
 impl Drop for Shard {

@@ -115,6 +115,7 @@ impl Shard {
                 flow: None,
             }],
             Target::Name(query) => self.hops_of(now, snapshot, query, (id, trunk.listener)),
+            Target::Registered => Vec::new(),
         }
     }
 
@@ -169,6 +170,7 @@ impl Shard {
                 };
                 self.names.known(query).iter().map(address).collect()
             }
+            Target::Registered => Vec::new(),
         };
         snapshot.trunks.iter().map(addresses).collect()
     }
@@ -207,6 +209,6 @@ impl Shard {
 fn names_of(snapshot: &Snapshot) -> impl Iterator<Item = Query> + '_ {
     snapshot.trunks.iter().filter_map(|trunk| match trunk.next_hop() {
         Target::Name(query) => Some(query.clone()),
-        Target::Address(_) => None,
+        Target::Address(_) | Target::Registered => None,
     })
 }

@@ -21,6 +21,7 @@ use crate::{
     health::Registration,
     id::ShardId,
     io::{Event, Level, Output},
+    siblings::mark,
     sip::{HeaderName, Message, Method, NameAddr},
     snapshot::{Service, Snapshot, Trunk},
     text::put,
@@ -48,8 +49,8 @@ const SPREAD: Duration = Duration::from_millis(20);
 const ANSWER_MAX: Duration = Duration::from_secs(16);
 /// Longest registration that is asked for because of a 423.
 const EXPIRES_MAX_S: u32 = 7 * 86_400;
-/// The upper half of the slot in the user part of a Contact that we register; the lower half is the trunk. No call
-/// has so high a slot.
+/// The upper half of the slot in the user part of a Contact that we register; the lower half is the mark of the trunk. No
+/// call has so high a slot.
 const CONTACT_MARK: u32 = 0x4000_0000;
 
 /// The trunks that a shard registers with.
@@ -133,7 +134,7 @@ impl Shard {
                 None => {
                     fresh += 1;
                     self.snapshot.health.set_registration(now, id, Registration::None);
-                    self.new_binding(now, id, trunk, registration.expires_s, fresh)
+                    self.new_binding(now, trunk, registration.expires_s, fresh)
                 }
             };
             if let Some(open) = binding.open {
@@ -149,19 +150,12 @@ impl Shard {
     }
 
     /// A binding that nobody knows of yet, due with the others that begin now.
-    fn new_binding(
-        &mut self,
-        now: Timestamp,
-        id: TrunkId,
-        trunk: &Trunk,
-        expires_s: u32,
-        fresh: u32,
-    ) -> Binding {
+    fn new_binding(&mut self, now: Timestamp, trunk: &Trunk, expires_s: u32, fresh: u32) -> Binding {
         let spread = SPREAD * fresh;
         let nonce = self.random();
         let contact = Token {
             shard: self.id,
-            slot: CONTACT_MARK | u32::from(id.0),
+            slot: CONTACT_MARK | u32::from(mark(&trunk.name)),
             nonce,
         };
         Binding {
@@ -196,6 +190,12 @@ impl Shard {
             parties.callee = parties.to.clone();
         }
         Ok(parties)
+    }
+
+    /// The mark in a Contact that we have registered.
+    pub(super) fn contact_mark(&self, user: &[u8]) -> Option<u16> {
+        let token = self.tokens.decode(user)?;
+        (token.slot & !0xffff == CONTACT_MARK).then_some((token.slot & 0xffff) as u16)
     }
 
     /// Send the REGISTERs that are due.

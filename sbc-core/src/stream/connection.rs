@@ -13,6 +13,9 @@ use crate::{
 use bytes::Bytes;
 use std::{net::SocketAddr, time::Duration};
 
+/// A peer that no trunk lists must have logged in within this.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A connection that is being opened, or open.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -33,6 +36,8 @@ pub(super) struct Connection {
     pub(super) identity: Option<Box<PeerIdentity>>,
     /// When it was made, or the last message went either way, or the peer sent a ping.
     pub(super) active: Timestamp,
+    /// The peer is no trunk's, and has not logged in: when it connected.
+    pub(super) stranger_since: Option<Timestamp>,
     /// When we sent a ping.
     pub(super) pinged: Timestamp,
     /// When the message that is not whole yet began.
@@ -52,6 +57,8 @@ pub(crate) enum Silence {
     Message,
     /// The peer does not read.
     Send,
+    /// The peer did not say which trunk it is.
+    Login,
     /// Nothing at all went over it.
     Idle,
     /// A ping is due.
@@ -72,6 +79,7 @@ impl Connection {
             framer: Framer::default(),
             identity: None,
             active: now,
+            stranger_since: (inbound && hop.trunk == TrunkId::STRANGER).then_some(now),
             pinged: now,
             begun: now,
             progress: now,
@@ -100,6 +108,9 @@ impl Connection {
                 next = (since + allowed, silence);
             }
         };
+        if let Some(since) = self.stranger_since {
+            consider(since, LOGIN_TIMEOUT, Silence::Login);
+        }
         if self.framer.is_partial() {
             consider(self.begun, settings.message_timeout, Silence::Message);
         }

@@ -85,6 +85,8 @@ pub(crate) struct Connections {
     towards: HashMap<Towards, u32, RandomState>,
     /// How many connections an address has opened to us.
     by_source: HashMap<IpAddr, usize, RandomState>,
+    /// Connections from sources that no trunk lists and that have not logged in.
+    strangers: usize,
     /// Where no connection opened, and until when none is tried for what can go otherwise.
     avoided: HashMap<(ListenerId, SocketAddr), Timestamp, RandomState>,
     /// Drained by the shard.
@@ -112,6 +114,7 @@ impl Connections {
             towards: HashMap::with_hasher(hasher.clone()),
             avoided: HashMap::with_hasher(hasher.clone()),
             by_source: HashMap::with_hasher(hasher),
+            strangers: 0,
             lost: Vec::new(),
         }
     }
@@ -140,7 +143,7 @@ impl Connections {
         &mut self,
         out: &mut Outlet<'_>,
         settings: Streams,
-        trunk: impl Fn(bool, SocketAddr, TrunkId) -> Option<TrunkId>,
+        trunk: impl Fn(bool, (ListenerId, SocketAddr), TrunkId) -> Option<TrunkId>,
     ) {
         self.settings = settings;
         self.towards.clear();
@@ -149,7 +152,8 @@ impl Connections {
             let Some(connection) = self.find_mut(id) else {
                 continue;
             };
-            match trunk(connection.inbound, connection.peer, connection.trunk) {
+            let peer = (connection.listener, connection.peer);
+            match trunk(connection.inbound, peer, connection.trunk) {
                 Some(trunk) => {
                     connection.trunk = trunk;
                     let towards = (connection.listener, connection.peer, trunk);
@@ -173,8 +177,15 @@ impl Connections {
             return None;
         }
         let open = self.transport(hop.listener) != Transport::Tls;
+        let stranger = hop.trunk == TrunkId::STRANGER;
+        // Whoever is known must find room beside those who are not.
+        if stranger && self.strangers >= self.settings.connections_max / 2 {
+            out.counters.streams_refused_strangers += 1;
+            return None;
+        }
         let id = self.insert(out, Connection::new(hop, true, open, out.now))?;
         self.by_source.insert(hop.peer.ip(), from_there + 1);
+        self.strangers += usize::from(stranger);
         Some(id)
     }
 
@@ -209,7 +220,11 @@ impl Connections {
                 out.outputs.push_back(Output::SendVia { hop, payload });
                 return Way::Stream(flow);
             }
-            if self.find(flow.connection).is_some() {
+            if let Some(connection) = self.find_mut(flow.connection) {
+                // What goes to a trunk goes to somebody who has logged in as it.
+                if hop.trunk != TrunkId::STRANGER && connection.stranger_since.take().is_some() {
+                    self.strangers -= 1;
+                }
                 return self.write(out, flow.connection, payload);
             }
         }
@@ -323,6 +338,7 @@ impl Connections {
         if let Some((timer, _)) = connection.timer {
             out.timers.cancel(timer);
         }
+        self.strangers -= usize::from(connection.stranger_since.is_some());
         if !connection.inbound && !connection.open {
             self.avoid(out.now, (connection.listener, connection.peer));
         }
@@ -366,6 +382,7 @@ impl Connections {
             Silence::Connect => out.counters.streams_connect_timeouts += 1,
             Silence::Message => out.counters.streams_message_timeouts += 1,
             Silence::Send => out.counters.streams_send_timeouts += 1,
+            Silence::Login => out.counters.streams_login_timeouts += 1,
             Silence::Idle => out.counters.streams_idle += 1,
         }
         self.close(out, id, silence != Silence::Idle);
@@ -398,6 +415,9 @@ impl Connections {
     }
 
     fn connect(&mut self, out: &mut Outlet<'_>, hop: Hop) -> Option<ConnectionId> {
+        if hop.trunk == TrunkId::STRANGER {
+            return None;
+        }
         let id = self.insert(out, Connection::new(hop, false, false, out.now))?;
         self.towards.insert((hop.listener, hop.peer, hop.trunk), id.slot);
         out.outputs.push_back(Output::Connect {

@@ -35,6 +35,8 @@ pub(crate) enum Extra {
     AllowEvents,
     /// Min-SE in seconds (422).
     MinSe(u32),
+    /// Min-Expires in seconds (423).
+    MinExpires(u32),
     /// Retry-After in seconds.
     RetryAfter(u16),
     /// Warning: its code and text (§20.43).
@@ -234,6 +236,9 @@ pub(crate) fn finish_reply(mut w: Writer<'_>, request: &Message<'_>, reply: Repl
         }
         Extra::MinSe(s) => {
             w.header_fmt("Min-SE", format_args!("{s}"));
+        }
+        Extra::MinExpires(s) => {
+            w.header_fmt("Min-Expires", format_args!("{s}"));
         }
         Extra::AcceptPassing => {
             w.header(

@@ -139,6 +139,22 @@ impl Transactions {
         self.send_reply(io, request, from, key, reply);
     }
 
+    /// As [`Self::answer_stateless`], with header fields of the caller's.
+    pub(crate) fn respond_stateless(
+        &mut self,
+        io: &mut Io,
+        request: &Message<'_>,
+        from: Hop,
+        status: u16,
+        finish: impl FnOnce(Writer<'_>),
+    ) {
+        let tag = self.reply_tag(self.keys.server(request, request.method()));
+        let echo = Echo::new(request, from.peer, self.is_compact(from));
+        finish(echo.response(&mut io.scratch, status, &tag));
+        let transport = io.streams.transport(from.listener);
+        io.transmit_composed(response_hop(request, from, transport));
+    }
+
     fn send_reply(&self, io: &mut Io, request: &Message<'_>, from: Hop, key: Key, reply: Reply) {
         let echo = Echo::new(request, from.peer, self.is_compact(from));
         let tag = self.reply_tag(key);

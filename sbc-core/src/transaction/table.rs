@@ -51,6 +51,8 @@ pub(super) struct Wishes {
     pub(super) large_over_tcp: bool,
     /// Header field names in compact form (§7.3.3).
     compact: bool,
+    /// Only the way that it came by leads to it.
+    roams: bool,
 }
 
 /// Fixed properties of a [`Transactions`] table.
@@ -109,7 +111,8 @@ impl Transactions {
     /// preferred, for a peer behind a NAT cannot be reached in another way, and its address is taken when
     /// the dialog names none.
     pub(crate) fn next_hop(&self, dialog: &Dialog, known: Hop) -> Hop {
-        let Some(next) = dialog.next_hop() else {
+        let next = dialog.next_hop().filter(|_| !self.wishes(known).roams);
+        let Some(next) = next else {
             return known;
         };
         let Some(listener) = self.listener_towards(next, known.listener) else {
@@ -156,6 +159,7 @@ impl Transactions {
         let wishes = trunks.map(|trunk| Wishes {
             large_over_tcp: trunk.peer.large_over_tcp,
             compact: trunk.peer.compact,
+            roams: trunk.peer.login.as_ref().is_some_and(|login| login.roams),
         });
         self.wishes = wishes.collect();
     }

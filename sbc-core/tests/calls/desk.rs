@@ -4,6 +4,7 @@ use crate::lines::Lines;
 use bytes::Bytes;
 use sbc_core::{
     admin::protocol::MediaDetail,
+    bindings::Change,
     config,
     id::{ConnectionId, QueryId},
     resolve::Query,
@@ -104,6 +105,10 @@ pub(crate) struct Desk {
     pub(crate) lines: Lines,
     /// Names that the shard wants to be resolved.
     pub(crate) questions: Vec<(QueryId, Query)>,
+    /// Bindings that the shard wants to be stored.
+    pub(crate) changes: Vec<Change>,
+    /// The test says when they are.
+    pub(crate) holds_changes: bool,
     /// Answers to commands.
     pub(crate) replies: Vec<Reply>,
     /// Media of our own: when, from which socket, to whom (`None`: its connected peer), and the packet.
@@ -172,6 +177,8 @@ impl Desk {
             sent_via: Vec::new(),
             lines: Lines::default(),
             questions: Vec::new(),
+            changes: Vec::new(),
+            holds_changes: false,
             replies: Vec::new(),
             own_media: Vec::new(),
         }
@@ -204,8 +211,18 @@ impl Desk {
                 Output::SendVia { hop, payload } => self.sent_via.push((hop, payload)),
                 Output::Resolve { id, query } => self.questions.push((id, query)),
                 Output::Event(event) => self.events.push(event),
+                Output::Bind(change) => self.changes.push(change),
                 Output::Reply(_, reply) => self.replies.push(*reply),
             }
+        }
+        while !self.holds_changes && !self.changes.is_empty() {
+            let change = self.changes.remove(0);
+            let command = Command::Bindings {
+                records: Arc::new([change.record]),
+                stored: Arc::new([change.ticket]),
+            };
+            self.shard.handle_command(self.now, 0, command);
+            sent.extend(self.drain());
         }
         sent
     }

@@ -8,8 +8,10 @@ use sbc_core::{
     counters::ShardCounters,
     driver::{
         backend::BackendKind,
+        clock::Clock,
         dns::Dns,
         launch::{Launched, Settings, launch},
+        registrar::Registrar,
     },
     shard::{Command, Gauges, Reply},
 };
@@ -97,7 +99,8 @@ impl Daemon {
         let dns = Dns::new(&config.dns, &config.compile().unwrap().0);
         let stats = tokio::task::LocalSet::new().block_on(&runtime, async {
             let (failed, _failure) = tokio::sync::oneshot::channel();
-            let pump = tokio::task::spawn_local(shards.clone().run(failed, dns));
+            let (registrar, _) = Registrar::in_memory(Clock::start());
+            let pump = tokio::task::spawn_local(shards.clone().run(failed, dns, registrar));
             for _ in 0..500 {
                 if done(&shards.gauges().await.unwrap()) {
                     break;

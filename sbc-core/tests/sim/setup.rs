@@ -202,6 +202,8 @@ impl Setup {
             sources: SourceTable::build(&hosts).unwrap(),
             former: Former::default(),
             domains: HashMap::new(),
+            siblings: Default::default(),
+            logins: Default::default(),
             health: std::sync::Arc::default(),
             media: Media {
                 interfaces: vec![MediaInterface {

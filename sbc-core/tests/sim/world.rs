@@ -383,6 +383,8 @@ impl World {
                     self.stream_output(shard, output);
                 }
                 Output::Resolve { id, query } => self.resolve(shard, id, &query),
+                // No trunk of it has users that register.
+                Output::Bind(change) => self.violation(u32::MAX, format!("nobody registers: {change:?}")),
                 Output::Record(record) => {
                     self.out.records += 1;
                     self.hasher.write(format!("{record:?}").as_bytes());

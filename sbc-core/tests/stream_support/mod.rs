@@ -11,7 +11,9 @@ use sbc_core::{
     counters::ShardCounters,
     driver::{
         backend::BackendKind,
+        clock::Clock,
         launch::{Launched, Settings, launch},
+        registrar::Registrar,
     },
     shard::{Command, Reply},
 };
@@ -247,7 +249,8 @@ impl Daemon {
             let (failed, _failure) = tokio::sync::oneshot::channel();
             let config = sbc_core::config::default_config();
             let dns = sbc_core::driver::dns::Dns::new(&config.dns, &config.compile().unwrap().0);
-            let pump = tokio::task::spawn_local(shards.clone().run(failed, dns));
+            let (registrar, _) = Registrar::in_memory(Clock::start());
+            let pump = tokio::task::spawn_local(shards.clone().run(failed, dns, registrar));
             for _ in 0..500 {
                 if shards.gauges().await.unwrap().calls == 0 {
                     break;

@@ -472,6 +472,11 @@ impl World {
                     self.shard.handle_resolved(self.now, id, Ok(found));
                 }
             }
+            Output::Bind(change) => {
+                let (records, stored) = ([change.record].into(), [change.ticket].into());
+                let command = Command::Bindings { records, stored };
+                self.shard.handle_command(self.now, 7, command);
+            }
             Output::Record(record) => {
                 self.records += 1;
                 assert!(record.status >= 200, "{record:?}");

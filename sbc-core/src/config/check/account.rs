@@ -1,7 +1,7 @@
 //! What must hold for accounts and registrations: a name, and one password that is there.
 
 use super::Report;
-use crate::config::options::Trunk;
+use crate::config::{account::Named, options::Trunk};
 
 pub(super) fn trunk(at: &str, trunk: &Trunk, report: Report<'_>) {
     if let Some(register) = &trunk.register {
@@ -20,24 +20,24 @@ pub(super) fn trunk(at: &str, trunk: &Trunk, report: Report<'_>) {
             Some(_) => {}
         }
     }
-    let Some(account) = &trunk.account else { return };
-    let path = format!("{at}.account");
+    if let Some(account) = &trunk.account {
+        named(&format!("{at}.account"), &account.named(), report);
+    }
+}
+
+/// A name, and one password that is there.
+pub(super) fn named(path: &str, account: &Named<'_>, report: Report<'_>) {
     if account.username.is_empty() {
         report(&format!("{path}.username"), "it is empty".into());
     }
-    let ways = [
-        account.password.is_some(),
-        account.password_env.is_some(),
-        account.password_file.is_some(),
-    ];
-    match ways.into_iter().filter(|given| *given).count() {
+    match account.ways() {
         1 => {}
         0 => report(
-            &path,
+            path,
             "a password is missing: add password, password_env or password_file".into(),
         ),
         _ => report(
-            &path,
+            path,
             "only one of password, password_env and password_file may be given: which is the password?"
                 .into(),
         ),
@@ -48,7 +48,7 @@ pub(super) fn trunk(at: &str, trunk: &Trunk, report: Report<'_>) {
 }
 
 /// Whether `text` can be the user part of a SIP URI without escapes (RFC 3261 §25.1).
-fn is_user(text: &str) -> bool {
+pub(super) fn is_user(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte);
     !text.is_empty() && text.bytes().all(plain)
 }

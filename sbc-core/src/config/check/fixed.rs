@@ -1,7 +1,8 @@
 //! What cannot change while `sbcd` runs: sockets, threads, and the sizes of what was made at start.
 
 use super::{Config, Report};
-use crate::config::read::printable;
+use crate::{config::read::printable, trunk::TrunkKind};
+use std::collections::HashMap;
 
 /// Report every option of `config` that is not as `running` has it and would need a restart.
 pub(in crate::config) fn check(config: &Config, running: &Config, report: Report<'_>) {
@@ -58,6 +59,29 @@ pub(in crate::config) fn check(config: &Config, running: &Config, report: Report
             advertise,
             dscp
         );
+    }
+    fixed!("login", config.logins, running.logins, store);
+    let kinds: HashMap<&str, TrunkKind> = running
+        .trunks
+        .iter()
+        .map(|trunk| (trunk.name.as_str(), trunk.kind()))
+        .collect();
+    for (n, trunk) in config.trunks.iter().enumerate() {
+        let was = kinds.get(trunk.name.as_str());
+        // What it follows from may change between an address and a name, as long as nobody has said which it is.
+        let said = |was: &&TrunkKind| {
+            trunk.kind.is_some() || [**was, trunk.kind()].contains(&TrunkKind::Credentials)
+        };
+        if let Some(was) = was.filter(|was| **was != trunk.kind()).filter(said) {
+            report(
+                &format!("trunk[{n}].type"),
+                format!(
+                    "a trunk keeps its type, \"{}\": give one of type \"{}\" another name",
+                    was.name(),
+                    trunk.kind().name()
+                ),
+            );
+        }
     }
     for path in changed {
         report(

@@ -9,6 +9,7 @@ use crate::{
         control::Shards as ShardsHandle,
         dns::Dns,
         handover::{ShardLinks, link},
+        registrar::Registrar,
         running::Running,
     },
 };
@@ -127,13 +128,16 @@ fn with<F: Future<Output = ()>>(shards: Vec<FakeShard>, test: impl FnOnce(Rc<Met
         let (snapshot, admission) = config.compile().unwrap();
         let snapshot = Arc::new(snapshot);
         let dns = Dns::new(&config.dns, &snapshot);
-        tokio::task::spawn_local(handle.clone().run(failed, dns));
+        let clock = Clock::start();
+        let (registrar, _) = Registrar::in_memory(clock);
+        tokio::task::spawn_local(handle.clone().run(failed, dns, registrar.clone()));
         let daemon = Daemon {
             shards: handle,
             tls: Arc::new(tls::Shared::load(Arc::clone(&snapshot)).unwrap()),
             running: Running::new(None, config::DEFAULT_TOML, config, snapshot),
             admission: Arc::new(admission),
-            clock: Clock::start(),
+            registrar,
+            clock,
             backend: Chosen {
                 kind: BackendKind::Syscall,
                 why: "the test has no ring".into(),

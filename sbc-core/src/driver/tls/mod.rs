@@ -343,6 +343,7 @@ fn server_name(trunk: &Trunk) -> Option<ServerName<'static>> {
     let name = match (&trunk.peer.tls_name, target) {
         (Some(name), _) => name.to_string(),
         (None, Target::Name(query)) => query.host.to_string(),
+        (None, Target::Registered) => return None,
         (None, Target::Address(address)) => return Some(ServerName::IpAddress(address.ip().into())),
     };
     ServerName::try_from(name).ok()
