@@ -20,6 +20,22 @@ fn forward(c: &mut Criterion) {
     group.finish();
 }
 
+/// The same where packets of 20 ms leave with another length, pieces included; `as_they_are` is what that costs where none has
+/// to be made.
+fn reframe(c: &mut Criterion) {
+    let mut group = c.benchmark_group("media");
+    group.throughput(Throughput::Elements(1));
+    for (name, ptime_ms) in [
+        ("reframe_joining", 40),
+        ("reframe_cutting", 10),
+        ("reframe_as_they_are", 20),
+    ] {
+        let mut calls = Calls::reframing(ptime_ms);
+        group.bench_function(name, |b| b.iter(|| calls.reframe()));
+    }
+    group.finish();
+}
+
 /// The payload of one packet from one G.711 law to the other: a table look-up per octet.
 fn g711(c: &mut Criterion) {
     let mut payload = [0x55; 160];
@@ -29,5 +45,5 @@ fn g711(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, forward, g711);
+criterion_group!(benches, forward, reframe, g711);
 criterion_main!(benches);

@@ -4,7 +4,8 @@ use crate::{Operation, input};
 use sbc_media::{
     g711,
     latch::LatchMode,
-    relay::{Action, Formats, Keys, PairIndex, Relay, Remote, Roc, Verdict},
+    relay::{Action, Formats, Keys, OWN_LEN_MAX, OutletParams, PairIndex, Relay, Remote, Roc, Verdict},
+    repacketize::Framing,
     srtp::{MasterKey, OVERHEAD_MAX, Suite},
     time::Timestamp,
 };
@@ -44,6 +45,35 @@ impl Calls {
             calls.relay.set_formats(PairIndex(pair), Some(&formats));
         }
         calls
+    }
+
+    /// Every side of every call gets packets of `ptime_ms`, whatever comes: those of 20 ms are joined or cut.
+    pub fn reframing(ptime_ms: u32) -> Self {
+        let mut calls = Self::new();
+        let framing = Framing {
+            ptime_ms,
+            laws: [Some(0), Some(8)],
+        };
+        for pair in (0..2 * CALLS).map(PairIndex) {
+            let outlet = OutletParams {
+                ssrc: pair.0,
+                sequence: 1,
+                timestamp: 1,
+                clock_rate: 8000,
+                step: 160,
+            };
+            calls.relay.set_outlet(calls.now, pair, Some(&outlet));
+            calls.relay.set_framing(pair, Some(&framing));
+        }
+        calls
+    }
+
+    /// The next packet of the next stream, and what is due after it: how many packets left.
+    pub fn reframe(&mut self) -> u32 {
+        let left = u32::from(self.forward());
+        let mut buffer = [0; OWN_LEN_MAX];
+        let pieces = core::iter::from_fn(|| self.relay.poll_transmit(self.now, &mut buffer));
+        left + pieces.count() as u32
     }
 
     /// RTP on one side of every call, SRTP on the other: every packet is protected with a key of its
@@ -110,6 +140,7 @@ impl Calls {
             self.sequence = self.sequence.wrapping_add(1);
             self.now = self.now + Duration::from_millis(20);
             self.packet[2..4].copy_from_slice(&self.sequence.to_be_bytes());
+            self.packet[4..8].copy_from_slice(&(u32::from(self.sequence) * 160).to_be_bytes());
             while self.relay.poll_action().is_some() {}
         }
         let pair = PairIndex(self.next);
@@ -154,6 +185,26 @@ pub const OPERATIONS: &[Operation] = &[
         run: |n| run(Calls::protecting(Suite::AesCm128Sha1_80), n),
     },
     Operation {
+        name: "forward_joining",
+        stands_for: "the same where packets of 20 ms leave as such of 40: the half that leaves included",
+        run: |n| {
+            let mut calls = Calls::reframing(40);
+            for _ in 0..n {
+                black_box(calls.reframe());
+            }
+        },
+    },
+    Operation {
+        name: "forward_cutting",
+        stands_for: "the same where they leave as two of 10 ms: both included",
+        run: |n| {
+            let mut calls = Calls::reframing(10);
+            for _ in 0..n {
+                black_box(calls.reframe());
+            }
+        },
+    },
+    Operation {
         name: "g711",
         stands_for: "160 octets of one G.711 law into the other",
         run: |n| {
@@ -178,6 +229,20 @@ mod tests {
             Calls::protecting(Suite::AeadAes128Gcm),
         ] {
             assert!((0..6 * CALLS).all(|_| calls.forward()));
+        }
+    }
+
+    #[test]
+    fn every_packet_is_joined_or_cut() {
+        for (ptime_ms, expected) in [(40, CALLS), (20, 2 * CALLS), (10, 4 * CALLS)] {
+            let mut calls = Calls::reframing(ptime_ms);
+            let mut round = || (0..2 * CALLS).map(|_| calls.reframe()).sum::<u32>();
+            let left: u32 = (0..4).map(|_| round()).sum();
+            // Of what is cut the last pieces are due in the next round.
+            assert!(
+                (3 * expected..=4 * expected).contains(&left),
+                "{ptime_ms}: {left}"
+            );
         }
     }
 }

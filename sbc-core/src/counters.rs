@@ -192,6 +192,8 @@ counters! {
     media_format,
     /// Media packets with events of digits that the other side is told in another way.
     media_digits,
+    /// Media packets whose payload left in packets of another length.
+    media_reframed,
     /// Digits (DTMF) of peers whose other side is told them in another way.
     digits_heard,
     /// Digits that such a side was told.
@@ -202,7 +204,7 @@ counters! {
     digits_lost,
     /// Media packets from before a change of source, or in whose place something of our own was sent.
     media_displaced,
-    /// RTP and RTCP packets of our own that left.
+    /// RTP and RTCP packets of our own that left, those of another length than they came with among them.
     media_originated,
     /// Media packets that are not protected under their peer's key.
     media_bad_tag,

@@ -384,6 +384,8 @@ pub struct TrunkMedia {
     pub srtp_roc: Roc,
     /// Whether RTCP goes by the RTP port.
     pub rtcp_mux: RtcpMux,
+    /// Milliseconds in a packet of G.711; `None`: as they come, unless the other trunk of a call has some.
+    pub ptime_ms: Option<u32>,
     /// Names of the codecs that may be used, in the order in which they are offered; `None`: all.
     pub codecs: Option<Box<[Box<str>]>>,
     /// Who may become the peer besides the address in its SDP.
@@ -410,6 +412,7 @@ impl TrunkMedia {
         srtp_offer: SrtpOffer::BestEffort,
         srtp_roc: Roc::Keep,
         rtcp_mux: RtcpMux::Accept,
+        ptime_ms: None,
         codecs: None,
         latch: LatchMode::Relearn(LEARNING_WINDOW),
         dtmf: None,

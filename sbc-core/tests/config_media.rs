@@ -92,6 +92,16 @@ fn sounds_of_our_own_reach_the_snapshot() {
 }
 
 #[test]
+fn a_packet_time_reaches_the_snapshot() {
+    let ptime_ms = |lines: &str| {
+        let (snapshot, _) = parse(&with(lines), "test").unwrap().compile().unwrap();
+        snapshot.trunks[0].media.ptime_ms
+    };
+    assert_eq!(ptime_ms(""), None);
+    assert_eq!(ptime_ms("ptime = 40\ncodecs = [\"opus\", \"pcmu\"]"), Some(40));
+}
+
+#[test]
 fn keys_in_the_clear_are_warned_of() {
     let warnings = parse(&with("srtp = \"required\""), "test").unwrap().warnings();
     assert_eq!(warnings.len(), 1);
@@ -126,6 +136,15 @@ fn what_makes_no_sense_is_refused() {
         ("ringback_tone = \"DE\"", "has no effect without ringback"),
         ("ringback = \"tone\"\nringback_tone = \"XX\"", "expected \"BR\""),
         ("hold = \"music\"", "expected \"pass\""),
+        (
+            "ptime = 25",
+            "expected 10, 20, 30, 40 or 60 (milliseconds, without quotes), found 25",
+        ),
+        ("ptime = \"20\"", "expected 10, 20, 30, 40 or 60"),
+        (
+            "ptime = 20\ncodecs = [\"opus\"]",
+            "20 has no effect: codecs does not list",
+        ),
     ] {
         let found = problems(lines);
         assert!(found.contains(expected), "{lines}: {found}");

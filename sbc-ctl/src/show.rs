@@ -127,6 +127,8 @@ pub(crate) fn call(c: &CallDetail) -> String {
         "IDLE>",
         "WRONG SOURCE>",
         "SRTP",
+        "RTCP",
+        "PTIME TO>",
         "PLAYED",
     ]);
     for m in &c.media {
@@ -142,6 +144,9 @@ pub(crate) fn call(c: &CallDetail) -> String {
             &m.idle_ms.map_or_else(|| "-".into(), duration),
             &m.wrong_source.to_string(),
             m.srtp.as_deref().unwrap_or("-"),
+            if m.rtcp_mux { "same port" } else { "next port" },
+            &m.ptime_ms
+                .map_or_else(|| "-".into(), |ptime| format!("{ptime} ms")),
             m.played.as_deref().unwrap_or("-"),
         ]);
     }

@@ -101,6 +101,12 @@ pub fn path_delay_ms(round_trips_ms: [Option<f64>; 2], packet_ms: f64, jitter_ms
     network + 2.0 * packet_ms + 2.0 * jitter_ms
 }
 
+/// What [`path_delay_ms`] takes for a packet where those of `packet_ms` leave with `leaving_ms`: filling the longer of the
+/// two is waited for, and the receiver buffers one that leaves.
+pub fn reframed_ms(packet_ms: f64, leaving_ms: f64) -> f64 {
+    (packet_ms.max(leaving_ms) + leaving_ms) / 2.0
+}
+
 /// G.107 §3.1: R = Ro − Is − Id − Ie,eff, with an advantage factor of 0.
 pub fn rate(path: &Path) -> Rating {
     let simultaneous = simultaneous_impairment();
@@ -329,5 +335,8 @@ mod tests {
         assert_eq!(path_delay_ms([None, None], 20.0, 0.0), 40.0);
         assert_eq!(path_delay_ms([Some(60.0), None], 20.0, 5.0), 80.0);
         assert_eq!(path_delay_ms([Some(60.0), Some(100.0)], 30.0, 1.5), 143.0);
+        let reframed = |packet, leaving| path_delay_ms([None, None], reframed_ms(packet, leaving), 0.0);
+        assert_eq!((reframed(20.0, 20.0), reframed(20.0, 60.0)), (40.0, 120.0));
+        assert_eq!(reframed(60.0, 20.0), 80.0);
     }
 }

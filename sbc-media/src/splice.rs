@@ -93,6 +93,8 @@ pub struct Splice {
     fresh: bool,
     /// The last packet was of our own, in place of any that arrive.
     ours: bool,
+    /// The next that arrives has nothing to do with those before it.
+    parted: bool,
     /// The latest first.
     runs: [Option<Run>; RUNS],
     /// SSRC and sequence number that would confirm that the source has restarted its count.
@@ -112,6 +114,7 @@ impl Splice {
             clock_rate: CLOCK_RATE_DEFAULT,
             fresh: true,
             ours: false,
+            parted: false,
             runs: [None; RUNS],
             restart: None,
         }
@@ -121,6 +124,11 @@ impl Splice {
     pub fn set_clock(&mut self, clock_rate: u32, step: u32) {
         self.clock_rate = clock_rate.max(1);
         self.step = step.max(1);
+    }
+
+    /// The next packet that arrives is a change of source, whatever its SSRC and number.
+    pub fn part(&mut self) {
+        self.parted = true;
     }
 
     /// The outgoing SSRC.
@@ -135,6 +143,9 @@ impl Splice {
         let Some(latest) = self.runs[0] else {
             return Some(self.begin(now, ssrc, sequence, timestamp));
         };
+        if self.parted {
+            return Some(self.begin(now, ssrc, sequence, timestamp));
+        }
         let ahead = sequence.wrapping_sub(latest.last);
         let behind = ahead.wrapping_neg();
         if ssrc == latest.ssrc && !self.ours && (1..DROPOUT_MAX).contains(&ahead) {
@@ -302,6 +313,7 @@ impl Splice {
         self.sequence = numbers.sequence;
         (self.timestamp, self.at) = (outgoing, now);
         (self.ours, self.fresh, self.restart) = (false, false, None);
+        self.parted = false;
         numbers
     }
 

@@ -314,6 +314,45 @@ fn packets_of_our_own_allocate_nothing() {
     assert!(sent > 20_000, "{sent}");
 }
 
+/// Packets that are cut and joined, some lost, some overtaken, some events between them.
+#[test]
+fn packets_of_another_length_allocate_nothing() {
+    use sbc_media::repacketize::Framing;
+    for ptime_ms in [10, 20, 30, 60] {
+        let mut session = Session::flowing();
+        session.relay.set_outlet(Timestamp::ZERO, B, Some(&OUTLET));
+        let framing = Framing {
+            ptime_ms,
+            laws: [None, Some(8)],
+        };
+        session.relay.set_framing(B, Some(&framing));
+        let mut left = 0;
+        let before = ALLOCATIONS.get();
+        for n in 0..5_000u16 {
+            let sequence = match n % 50 {
+                7 => continue,
+                20 => n + 1,
+                21 => n - 1,
+                _ => n,
+            };
+            session.wait_ms(20);
+            let mut packet = rtp(sequence);
+            if n % 50 == 30 {
+                packet[1] = 101;
+            }
+            let verdict = session.send(A.rtp(), A_RTP, &mut packet);
+            left += u32::from(matches!(verdict, Verdict::Forward { .. }));
+            let now = Timestamp::from_millis(session.now_ms);
+            let mut buffer = [0; OWN_LEN_MAX];
+            while session.relay.poll_transmit(now, &mut buffer).is_some() {
+                left += 1;
+            }
+        }
+        assert_eq!(ALLOCATIONS.get() - before, 0, "{ptime_ms}");
+        assert!(left >= 4_500 * 20 / ptime_ms.max(20), "{ptime_ms}: {left}");
+    }
+}
+
 /// Packets of the peers of `session`, in the clear or protected, with losses, copies, forgeries,
 /// and another key in the middle of it: how many left. Nothing is allocated on the way.
 fn walk(name: &str, mut session: Session, mut peers: [Option<Peer>; 2]) -> u32 {

@@ -730,6 +730,13 @@ pub struct MediaDetail {
     /// Suite of SRTP on that side, by its name of RFC 4568; `None`: plain RTP.
     #[serde(default)]
     pub srtp: Option<String>,
+    /// Whether RTCP with that side goes by the RTP port (RFC 5761), as was agreed with it.
+    #[serde(default)]
+    pub rtcp_mux: bool,
+    /// Milliseconds in each packet of G.711 that this side is sent, where packets of the other side are cut and joined for
+    /// it; `None`: they pass as they come.
+    #[serde(default)]
+    pub ptime_ms: Option<u32>,
     /// Its digits (DTMF), where they are told to the other side by another method; `None`: they pass as they come.
     #[serde(default)]
     pub digits: Option<MediaDigits>,

@@ -5,7 +5,7 @@
 //! of comfort noise (RFC 3389) where that is agreed, else as G.711 audio. Music that the holding side sends takes
 //! over, and when it has been quiet for [`QUIET`] the noise is back.
 
-use super::{Call, Part, Phase, Session, negotiate::media_of, ringback::PTIME_DEFAULT_MS};
+use super::{Call, Part, Phase, Session, negotiate::media_of, ptime::DEFAULT_MS};
 use crate::{
     sdp::Direction,
     shard::Shard,
@@ -42,7 +42,7 @@ fn voice_of(session: &Session) -> Option<(Voice, Option<u8>)> {
         Some(Voice {
             law: told.codec.law()?,
             payload_type: wanted(told)?,
-            ptime_ms: codecs.ptime_ms.unwrap_or(PTIME_DEFAULT_MS),
+            ptime_ms: codecs.ptime_ms.unwrap_or(DEFAULT_MS),
         })
     })?;
     let noise = codecs.told.iter().filter(|told| told.codec.is_comfort_noise());

@@ -317,6 +317,7 @@ impl Shard {
             let sessions = [&mut call.a.session, &mut call.b.session];
             arm(now, &mut self.relay, &mut self.key_source, media, sessions);
         }
+        self.arm_framing(now, slot);
         self.arm_digits(now, slot);
         self.tend_hold(now, slot);
         Ok(())

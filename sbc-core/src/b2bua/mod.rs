@@ -20,7 +20,7 @@
 //! | ACK, BYE, CANCEL | ACK, BYE, CANCEL | `teardown`, `setup` |
 //! | 401, 407 | nothing: the request is sent again with credentials | `challenge` |
 //! | silence | both legs end | `media` |
-//! | keys, codecs | keys and codecs of its own | `secure`, `negotiate` |
+//! | keys, codecs, packet times | those of its own | `secure`, `negotiate`, `ptime` |
 //!
 //! A leg is told only what is rebuilt for it (`topology`, `sdp`): no byte is forwarded unread.
 
@@ -37,6 +37,7 @@ mod media;
 mod message;
 mod negotiate;
 mod pass;
+mod ptime;
 mod redirect;
 mod refer;
 mod reliable;

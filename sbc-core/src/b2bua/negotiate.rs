@@ -9,7 +9,8 @@
 use super::{
     Media,
     hold::direction_for,
-    ringback::{ptime_of, retain_laws},
+    ptime::{ptime_of, reframes, told_ptime},
+    ringback::retain_laws,
     secure::{KeySource, Protection, Security, Unfit, choose, choose_answer},
 };
 use crate::{
@@ -107,7 +108,7 @@ pub(super) struct Codecs {
     pub(super) told: Vec<Format>,
     /// What it said it wants.
     pub(super) heard: Vec<Format>,
-    /// The packet time in milliseconds that it wants.
+    /// The packet time in milliseconds that it gets, where we make its packets.
     pub(super) ptime_ms: Option<u32>,
 }
 
@@ -209,7 +210,7 @@ impl Session {
         if tracked || self.codecs.is_some() {
             let codecs = self.codecs.get_or_insert_default();
             codecs.heard = sdp.formats_of(chosen.index);
-            codecs.ptime_ms = ptime_of(sdp, chosen.index);
+            codecs.ptime_ms = Some(ptime_of(sdp, chosen.index, media));
         }
         if part == Part::Offer {
             let remote = sdp.remote_of(chosen.index);
@@ -235,7 +236,7 @@ pub(crate) fn media_of(snapshot: &Snapshot, trunk: TrunkId) -> &TrunkMedia {
 pub(crate) fn tracks_formats(snapshot: &Snapshot, trunks: [TrunkId; 2]) -> bool {
     let media = trunks.map(|trunk| media_of(snapshot, trunk));
     let own = |media: &&TrunkMedia| media.codecs.is_some() || media.hold != Hold::Pass;
-    media.iter().any(own) || dtmf_between(media).is_some()
+    media.iter().any(own) || dtmf_between(media).is_some() || reframes(media)
 }
 
 /// How each of two trunks exchanges digits in a call between them; `None`: as they come.
@@ -307,6 +308,7 @@ impl Shard {
             formats: told.as_deref(),
             mux: session.tells_mux(part, to, fits_mux),
             direction,
+            packet_times: index.and_then(|index| told_ptime(sdp, index, [from, to], told.as_deref())),
         };
         let mut rewrite = Rewrite {
             username: "-",

@@ -7,6 +7,7 @@
 use super::{
     Call, Media, Part, Phase, Session, Unfit,
     negotiate::{arm, dtmf_between, media_of},
+    ptime::{ptime_of, told_ptime},
     secure::{Security, choose, choose_answer},
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 };
 use sbc_media::{
     relay::{Voice, Yield},
-    source::{PTIME_MS_MAX, Sound},
+    source::Sound,
     tone::{self, Country, Meaning, Player, Tone},
 };
 use std::{sync::Arc, time::Duration};
@@ -26,8 +27,6 @@ use std::{sync::Arc, time::Duration};
 /// What says nothing new is told to the caller again after so long. RFC 3261 §13.3.1.1 has the callee repeat itself
 /// every minute, and proxies on the caller's side live by that.
 const REPEATED_AFTER: Duration = Duration::from_secs(30);
-/// Packet time where a description states none (RFC 3551 §4.5, Table 1).
-pub(super) const PTIME_DEFAULT_MS: u32 = 20;
 
 /// What is done for the caller of a call until its callee answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,22 +92,15 @@ pub(super) fn retain_laws(formats: &mut Vec<Format>) {
     formats.retain(|format| format.codec.law().is_some() || format.codec.is_event());
 }
 
-/// The packet time in milliseconds that the writer of m-line `index` wants, if it states one.
-pub(super) fn ptime_of(sdp: &Sdp<'_>, index: usize) -> Option<u32> {
-    let media = sdp.medias().get(index)?;
-    let stated = [media.ptime(), media.maxptime()].into_iter().flatten().min();
-    Some(stated?.clamp(1, PTIME_MS_MAX))
-}
-
-/// How to play to the writer of m-line `index`, which was told `told`.
-fn voice(sdp: &Sdp<'_>, index: usize, told: &[Format]) -> Option<Voice> {
+/// How to play to the writer of m-line `index`, whose trunk has `media` and which was told `told`.
+fn voice(sdp: &Sdp<'_>, index: usize, media: &TrunkMedia, told: &[Format]) -> Option<Voice> {
     let (law, payload_type) = told
         .iter()
         .find_map(|format| Some((format.codec.law()?, format.number)))?;
     Some(Voice {
         law,
         payload_type,
-        ptime_ms: ptime_of(sdp, index).unwrap_or(PTIME_DEFAULT_MS),
+        ptime_ms: ptime_of(sdp, index, media),
     })
 }
 
@@ -242,7 +234,7 @@ impl Shard {
         if !matches!(dtmf, None | Some(Dtmf::Auto | Dtmf::Events)) {
             remove_events(&mut told);
         }
-        let voice = voice(sdp, index, &told)?;
+        let voice = voice(sdp, index, media, &told)?;
         if let Some(security) = &mut session.security {
             security.answer(&mut self.key_source);
         }
@@ -254,6 +246,7 @@ impl Shard {
             formats: Some(&told),
             mux: session.mux,
             direction: None,
+            packet_times: told_ptime(sdp, index, [other, media], Some(&told)),
         };
         let rewrite = Rewrite {
             username: "-",

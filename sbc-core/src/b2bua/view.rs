@@ -169,7 +169,9 @@ impl Shard {
         let media = call.media.map_or_else(Vec::new, |media| {
             let mut details = self.media_details(now, slot, media);
             for (detail, side) in details.iter_mut().zip([Side::A, Side::B]) {
-                detail.srtp = call.leg(side).session.suite().map(str::to_owned);
+                let session = &call.leg(side).session;
+                detail.srtp = session.suite().map(str::to_owned);
+                detail.rtcp_mux = session.mux;
             }
             details
         });
@@ -225,6 +227,8 @@ impl Shard {
                 srtp_failed: stats.srtp_failed,
             },
             srtp: None,
+            rtcp_mux: false,
+            ptime_ms: self.relay.framing(pair).map(|framing| framing.ptime_ms),
             digits: None,
             played: self.relay.sound(pair).map(|sound| sound_name(sound).to_owned()),
             quality: quality(&stats),

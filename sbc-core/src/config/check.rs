@@ -229,6 +229,7 @@ fn media_of_trunk(config: &Config, at: &str, trunk: &Trunk, report: Report<'_>) 
             ),
         );
     }
+    super::ptime::check(at, trunk, report);
     let plays = matches!(trunk.ringback, Ringback::Tone | Ringback::InstantTone);
     if plays && trunk.ringback_tone.is_none() {
         report(

@@ -112,6 +112,7 @@ impl Config {
                     srtp_offer: trunk.srtp_offer,
                     srtp_roc: trunk.srtp_roc,
                     rtcp_mux: trunk.rtcp_mux,
+                    ptime_ms: trunk.ptime.map(|ptime| ptime.0),
                     codecs: trunk
                         .codecs
                         .as_ref()

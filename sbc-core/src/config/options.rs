@@ -2,6 +2,7 @@
 //! unknown keys and the reference `docs/CONFIG.md` all come from the declarations below.
 
 use super::{
+    ptime::PacketTime,
     read::{Absent, Key, Reader, Section, Value},
     value::{
         Backend, CodecName, Destination, Domain, FileMode, FilePath, Latch, LogLevel, PortRange, Secret,
@@ -417,6 +418,10 @@ sections! {
         /// that; `"offer"`, it is offered as well, and RTCP has the next port where it does not agree. Each side of a
         /// call has its own way. Not with payload types of 64 to 95, which could not be told from RTCP.
         rtcp_mux: RtcpMux = default(RtcpMux::Accept);
+        /// Milliseconds of G.711 audio in each packet that it is sent, whatever the other side of a call sends, and that it is
+        /// asked to send (`a=ptime`); less where its SDP has a shorter `a=maxptime`. The other side gets the packets that its own
+        /// trunk's `ptime` or else its SDP wants, or those of 20 ms.
+        ptime: Option<PacketTime> = described("packets pass as they come; with `ptime` on the other side of a call what its SDP wants, or 20");
         /// Codecs that may be used with it, by their names in SDP, in the order in which they are
         /// offered, such as `["PCMA", "PCMU", "telephone-event"]`. Where a caller and a callee
         /// have none in common but each has one law of G.711, the audio is converted between them;

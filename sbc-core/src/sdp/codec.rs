@@ -37,7 +37,7 @@ impl Codec {
     }
 
     /// Whether a conversation can be held in it: events and silence alone do not make one.
-    pub(super) fn is_audio(&self) -> bool {
+    pub fn is_speech(&self) -> bool {
         !matches!(self, Self::Other(name, ..) if AUXILIARY.contains(&&**name))
     }
 
@@ -147,7 +147,7 @@ pub fn offer(offered: &[Format], list: Allowed<'_>, agreed: &[Format]) -> Option
     }
     let known = |codec: &Codec| agreed.iter().any(|format| format.codec == *codec);
     let is_common =
-        |format: &Format| format.codec.is_audio() && (!agreed_audio(agreed) || known(&format.codec));
+        |format: &Format| format.codec.is_speech() && (!agreed_audio(agreed) || known(&format.codec));
     if !told.iter().any(is_common) {
         let laws = offered.iter().filter_map(|format| format.codec.other_law());
         let fits = |law: &Format| match list {
@@ -171,11 +171,11 @@ pub fn offer(offered: &[Format], list: Allowed<'_>, agreed: &[Format]) -> Option
             told.insert(at, law);
         }
     }
-    told.iter().any(|format| format.codec.is_audio()).then_some(told)
+    told.iter().any(|format| format.codec.is_speech()).then_some(told)
 }
 
 fn agreed_audio(agreed: &[Format]) -> bool {
-    agreed.iter().any(|format| format.codec.is_audio())
+    agreed.iter().any(|format| format.codec.is_speech())
 }
 
 /// What the side that `offered` is answered when the other one `answered`: only what it offered. A law of G.711 that
@@ -196,7 +196,7 @@ pub fn answer(answered: &[Format], offered: &[Format]) -> Option<Vec<Format>> {
             told.push(own);
         }
     }
-    told.iter().any(|format| format.codec.is_audio()).then_some(told)
+    told.iter().any(|format| format.codec.is_speech()).then_some(told)
 }
 
 /// How `format`, by which one side was told to send, reads in what the other side wants.

@@ -33,7 +33,7 @@ impl Codec {
             Self::Pcmu | Self::Pcma => true,
             Self::Other(_, clock_rate, _) => *clock_rate == CLOCK_RATE,
         };
-        narrow && self.is_audio()
+        narrow && self.is_speech()
     }
 }
 

@@ -15,7 +15,7 @@ pub use codec::{Allowed, Codec, Format, Reading, allowed, answer, is_audio_name,
 pub use crypto::{CryptoLine, crypto_tag};
 pub use events::{TELEPHONE_EVENT, add_events, events_in, remove_events};
 pub use parse::{Media, MediaRemote, Origin, RTCP_LOOKALIKES, RtpMap, Sdp};
-pub use rewrite::{Adapt, Line, RTCP_MUX, Rewrite, without_origin, write_missing};
+pub use rewrite::{Adapt, Line, PacketTimes, RTCP_MUX, Rewrite, without_origin, write_missing};
 
 use thiserror::Error;
 

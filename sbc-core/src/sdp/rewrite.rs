@@ -48,6 +48,17 @@ pub struct Adapt<'a> {
     pub mux: bool,
     /// The direction; `None`: as it was.
     pub direction: Option<Direction>,
+    /// How long packets are; `None`: as it was.
+    pub packet_times: Option<PacketTimes>,
+}
+
+/// How long packets are that the writer wants (RFC 8866 §6.4, §6.5), in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketTimes {
+    /// Its wish: `a=ptime`.
+    pub ptime_ms: u32,
+    /// At most: `a=maxptime`.
+    pub maxptime_ms: Option<u32>,
 }
 
 impl Sdp<'_> {
@@ -160,10 +171,14 @@ impl Sdp<'_> {
         for line in adapt.crypto {
             line.write(out);
         }
-        if let Some(ptime) = media.ptime() {
+        let (ptime, maxptime) = match adapt.packet_times {
+            Some(times) => (Some(times.ptime_ms), times.maxptime_ms),
+            None => (media.ptime(), media.maxptime()),
+        };
+        if let Some(ptime) = ptime {
             put!(out, "a=ptime:", ptime, "\r\n");
         }
-        if let Some(maxptime) = media.maxptime() {
+        if let Some(maxptime) = maxptime {
             put!(out, "a=maxptime:", maxptime, "\r\n");
         }
         let written = self.remote_of(index).map(|remote| remote.effective_direction());

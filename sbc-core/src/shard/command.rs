@@ -75,6 +75,7 @@ impl Shard {
         counters.media_no_destination = media.drops(DropReason::NoDestination);
         counters.media_format = media.drops(DropReason::Format);
         counters.media_digits = media.drops(DropReason::Digit);
+        counters.media_reframed = media.drops(DropReason::Reframed);
         counters.media_displaced = media.drops(DropReason::Displaced);
         counters.media_originated = media.originated;
         counters.media_bad_tag = media.drops(DropReason::Unauthentic);

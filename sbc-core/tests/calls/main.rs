@@ -44,6 +44,7 @@ mod own_media;
 mod own_reports;
 mod prack_offer;
 mod privacy;
+mod ptime;
 mod redirect;
 mod refer;
 mod registrar;

@@ -16,6 +16,13 @@ pub(super) struct Extras {
 }
 
 impl Extras {
+    /// Whether what leaves for the peer has packets of another length.
+    fn reframes(&self) -> bool {
+        self.outlet
+            .as_ref()
+            .is_some_and(|outlet| outlet.repacketizer.is_some())
+    }
+
     fn is_empty(&self) -> bool {
         self.crypto.is_none() && self.formats.is_none() && self.outlet.is_none() && self.digits.is_none()
     }
@@ -66,6 +73,7 @@ impl Relay {
             unprotect: extras(own, |extras| extras.crypto.is_some()),
             listen: extras(own, |extras| extras.digits.is_some()),
             format: extras(own, |extras| extras.formats.is_some()),
+            reframe: other.is_some_and(|other| extras(other, Extras::reframes)),
             number: other.is_some_and(|other| extras(other, |extras| extras.outlet.is_some())),
             protect: other.is_some_and(|other| extras(other, |extras| extras.crypto.is_some())),
         });

@@ -11,6 +11,7 @@ mod extras;
 mod formats;
 mod keys;
 mod outlet;
+mod reframe;
 mod reports;
 mod stats;
 mod translation;
@@ -282,7 +283,7 @@ impl Relay {
 
     /// The driver has bound `pair`: make room for its two sockets. False when that is beyond the
     /// `pairs_max` of [`Relay::new`]. Only this, [`Relay::set_keys`], [`Relay::set_formats`],
-    /// [`Relay::set_outlet`] and [`Relay::set_digits`] allocate.
+    /// [`Relay::set_outlet`], [`Relay::set_framing`] and [`Relay::set_digits`] allocate.
     pub fn add_pair(&mut self, pair: PairIndex) -> bool {
         if pair.0 >= self.pairs_max {
             return false;
@@ -464,10 +465,14 @@ impl Relay {
         let stream = &rtp.stream;
         let codec = stream.payloads().main().and_then(Codec::of_static)?;
         let other = self.reports.get(MediaSocket(rtp.partner).pair().0 as usize);
+        let packet_ms = match self.framing(MediaSocket(rtp.partner).pair()) {
+            Some(framing) => quality::reframed_ms(stream.packet_ms(), framing.ptime_ms.into()),
+            None => stream.packet_ms(),
+        };
         let mean_ms = |path: &RoundTrip| Some(path.mean()?.as_secs_f64() * 1000.0);
         let round_trips = [path, other.map(|reports| &reports.path)].map(|path| path.and_then(mean_ms));
         Some(quality::rate(&quality::Path {
-            delay_ms: quality::path_delay_ms(round_trips, stream.packet_ms(), stream.jitter_ms()),
+            delay_ms: quality::path_delay_ms(round_trips, packet_ms, stream.jitter_ms()),
             loss: stream.lost_part(),
             burst_ratio: stream.burst_loss().ratio.unwrap_or(1.0),
             codec,

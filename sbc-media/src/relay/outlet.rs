@@ -9,6 +9,7 @@ use super::{DropReason, PairIndex, Relay, Verdict};
 use crate::{
     dtmf::Report,
     g711::Law,
+    repacketize::Repacketizer,
     rtp,
     source::{PACKET_MAX, Sound, Source},
     splice::Splice,
@@ -72,6 +73,8 @@ pub enum MediaEvent {
 #[derive(Debug)]
 pub(super) struct Outlet {
     pub(super) splice: Splice,
+    /// Where packets of the other side leave with another length ([`Relay::set_framing`]).
+    pub(super) repacketizer: Option<Box<Repacketizer>>,
     playing: Option<Playing>,
     /// What has left, payload only, for reports.
     pub(super) packets: u32,
@@ -92,6 +95,7 @@ impl Outlet {
         splice.set_clock(params.clock_rate, params.step);
         Self {
             splice,
+            repacketizer: None,
             playing: None,
             packets: 0,
             octets: 0,
@@ -99,7 +103,7 @@ impl Outlet {
         }
     }
 
-    fn count(&mut self, now: Timestamp, payload_len: usize) {
+    pub(super) fn count(&mut self, now: Timestamp, payload_len: usize) {
         self.left = now;
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(payload_len as u32);
@@ -114,19 +118,20 @@ impl Outlet {
         self.playing = Some(Playing { source, yields });
     }
 
+    /// When a packet of what is played is due.
     fn poll_timeout(&self) -> Option<Timestamp> {
         self.playing.as_ref()?.source.poll_timeout()
     }
 
     /// Whether what arrives stays behind while our sound is sent.
-    fn displaces(&mut self) -> bool {
+    pub(super) fn displaces(&mut self) -> bool {
         self.playing.as_mut().is_some_and(|playing| {
             playing.yields == Yield::Never && !matches!(playing.source.sound_mut(), Some(Sound::Events(..)))
         })
     }
 
     /// Media of the other side leaves: whether that ends our sound.
-    fn give_way(&mut self) -> bool {
+    pub(super) fn give_way(&mut self) -> bool {
         let ends = self.playing.as_mut().is_some_and(|playing| {
             playing.yields == Yield::ToMedia && !matches!(playing.source.sound_mut(), Some(Sound::Events(..)))
         });
@@ -154,7 +159,7 @@ impl Outlet {
     }
 
     /// `packet` of the other side does not leave, and those after it close up.
-    fn omit(&mut self, now: Timestamp, packet: &[u8]) {
+    pub(super) fn omit(&mut self, now: Timestamp, packet: &[u8]) {
         if let Ok(packet) = rtp::Packet::new_checked(packet) {
             let (ssrc, sequence, timestamp) = (packet.ssrc(), packet.sequence(), packet.timestamp());
             self.splice.omit(now, ssrc, sequence, timestamp);
@@ -259,6 +264,7 @@ impl Relay {
     /// The packet of `pair` that is due. Whether there is one or not: the pair is due later than before.
     fn transmit(&mut self, now: Timestamp, pair: PairIndex, buffer: &mut [u8]) -> Option<Verdict> {
         let verdict = self.transmit_sound(now, pair, buffer);
+        let verdict = verdict.or_else(|| self.transmit_piece(now, pair, buffer));
         let verdict = verdict.or_else(|| self.report(now, pair, buffer));
         self.schedule(pair);
         verdict
@@ -309,19 +315,17 @@ impl Relay {
         Ok(())
     }
 
-    /// `packet`, on its way to leave from `out`, does not: those after it close up.
-    pub(super) fn omit(&mut self, now: Timestamp, out: u32, packet: &[u8]) {
-        if let Some(outlet) = self.outlet_mut(super::MediaSocket(out).pair()) {
-            outlet.omit(now, packet);
-        }
-    }
-
-    /// Find anew when something of our own is due to the peer of `pair`. A sound waits while it cannot be sent:
-    /// [`Relay::set_remote`] comes here, too.
+    /// Find anew when something of our own is due to the peer of `pair`. While nothing can be sent a sound waits, and
+    /// pieces are too late: [`Relay::set_remote`] comes here, too.
     pub(super) fn schedule(&mut self, pair: PairIndex) {
-        let outlet = self.outlet(pair).filter(|_| self.route(pair.rtp().0, 0).is_ok());
+        let sends = self.can_send(pair);
+        if !sends && let Some(outlet) = self.outlet_mut(pair) {
+            outlet.clear_pieces();
+        }
+        let outlet = self.outlet(pair).filter(|_| sends);
         let sound = outlet.and_then(Outlet::poll_timeout);
-        let due = [sound, self.report_due(pair)];
+        let piece = outlet.and_then(Outlet::piece_due);
+        let due = [sound, piece, self.report_due(pair)];
         self.due.set(pair.0, due.into_iter().flatten().min());
     }
 
@@ -330,7 +334,7 @@ impl Relay {
         extras.outlet.as_deref()
     }
 
-    fn outlet_mut(&mut self, pair: PairIndex) -> Option<&mut Outlet> {
+    pub(super) fn outlet_mut(&mut self, pair: PairIndex) -> Option<&mut Outlet> {
         let slot = self.sockets.get_mut(pair.rtp().0 as usize)?;
         slot.extras.as_mut()?.outlet.as_deref_mut()
     }

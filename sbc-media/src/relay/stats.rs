@@ -24,8 +24,10 @@ pub enum DropReason {
     Format,
     /// An event that is told to the other side in another way, as one of its digits.
     Digit,
-    /// The stream that leaves has no place for it: it comes from before a change of source, or something of our
-    /// own is sent instead.
+    /// Its payload leaves, in packets of another length.
+    Reframed,
+    /// The stream that leaves has no place for it: it comes from before a change of source, too late for packets of
+    /// another length, or something of our own is sent instead.
     Displaced,
     /// Not protected under the peer's key.
     Unauthentic,
@@ -39,13 +41,14 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoSession,
         Self::Malformed,
         Self::WrongSource,
         Self::NoDestination,
         Self::Format,
         Self::Digit,
+        Self::Reframed,
         Self::Displaced,
         Self::Unauthentic,
         Self::Replayed,
@@ -61,7 +64,7 @@ pub struct RelayCounters {
     pub received: u64,
     /// Packets that left.
     pub forwarded: u64,
-    /// Packets of our own that left.
+    /// Packets of our own that left, pieces of those with another length among them.
     pub originated: u64,
     /// Dropped, by [`DropReason`].
     drops: [u64; DropReason::ALL.len()],

@@ -74,6 +74,10 @@ impl Streams for Names<'_> {
         let Some(outlet) = self.is_heard(ssrc) else {
             return highest;
         };
+        if let (Some(_), Some((_, highest))) = (&outlet.repacketizer, self.source) {
+            // Packets of another length have no number in the source's count.
+            return highest;
+        }
         let sequence = outlet.splice.source_sequence(highest as u16);
         match self.source {
             // Its wraps are those that we have counted.

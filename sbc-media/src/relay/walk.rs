@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!            ┌─────────────────────────────────── plain: nothing to do ───────────────────────────────────┐
-//!  socket ─► kind ─► walk ─► [Unprotect] ─► Accept ─► [Listen] ─► [Format] ─► [Number] ─► [Protect] ─► route ─► verdict
-//!              │              admitted?     form      digits      payload     other side's other side's
-//!              └─► RTCP       key           latch                 type        outlet       key
+//!  socket ─► kind ─► walk ─► [Unprotect] ─► Accept ─► [Listen] ─► [Format] ─► [Reframe] ─► [Number] ─► [Protect] ─► route ─► verdict
+//!              │              admitted?     form      digits      payload     packet        other side's other side's
+//!              └─► RTCP       key           latch                 type        time          outlet       key
 //!                                           counts
 //! ```
 //!
@@ -42,6 +42,8 @@ enum Step {
     Listen,
     /// Payload type and law.
     Format,
+    /// Packets of another length.
+    Reframe,
     /// SSRC, sequence number and timestamp of the stream that leaves.
     Number,
     /// Encrypt with our key for the peer that it is for.
@@ -50,7 +52,7 @@ enum Step {
 
 /// What is done with RTP packets that arrive on one socket, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Walk([Step; 6]);
+pub(super) struct Walk([Step; 7]);
 
 /// Which of the steps that not every call has are wanted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,13 +60,14 @@ pub(super) struct Wanted {
     pub(super) unprotect: bool,
     pub(super) listen: bool,
     pub(super) format: bool,
+    pub(super) reframe: bool,
     pub(super) number: bool,
     pub(super) protect: bool,
 }
 
 impl Walk {
     /// Packets pass as they are.
-    pub(super) const PLAIN: Self = Self([Step::End; 6]);
+    pub(super) const PLAIN: Self = Self([Step::End; 7]);
 
     /// The walk between two sides of which these things are known.
     pub(super) fn compose(wanted: Wanted) -> Self {
@@ -74,6 +77,7 @@ impl Walk {
             (true, Step::Accept),
             (wanted.listen, Step::Listen),
             (wanted.format, Step::Format),
+            (wanted.reframe, Step::Reframe),
             (wanted.number, Step::Number),
             (wanted.protect, Step::Protect),
         ];
@@ -209,6 +213,7 @@ impl Relay {
                 Step::Accept => out = self.accept(now, socket, from, buffer, len)?,
                 Step::Listen => self.listen(now, socket, out, buffer, len)?,
                 Step::Format => self.format(socket, buffer, len)?,
+                Step::Reframe => self.reframe(now, out, buffer, len)?,
                 Step::Number => self.number(now, out, buffer, len)?,
                 Step::Protect => {
                     // Only what leaves: indices that run on while the other side is on hold would
@@ -440,26 +445,28 @@ mod tests {
 
     #[test]
     fn a_walk_holds_the_steps_that_are_wanted_in_order() {
-        use Step::{Accept, End, Format, Listen, Number, Protect, Unprotect};
-        let steps = |[unprotect, listen, format, number, protect]: [bool; 5]| {
+        use Step::{Accept, End, Format, Listen, Number, Protect, Reframe, Unprotect};
+        let steps = |[unprotect, listen, format, reframe, number, protect]: [bool; 6]| {
             let wanted = Wanted {
                 unprotect,
                 listen,
                 format,
+                reframe,
                 number,
                 protect,
             };
             Walk::compose(wanted).0
         };
         let (no, yes) = (false, true);
-        let with = |first, second| [first, second, End, End, End, End];
-        assert_eq!(steps([no, no, no, no, no]), [End; 6]);
-        assert_eq!(steps([yes, no, no, no, no]), with(Unprotect, Accept));
-        assert_eq!(steps([no, yes, no, no, no]), with(Accept, Listen));
-        assert_eq!(steps([no, no, yes, no, no]), with(Accept, Format));
-        assert_eq!(steps([no, no, no, yes, no]), with(Accept, Number));
-        assert_eq!(steps([no, no, no, no, yes]), with(Accept, Protect));
-        let all = [Unprotect, Accept, Listen, Format, Number, Protect];
-        assert_eq!(steps([yes, yes, yes, yes, yes]), all);
+        let with = |first, second| [first, second, End, End, End, End, End];
+        assert_eq!(steps([no, no, no, no, no, no]), [End; 7]);
+        assert_eq!(steps([yes, no, no, no, no, no]), with(Unprotect, Accept));
+        assert_eq!(steps([no, yes, no, no, no, no]), with(Accept, Listen));
+        assert_eq!(steps([no, no, yes, no, no, no]), with(Accept, Format));
+        assert_eq!(steps([no, no, no, yes, no, no]), with(Accept, Reframe));
+        assert_eq!(steps([no, no, no, no, yes, no]), with(Accept, Number));
+        assert_eq!(steps([no, no, no, no, no, yes]), with(Accept, Protect));
+        let all = [Unprotect, Accept, Listen, Format, Reframe, Number, Protect];
+        assert_eq!(steps([yes, yes, yes, yes, yes, yes]), all);
     }
 }
