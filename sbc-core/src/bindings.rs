@@ -329,6 +329,7 @@ pub(crate) fn wish(q: Option<&[u8]>) -> u16 {
 mod tests {
     use super::*;
     use crate::{id::ListenerId, trunk::TrunkId};
+    use proptest::prelude::*;
 
     const GRANTS: Grants = Grants {
         expires_min_s: 60,
@@ -522,5 +523,29 @@ mod tests {
         assert!(!same("sip:a@h", "sip:a@h:5060"));
         assert!(!same("sip:A@h", "sip:a@h"));
         assert!(!same("sips:a@h", "sip:a@h"));
+    }
+
+    proptest! {
+        /// Whatever is sent, a record has no more than its bounds, and nothing in it that has ended.
+        #[test]
+        fn a_record_keeps_its_bounds(
+            contacts in prop::collection::vec("(\\*|<?sip:[a-c]?@?h[;=a-z0-9]{0,6}>?)(;(q|expires|reg-id|\\+sip.instance)=[0-9.\"<>]{0,4}){0,3}", 0..6),
+            more in "(Expires: [0-9a]{1,3}\r\n)?(Supported: outbound\r\n)?",
+            cseq in 1..5u32,
+            now in 0..1000u64,
+        ) {
+            let mut record = empty();
+            for (n, contact) in contacts.iter().enumerate() {
+                let text = register("c", cseq + n as u32, &format!("Contact: {contact}\r\n{more}"));
+                let Ok(message) = Message::parse(text.as_bytes()) else { continue };
+                let Ok(wish) = Wish::of(&message) else { continue };
+                if let Ok((next, _)) = record.after(at(now), &wish, (way(1), false), &GRANTS) {
+                    record = next;
+                }
+                prop_assert!(record.bindings.len() <= GRANTS.contacts_max);
+                prop_assert_eq!(record.live(at(now)).count(), record.bindings.len());
+                prop_assert!(record.bindings.iter().all(|b| b.until <= at(now + 600) && b.q <= 1000));
+            }
+        }
     }
 }

@@ -233,16 +233,25 @@ impl Shard {
         (ours.slot != u32::MAX).then_some(from)
     }
 
-    /// A CANCEL is taken from where its INVITE came (§9.2, §22.1).
+    /// A CANCEL is taken from the hosts of its trunk, and of one that roams from where its INVITE came (§9.2, §22.1).
     fn identify_cancel(&mut self, request: &Message<'_>, from: Arrival) -> Option<Arrival> {
-        let invite = self.transactions.cancelled_invite(request);
-        let (slot, _) = invite.ok()??;
-        let (hop, _) = self.transactions.last_response(slot)?;
-        let same = hop.peer.ip().to_canonical() == from.hop.peer.ip().to_canonical();
-        if !same {
-            self.io.counters.sip_unknown_source += 1;
+        if from.trunk != TrunkId::STRANGER {
+            return Some(from);
         }
-        same.then_some(of_trunk(hop.trunk, from))
+        let invite = match self.transactions.cancelled_invite(request) {
+            Ok(Some((slot, _))) => self.transactions.last_response(slot),
+            // It crossed the final response, and ends nothing.
+            Ok(None) => return Some(from),
+            Err(()) => None,
+        };
+        let same = |hop: &Hop| hop.peer.ip().to_canonical() == from.hop.peer.ip().to_canonical();
+        match invite.map(|(hop, _)| hop).filter(same) {
+            Some(hop) => Some(of_trunk(hop.trunk, from)),
+            None => {
+                self.io.counters.sip_unknown_source += 1;
+                None
+            }
+        }
     }
 
     /// The trunk of the call that `request` is inside of, and whether that is enough: it comes from where the leg is, and

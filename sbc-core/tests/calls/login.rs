@@ -360,6 +360,9 @@ fn a_cancel_is_taken_from_where_its_invite_came() {
     assert!(desk.deliver("10.9.9.9:33333", &cancel).is_empty());
     let sent = desk.deliver(PHONE, &cancel);
     assert_eq!(kinds(&sent), ["B<200", "B<487", "B<CANCEL"]);
+    // One that comes too late is answered, too: whoever sends it has seen the INVITE.
+    let late = cancel.replace("CSeq: 2 CANCEL", "CSeq: 2 CANCEL\r\nSubject: again");
+    assert_eq!(kinds(&desk.deliver(PHONE, &late)), ["B<200"]);
 }
 
 #[test]
