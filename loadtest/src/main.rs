@@ -85,6 +85,8 @@ enum Scenario {
     SrtpPeer(scenarios::srtp_peer::SrtpPeer),
     /// More calls than a rate limit and a channel limit allow.
     Limits(scenarios::limits::Limits),
+    /// Changes of the configuration while calls run.
+    Provision(scenarios::provision::Provision),
     /// Calls for minutes: does memory stay flat?
     Soak(scenarios::soak::Soak),
     /// More and more calls a second until something gives.
@@ -142,6 +144,7 @@ fn run(cli: &Cli) -> Result<bool> {
         Scenario::HostileMedia(scenario) => scenario.run(&bench),
         Scenario::SrtpPeer(scenario) => scenario.run(&bench),
         Scenario::Limits(scenario) => scenario.run(&bench),
+        Scenario::Provision(scenario) => scenario.run(&bench),
         Scenario::Soak(scenario) => scenario.run(&bench),
         Scenario::Max(scenario) => scenario.run(&bench),
         Scenario::Hold(scenario) => scenario.run(&bench),

@@ -14,7 +14,7 @@ use sbc_core::{
         method::{Answer, Request},
         protocol::*,
     },
-    driver::admin_server::{AdminSocket, BindError, Bounds, Handler, serve},
+    driver::admin_server::{AdminSocket, BindError, Bounds, Handler, Peer, serve},
 };
 use serde_json::{Value, json};
 use std::{
@@ -40,7 +40,7 @@ struct Fake {
 }
 
 impl Handler for Fake {
-    async fn handle(&self, request: Request) -> Result<Answer, Failure> {
+    async fn handle(&self, _: Peer, request: Request) -> Result<Answer, Failure> {
         self.in_work.set(self.in_work.get() + 1);
         self.in_work_max
             .set(self.in_work_max.get().max(self.in_work.get()));

@@ -21,6 +21,8 @@ mod mischief;
 mod network;
 #[path = "sim/plan.rs"]
 mod plan;
+#[path = "sim/reconfigure.rs"]
+mod reconfigure;
 #[path = "sim/rng.rs"]
 mod rng;
 #[path = "sim/setup.rs"]
@@ -195,6 +197,8 @@ fn fresh_seeds() {
             ("unknown sources", c.sip_unknown_source),
             ("malformed messages", c.sip_malformed),
             ("calls refused by limits", c.refused_channels + c.refused_cps),
+            ("configurations taken over", c.configurations),
+            ("calls refused because a trunk is off", c.refused_disabled),
         ] {
             assert!(n > 0, "no {what} in {count} seeds: the simulator tests nothing");
         }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::provision::{Candidate, SectionCommand, TableCommand, TrunkCommand};
 use clap::{Args, Parser, Subcommand};
 use sbc_core::admin::protocol::LogLevel;
 use std::path::PathBuf;
@@ -58,6 +59,32 @@ pub(crate) enum Command {
     Tls(TlsCommand),
     /// Read the configuration file again, and the files that it names; when something is wrong, nothing changes
     Reload,
+    /// Add, change, switch and delete trunks, and what to tell a carrier
+    #[command(subcommand)]
+    Trunk(TrunkCommand),
+    /// Add, change and delete routes
+    #[command(subcommand)]
+    Route(TableCommand),
+    /// Add, change and delete DIDs
+    #[command(subcommand)]
+    Did(TableCommand),
+    /// Add, change and delete source rules
+    #[command(subcommand)]
+    Acl(TableCommand),
+    /// Add, change and delete tables of any section of the configuration
+    Config {
+        /// The section, such as limits
+        section: String,
+        #[command(subcommand)]
+        command: SectionCommand,
+    },
+    /// Check a file, and say what would change if it were applied
+    Diff {
+        /// The candidate [default: the configuration file as it is on the disk]
+        file: Option<std::path::PathBuf>,
+    },
+    /// Put a file in the place of the configuration file, and use it
+    Apply(Candidate),
     /// Print completions for a shell
     Completions {
         /// The shell

@@ -80,6 +80,13 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Tls(TlsCommand::Show) => sbcd.show(&ShowTls {}, show::certificates),
         Command::Tls(TlsCommand::Reload) => sbcd.show(&ReloadTls {}, show::certificates),
         Command::Reload => sbcd.show(&ReloadConfig {}, provision::applied),
+        Command::Trunk(command) => command.run(&mut sbcd),
+        Command::Route(command) => command.run(&mut sbcd, "route"),
+        Command::Did(command) => command.run(&mut sbcd, "did"),
+        Command::Acl(command) => command.run(&mut sbcd, "acl"),
+        Command::Config { section, command } => command.run(&mut sbcd, &section),
+        Command::Diff { file } => provision::diff(&mut sbcd, file),
+        Command::Apply(candidate) => provision::apply(&mut sbcd, candidate),
         Command::Completions { .. } => Ok(()),
     }
 }

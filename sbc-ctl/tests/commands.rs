@@ -41,6 +41,10 @@ const PLAIN: &[(&str, &[&str])] = &[
     ("tls.show", &["tls", "show"]),
     ("tls.reload", &["tls", "reload"]),
     ("config.reload", &["reload"]),
+    ("config.diff", &["diff"]),
+    ("config.apply", &["apply", "new.toml"]),
+    ("config.edit", &["trunk", "disable", "carrier"]),
+    ("trunk.sheet", &["trunk", "sheet", "carrier"]),
 ];
 
 #[test]
@@ -190,6 +194,43 @@ fn arguments_become_parameters() {
         (&["drain", "--off"], json!({"on": false})),
         (&["log-level", "WARN"], json!({"level": "warn"})),
         (&["log-level"], json!({})),
+        (&["diff"], json!({})),
+        (&["diff", "/x/new.toml"], json!({"file": "/x/new.toml"})),
+        (
+            &["apply", "/x/new.toml", "--revision", "12"],
+            json!({"file": "/x/new.toml", "revision": "12"}),
+        ),
+        (
+            &["trunk", "add", "b", "hosts=[\"192.0.2.1\"]", "fallback=platform"],
+            json!({"edits": [{"action": "add", "kind": "trunk", "which": "b", "values": [
+                {"key": "hosts", "value": "[\"192.0.2.1\"]"},
+                {"key": "fallback", "value": "platform"},
+            ]}]}),
+        ),
+        (
+            &["trunk", "enable", "carrier"],
+            json!({"edits": [{"action": "set", "kind": "trunk", "which": "carrier",
+                "values": [{"key": "enabled", "value": "true"}]}]}),
+        ),
+        (
+            &["route", "set", "from=carrier", "to=platform", "weights="],
+            json!({"edits": [{"action": "set", "kind": "route", "which": "from=carrier", "values": [
+                {"key": "to", "value": "platform"},
+                {"key": "weights", "value": null},
+            ]}]}),
+        ),
+        (
+            &["did", "add", "to=platform"],
+            json!({"edits": [{"action": "add", "kind": "did", "values": [{"key": "to", "value": "platform"}]}]}),
+        ),
+        (
+            &["acl", "delete", "1"],
+            json!({"edits": [{"action": "delete", "kind": "acl", "which": "1"}]}),
+        ),
+        (
+            &["config", "limits", "set", "channels=5"],
+            json!({"edits": [{"action": "set", "kind": "limits", "values": [{"key": "channels", "value": "5"}]}]}),
+        ),
     ] {
         sbcd.shows(arguments);
         assert_eq!(sbcd.last_asked().1, params, "{arguments:?}");

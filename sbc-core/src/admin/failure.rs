@@ -56,6 +56,8 @@ reasons! {
     BadCertificate = "bad_certificate", -32008;
     /// A configuration is wrong, or cannot take the place of the one that runs; that stays.
     BadConfig = "bad_config", -32009;
+    /// The configuration is not what a change was meant for.
+    Conflict = "conflict", -32010;
 }
 
 /// A refusal: the `error` of a response.

@@ -53,7 +53,7 @@ macro_rules! methods {
                 match self { $(Self::$variant(_) => $name,)+ }
             }
 
-            /// The parameters as JSON, for the log.
+            /// The parameters as JSON.
             pub fn params(&self) -> Value {
                 match self { $(Self::$variant(params) => serde_json::to_value(params).unwrap_or_default(),)+ }
             }
@@ -95,6 +95,10 @@ methods! {
     "tls.show" => TlsShow(ShowTls) -> Certificates,
     "tls.reload" => TlsReload(ReloadTls) -> Certificates,
     "config.reload" => ConfigReload(ReloadConfig) -> Applied,
+    "config.diff" => ConfigDiff(DiffConfig) -> Difference,
+    "config.apply" => ConfigApply(ApplyConfig) -> Applied,
+    "config.edit" => ConfigEdit(EditConfig) -> Applied,
+    "trunk.sheet" => TrunkSheet(ShowSheet) -> Sheet,
 }
 
 impl Request {
@@ -102,10 +106,18 @@ impl Request {
     pub fn is_change(&self) -> bool {
         match self {
             Self::CallsHangup(_) | Self::LimitsSet(_) | Self::TlsReload(_) => true,
-            Self::ConfigReload(_) => true,
+            Self::ConfigReload(_) | Self::ConfigApply(_) | Self::ConfigEdit(_) => true,
             Self::Drain(drain) => drain.on.is_some(),
             Self::LogLevel(set) => set.level.is_some(),
             _ => false,
+        }
+    }
+
+    /// The parameters as JSON, without secrets: for the log.
+    pub fn shown_params(&self) -> Value {
+        match self {
+            Self::ConfigEdit(edit) => serde_json::to_value(edit.masked()).unwrap_or_default(),
+            other => other.params(),
         }
     }
 
@@ -115,7 +127,8 @@ impl Request {
             Self::CallsList(list) => 1 + list.rows() / 100,
             Self::RegistrationsList(_) => 10,
             // They read every file.
-            Self::TlsReload(_) | Self::ConfigReload(_) => 100,
+            Self::TlsReload(_) | Self::ConfigReload(_) | Self::ConfigApply(_) => 100,
+            Self::ConfigEdit(_) | Self::ConfigDiff(_) => 5,
             _ => 1,
         }
     }
@@ -216,6 +229,13 @@ mod tests {
             ("tls.show", json!({})),
             ("tls.reload", json!({})),
             ("config.reload", json!({})),
+            ("config.diff", json!({"file": "/x"})),
+            ("config.apply", json!({"file": "/x", "revision": "0"})),
+            (
+                "config.edit",
+                json!({"edits": [{"action": "set", "kind": "limits", "values": [{"key": "cps", "value": "1"}]}]}),
+            ),
+            ("trunk.sheet", json!({"trunk": "carrier"})),
         ] {
             let request = Request::parse(method, params.clone()).unwrap();
             assert_eq!(request.method(), method);

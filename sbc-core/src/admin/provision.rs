@@ -1,5 +1,6 @@
 //! Parameters and results of the methods that change the configuration (`docs/PROVISIONING.md`).
 
+use super::failure::{Failure, Reason};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -52,4 +53,197 @@ impl fmt::Display for Change {
             (None, None) => f.write_str("the same"),
         }
     }
+}
+
+/// Most edits in one `config.edit`.
+pub const EDITS_MAX: usize = 64;
+/// Most values in one edit.
+pub const VALUES_MAX: usize = 64;
+
+/// `config.diff`: what would change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiffConfig {
+    /// Absolute path of the candidate; `None`: the file that runs, as it is now on the disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+/// Answer to `config.diff`. The candidate is valid: otherwise it is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Names the text that runs.
+    pub revision: String,
+    /// Names the candidate.
+    pub candidate: String,
+    /// What would be another.
+    pub changes: Vec<Change>,
+    /// What is allowed in it and yet probably not meant.
+    pub warnings: Vec<String>,
+}
+
+/// `config.apply`: the text of a file takes the place of the configuration file, and is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyConfig {
+    /// Absolute path of the candidate.
+    pub file: String,
+    /// The revision that it is meant to replace; another one that runs is a conflict. `None`: whatever runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
+/// `config.edit`: the configuration file is changed, and used. All edits or none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EditConfig {
+    /// 1 to [`EDITS_MAX`], one after the other.
+    pub edits: Vec<Edit>,
+    /// The revision that they are meant for; another one that runs is a conflict. `None`: whatever runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
+/// One edit of the configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edit {
+    /// What is to be done.
+    pub action: Action,
+    /// The section, as `trunk` or `route`.
+    pub kind: String,
+    /// Which table of it: its name, its number counted from 1, or values of its keys (`from=carrier`). To add: the name.
+    /// `None`: to add one without a name, and for a section that is there once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub which: Option<String>,
+    /// The values to be set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<Assignment>,
+}
+
+/// What an [`Edit`] does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// A table more.
+    Add,
+    /// Other values in a table.
+    Set,
+    /// A table less.
+    Delete,
+}
+
+/// A key and its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assignment {
+    /// With dots between tables, as `limits.inbound.cps`.
+    pub key: String,
+    /// As TOML; what is no TOML is text. `None`: the key is removed.
+    pub value: Option<String>,
+}
+
+/// In the place of a secret.
+pub const MASK: &str = "\"***\"";
+
+/// Whether what `key` says is not for every eye. Where a secret is kept is none.
+pub fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let key = key.rsplit('.').next().unwrap_or_default();
+    let named = ["password", "secret", "token"]
+        .iter()
+        .any(|word| key.contains(word));
+    let place = ["_file", "_env", "_header"].iter().any(|end| key.ends_with(end));
+    // A table with a password in it, given as a whole.
+    named && !place || key == "account"
+}
+
+impl EditConfig {
+    /// Checks what can be checked without the file.
+    pub fn check(&self) -> Result<(), Failure> {
+        let invalid = |what: String| Err(Failure::new(Reason::InvalidParams, what));
+        if self.edits.is_empty() || self.edits.len() > EDITS_MAX {
+            return invalid(format!("config.edit takes 1 to {EDITS_MAX} edits"));
+        }
+        if self.edits.iter().any(|edit| edit.values.len() > VALUES_MAX) {
+            return invalid(format!("an edit takes at most {VALUES_MAX} values"));
+        }
+        Ok(())
+    }
+
+    /// The same without secrets, for the log.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        let mut masked = self.clone();
+        let values = masked.edits.iter_mut().flat_map(|edit| &mut edit.values);
+        for value in values.filter(|value| is_secret(&value.key)) {
+            value.value = value.value.is_some().then(|| MASK.to_owned());
+        }
+        masked
+    }
+}
+
+/// `trunk.sheet`: what to give to whoever is at the other end of a trunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShowSheet {
+    /// The trunk.
+    pub trunk: String,
+}
+
+/// Answer to `trunk.sheet`: how it reaches us, and what we speak with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sheet {
+    /// The trunk.
+    pub trunk: String,
+    /// It takes part in new calls.
+    pub enabled: bool,
+    /// Where it sends its calls.
+    pub signalling: Vec<SheetAddress>,
+    /// Where our requests come from, when that is another.
+    pub from: SheetAddress,
+    /// Where media goes to and comes from.
+    pub media: SheetMedia,
+    /// How a called number is written: an example of a Request-URI.
+    pub uri: String,
+    /// Addresses that we expect it to send from.
+    pub hosts: Vec<String>,
+    /// Where we send our calls.
+    pub target: String,
+    /// User and domain that we register as; `None`: we do not.
+    pub registration: Option<String>,
+    /// It asks us for a name and a password.
+    pub account: Option<String>,
+    /// Codecs in their order; `None`: what both sides have.
+    pub codecs: Option<Vec<String>>,
+    /// `disabled`, `optional` or `required`.
+    pub srtp: String,
+    /// Suites of SRTP in their order; none where it is disabled.
+    pub srtp_suites: Vec<String>,
+    /// Names in our certificate; none without TLS.
+    pub certificate_names: Vec<String>,
+    /// Seconds between our OPTIONS; 0: none are sent.
+    pub options_interval_s: u64,
+    /// Most calls at a time from it; 0: no limit of its own.
+    pub channels: u32,
+    /// Most calls a second from it; 0: no limit of its own.
+    pub cps: u32,
+}
+
+/// One way to us.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SheetAddress {
+    /// `udp`, `tcp` or `tls`.
+    pub transport: String,
+    /// Address and port that peers are told.
+    pub address: String,
+}
+
+/// The media ports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SheetMedia {
+    /// Address that is in our SDP.
+    pub address: String,
+    /// First and last port, RTP and RTCP.
+    pub ports: (u16, u16),
 }

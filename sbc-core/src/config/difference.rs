@@ -4,13 +4,10 @@
 //! known here: tables are compared key by key, and of arrays of tables those with the same `name`, else those that are
 //! alike.
 
-use crate::admin::provision::Change;
+use crate::admin::provision::{Change, MASK, is_secret};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use toml::{Table, Value};
-
-/// In the place of a secret.
-const MASK: &str = "\"***\"";
 
 /// Names a text: who knows it knows whether the text has changed.
 pub fn revision(text: &str) -> String {
@@ -162,6 +159,8 @@ fn label(kind: &str, n: usize, table: &Table) -> String {
 /// `value` of `key` on one line, without secrets.
 fn shown(key: &str, value: &Value) -> String {
     match value {
+        // A table says which of its values are secret.
+        value if is_secret(key) && !value.is_table() => MASK.to_owned(),
         Value::Table(table) => {
             let pairs: Vec<String> = table
                 .iter()
@@ -173,18 +172,8 @@ fn shown(key: &str, value: &Value) -> String {
             let values: Vec<String> = values.iter().map(|value| shown(key, value)).collect();
             format!("[{}]", values.join(", "))
         }
-        _ if is_secret(key) => MASK.to_owned(),
         value => value.to_string(),
     }
-}
-
-/// Whether what `key` says is not for every eye. Where a secret is kept is none.
-pub(super) fn is_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    let named = ["password", "secret", "token"]
-        .iter()
-        .any(|word| key.contains(word));
-    named && !key.ends_with("_file") && !key.ends_with("_env") && !key.ends_with("_header")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod account;
 mod check;
 mod compile;
 mod difference;
+mod edit;
 mod error;
 mod interfaces;
 mod login;
@@ -21,6 +22,7 @@ mod succession;
 mod value;
 
 pub use difference::{difference, revision};
+pub use edit::{EditError, edit};
 pub use error::{ConfigError, Problem};
 pub use options::*;
 pub use ptime::PacketTime;

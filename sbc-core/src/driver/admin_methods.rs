@@ -6,9 +6,9 @@
 mod registrations;
 
 use super::{
-    admin_server::Handler,
+    admin_server::{Handler, Peer},
     control::{Daemon, RequestError},
-    log, provision,
+    log, provision, sheet,
     tls::{self, Tls},
 };
 use crate::{
@@ -40,7 +40,7 @@ const ROWS_PER_COMMAND: u32 = 256;
 const PAGE_BYTES: usize = 1 << 20;
 
 impl Handler for Methods {
-    async fn handle(&self, request: Request) -> Result<Answer, Failure> {
+    async fn handle(&self, peer: Peer, request: Request) -> Result<Answer, Failure> {
         Ok(match request {
             // The server answers it; nothing here could add to that.
             Request::Hello(_) => return Err(Failure::new(Reason::Internal, "hello was not answered")),
@@ -58,6 +58,17 @@ impl Handler for Methods {
             Request::TlsShow(_) => Answer::TlsShow(certificates(&self.daemon.tls.current())),
             Request::TlsReload(_) => Answer::TlsReload(reload_tls(&self.daemon)?),
             Request::ConfigReload(_) => Answer::ConfigReload(provision::reload(&self.daemon).await?),
+            Request::ConfigDiff(diff) => Answer::ConfigDiff(provision::diff(&self.daemon, peer, &diff)?),
+            Request::ConfigApply(wanted) => {
+                Answer::ConfigApply(provision::apply(&self.daemon, peer, wanted).await?)
+            }
+            Request::ConfigEdit(wanted) => {
+                Answer::ConfigEdit(provision::edit(&self.daemon, peer, wanted).await?)
+            }
+            Request::TrunkSheet(show) => {
+                let trunk = self.trunk(&show.trunk)?;
+                Answer::TrunkSheet(sheet::sheet(&self.daemon, &trunk)?)
+            }
             Request::LogLevel(set) => Answer::LogLevel(set_log_level(set.level)?),
         })
     }

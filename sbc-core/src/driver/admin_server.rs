@@ -38,8 +38,8 @@ use tokio::{
 
 /// Runs requests. On the control thread only, so it needs no locks.
 pub trait Handler: 'static {
-    /// Run `request` and say what came of it.
-    fn handle(&self, request: Request) -> impl Future<Output = Result<Answer, Failure>>;
+    /// Run `request` of `peer` and say what came of it.
+    fn handle(&self, peer: Peer, request: Request) -> impl Future<Output = Result<Answer, Failure>>;
 }
 
 /// Bounds that keep clients from hurting the daemon and each other.
@@ -230,9 +230,11 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
-struct Peer {
-    uid: u32,
-    pid: i32,
+pub struct Peer {
+    /// Its user.
+    pub uid: u32,
+    /// Its process; 0: not known.
+    pub pid: i32,
 }
 
 /// Serve clients until the future is dropped; that closes every connection. Must run inside
@@ -356,14 +358,14 @@ async fn run<H: Handler>(
     }
     let change = request.is_change().then(|| {
         let params: String = request
-            .params()
+            .shown_params()
             .to_string()
             .chars()
             .take(LOGGED_CHARS_MAX)
             .collect();
         (request.method(), params)
     });
-    let outcome = timeout(bounds.request, handler.handle(request))
+    let outcome = timeout(bounds.request, handler.handle(peer, request))
         .await
         .unwrap_or_else(|_| {
             let message = "the request took too long; see the log, and try again";

@@ -23,12 +23,14 @@ pub mod log;
 mod mark_tests;
 mod notify;
 mod pace;
+mod persist;
 mod provision;
 pub mod registrar;
 mod registrations_store;
 mod ring;
 pub mod running;
 mod shard_thread;
+mod sheet;
 mod sockets;
 mod sparing;
 #[cfg(test)]

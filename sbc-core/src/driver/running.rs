@@ -10,13 +10,14 @@ use super::{
 };
 use crate::{
     admin::provision::Change,
-    config::{self, Config, ConfigError, Succession},
+    config::{self, Config, ConfigError, EditError, Succession},
     io::Held,
     shard::{Command, Reply, ShardId},
     snapshot::Snapshot,
 };
 use std::{
     cell::{Cell, RefCell},
+    io,
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
@@ -64,6 +65,44 @@ pub enum ChangeError {
     /// A certificate, a key or a list of CAs cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// It cannot be edited so.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// The file with the candidate cannot be read.
+    #[error("{}: cannot read the candidate: {error}", path.display())]
+    Candidate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Somebody else was faster.
+    #[error(
+        "revision {wanted} does not run any more, {runs} does: look at it (`sbc-ctl diff`) and try again"
+    )]
+    Revision {
+        /// What the change was meant for.
+        wanted: String,
+        /// What runs.
+        runs: String,
+    },
+    /// The file is not what runs.
+    #[error(
+        "{}: the file has been edited since it was read: `sbc-ctl diff` shows how, `sbc-ctl reload` takes it over",
+        path.display()
+    )]
+    Edited {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file, or the log of changes, cannot be written.
+    #[error("{}: cannot be written: {error}; sbcd must be allowed to write in its directory", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// It has taken the place, but not everywhere.
     #[error("the configuration is in force, but shard {} has not confirmed it: {error}; see the log", shard.0)]
     Unconfirmed {

@@ -30,7 +30,7 @@ impl Shard {
         peer: SocketAddr,
     ) -> Option<ConnectionId> {
         self.io.now = now;
-        let trunk = self.trunk_of_stream(peer);
+        let trunk = self.trunk_of_stream(peer).or_else(|| self.former_trunk_of(peer));
         let Some(trunk) = trunk.or_else(|| self.stranger(listener)) else {
             self.io.counters.streams_unknown_source += 1;
             return None;
@@ -195,16 +195,18 @@ impl Shard {
     /// it has no more stay for as long as calls may come by them.
     pub(super) fn configure_streams(&mut self, now: Timestamp, snapshot: &Snapshot) {
         self.io.now = now;
-        let named = &self.named_sources;
+        let (before, named) = (&self.snapshot, &self.named_sources);
         let (streams, mut out) = self.io.streams();
         streams.configure(
             &mut out,
             snapshot.streams.clone(),
             |inbound, (listener, peer), trunk| {
                 if !inbound {
-                    // Ours, for a trunk: it stays that trunk's, also when that is only there for its calls.
-                    let ours = snapshot.trunks.get(usize::from(trunk.0));
-                    return ours.filter(|ours| !ours.name.is_empty()).map(|_| trunk);
+                    // Ours, for a trunk: it stays that trunk's, also when that is only there for its calls. What proved
+                    // itself as another's does not become that of whoever has its id now.
+                    let name =
+                        |snapshot: &Snapshot| Some(snapshot.trunks.get(usize::from(trunk.0))?.name.clone());
+                    return (name(before) == name(snapshot)).then_some(trunk);
                 }
                 let listed = snapshot.sources.lookup_stream(peer);
                 // The addresses behind a name stay with the trunk of that name.

@@ -5,6 +5,7 @@ use super::{
     message::Msg,
     network::{Network, Weather},
     plan::{MS, Plan, SECOND, Side, T1},
+    reconfigure,
     rng::Rng,
     setup::{MEDIA_PORTS, Setup, media_ip},
     streams::{Pipes, StreamEvent},
@@ -18,6 +19,7 @@ use sbc_core::{
     id::QueryId,
     resolve::{Candidate, Query, ResolveError, Resolved},
     shard::{Command, Gauges, ListenerId, Output, Reply, Shard, ShardId},
+    snapshot::Snapshot,
     time::Timestamp,
     transport::Hop,
 };
@@ -97,6 +99,10 @@ pub(super) enum Event {
         spoofed: bool,
     },
     Mischief,
+    Configure {
+        shard: usize,
+        snapshot: Arc<Snapshot>,
+    },
     Spoof {
         port: u16,
     },
@@ -176,7 +182,10 @@ impl World {
             .map(|n| Rc::new(Plan::draw(&mut plan_rng, n, spread, late_offers)))
             .collect();
         let plans = Rc::new(plans);
-        let snapshot = Arc::new(setup.snapshot());
+        let changes = reconfigure::draw(seed, &setup, spread);
+        let snapshot = changes
+            .last()
+            .map_or_else(|| Arc::new(setup.snapshot()), |(_, first)| first.clone());
         let admission = Arc::new(setup.admission());
         let mut shards: Vec<Shard> = (0..setup.shards)
             .map(|n| {
@@ -240,6 +249,7 @@ impl World {
             world.uas[side as usize].start();
             world.run_effects(side);
         }
+        world.plan_changes(changes);
         if world.setup.hostile {
             for _ in 0..calls {
                 let at = world.rng.below((spread + 20_000) * MS);
@@ -334,6 +344,7 @@ impl World {
                 self.drain(shard, None);
             }
             Event::Mischief => self.mischief(),
+            Event::Configure { shard, snapshot } => self.configure(shard, snapshot),
             Event::Spoof { port } => self.spoof(now, port),
         }
     }
@@ -395,6 +406,7 @@ impl World {
                     }
                 }
                 Output::Event(event) => self.hasher.write(event.text.as_bytes()),
+                Output::Reply(reconfigure::RECONFIGURED, _) => {}
                 Output::Reply(..) => self.violation(u32::MAX, "a reply nobody asked for".to_owned()),
             }
         }
