@@ -158,21 +158,24 @@ class Round:
     def scenario(self, name):
         """One cell."""
         began = time.monotonic()
-        scores = {}
+        scores, converted = {}, {}
         try:
             self.start(3 if name in ("blind", "attended") else 2)
             texts = ALL[name](*(self.phones + [None])[:3])
             verdict = "ok" if texts is not None else "n/a"
             if name == "audio":
-                scores = self.scores()
+                scores = self.scores("score")
+                if self.options.direct:
+                    converted = self.scores("convert")
                 texts += [f"{name} hears {values}" for name, values in scores.items()]
                 check(all(scores.values()), "; ".join(["speech was not heard", *texts]))
         except Failed as error:
             verdict, texts = "failed", [str(error)]
-        return {**self.cell(name, verdict, texts or [], time.monotonic() - began), "scores": scores}
+        cell = self.cell(name, verdict, texts or [], time.monotonic() - began)
+        return {**cell, "scores": scores, "converted": converted}
 
-    def scores(self):
-        """By who heard it: the scores of the other one's speech."""
+    def scores(self, how):
+        """By who heard it: the scores of the other one's speech; `how` as speech.py has it."""
         python = self.options.venv / "bin" / "python"
         scores = {}
         for listener, speaker in ((0, 1), (1, 0)):
@@ -181,7 +184,7 @@ class Round:
                 round(value, 3)
                 for heard in sorted(listener.directory.glob("speech-*.wav"))
                 for value in json.loads(
-                    speech(self.options, python, "score", voice_file(self.options, speaker.name), heard)
+                    speech(self.options, python, how, voice_file(self.options, speaker.name), heard)
                 )
             ]
         return scores

@@ -9,6 +9,7 @@ Started by pjsua.py with the interpreter that has the package; imports nothing e
 the analysis of tones.
 """
 
+import ctypes
 import json
 import pathlib
 import select
@@ -121,6 +122,11 @@ class Phone:
             config.medConfig.jbInit = config.medConfig.jbMinPre = JITTER_BUFFER_MS
             config.medConfig.jbMaxPre = JITTER_BUFFER_MS
             config.medConfig.jbMax = 4 * JITTER_BUFFER_MS
+            # PJMEDIA_JB_DISCARD_NONE: nothing of the speech is left out to shorten a delay. The binding has no name for
+            # the value, and takes it only in an object of its own.
+            discard = config.medConfig.jbDiscardAlgo
+            ctypes.c_int.from_address(int(discard)).value = 0
+            config.medConfig.jbDiscardAlgo = discard
         config.logConfig.filename = str(self.directory / "log")
         config.logConfig.level = 5
         config.logConfig.consoleLevel = 0

@@ -4,6 +4,7 @@ Run with the interpreter that has numpy and pesq:
 
     python -m phones.speech make VOICE PATH    writes speech of SECONDS and a pause
     python -m phones.speech score PATH HEARD   prints the scores as JSON: one per time that it was heard
+    python -m phones.speech convert PATH HEARD the same had it been converted from one law of G.711 into the other
 """
 
 import json
@@ -57,11 +58,11 @@ def at_rate(samples, rate):
     return numpy.fft.irfft(spectrum[: count // 2 + 1], count) * count / len(samples)
 
 
-def score(path, heard):
+def score(path, recorded):
     """PESQ of each time that the speech was heard whole."""
     from pesq import pesq
 
-    reference, recorded = read(path)[: SECONDS * RATE_HZ], read(heard)
+    reference = read(path)[: SECONDS * RATE_HZ]
     # Found by its loudness over time: a jitter buffer may have moved parts of it by milliseconds, which is for
     # PESQ to judge.
     wanted, match = loudness(reference), []
@@ -77,6 +78,16 @@ def score(path, heard):
         for other in near:
             match[other] = -1.0
     return scores
+
+
+def through_a_law(samples):
+    """The samples as PCMA carries them (G.711 §3.1): the middles of the intervals, whose width doubles with each of seven
+    segments from 1/128 of full scale on."""
+    magnitude = numpy.minimum(numpy.abs(samples) / 32768, 1 - 2**-12)
+    segment = numpy.clip(numpy.floor(numpy.log2(numpy.maximum(magnitude, 2**-12))) + 8, 1, 7)
+    width = 2.0 ** (segment - 12)
+    middle = (numpy.floor(magnitude / width) + 0.5) * width
+    return numpy.where(samples < 0, -middle, middle) * 32768
 
 
 def loudness(samples):
@@ -99,4 +110,5 @@ if __name__ == "__main__":
     if action == "make":
         make(first, second)
     else:
-        print(json.dumps(score(first, second)))
+        heard = read(second)
+        print(json.dumps(score(first, through_a_law(heard) if action == "convert" else heard)))

@@ -53,6 +53,13 @@ struct Transports {
     of: [Way; 2],
 }
 
+impl Transports {
+    /// Whether the daemon turns one law of G.711 into the other.
+    fn converts(&self) -> bool {
+        self.of[0].codecs != self.of[1].codecs
+    }
+}
+
 /// How one phone is reached, and what it speaks.
 #[derive(Clone, Copy, Debug)]
 struct Way {
@@ -140,10 +147,13 @@ struct Cell {
     /// Of speech, by who heard it.
     #[serde(default)]
     scores: BTreeMap<String, Vec<f64>>,
+    /// Without the daemon: what they would be, had the speech been converted into the other law of G.711.
+    #[serde(default)]
+    converted: BTreeMap<String, Vec<f64>>,
 }
 
-/// Medians of the scores without the daemon, by pair and by who heard it.
-type Baseline = BTreeMap<(String, String), f64>;
+/// Medians of the scores without the daemon, as they were and converted, by pair and by who heard it.
+type Baseline = BTreeMap<(String, String), [Option<f64>; 2]>;
 
 /// First half of all addresses.
 const NETWORK: &str = "127.77";
@@ -160,7 +170,7 @@ const AUDIO_TRANSPORTS: [&str; 5] = [
     "udp-udp+srtp",
     "udp+pcma-udp+pcmu",
 ];
-/// How much less than without the daemon speech may score: the phones' jitter buffers differ from run to run.
+/// How much less than without the daemon speech may score.
 const SCORE_LESS_MAX: f64 = 0.05;
 
 impl Phones {
@@ -338,10 +348,14 @@ impl Phones {
                 report.figure(&group, &format!("{listener}_hears_mos"), round_to(score, 3));
                 let key = (cell.pair.clone(), listener.clone());
                 if daemon.is_none() {
-                    baseline.insert(key, score);
+                    let converted = cell.converted.get(listener).and_then(|scores| median(scores));
+                    baseline.insert(key, [Some(score), converted]);
                     continue;
                 }
-                let Some(alone) = baseline.get(&key) else { continue };
+                let of_way = baseline
+                    .get(&key)
+                    .and_then(|scores| scores[usize::from(round.converts())]);
+                let Some(alone) = of_way else { continue };
                 report.gate(
                     &format!("{group} speech at {listener}"),
                     score >= alone - SCORE_LESS_MAX,
