@@ -280,13 +280,15 @@ fn keys_on_both_sides_and_two_laws() {
 #[test]
 fn what_waits_when_the_peer_holds_is_gone_and_the_numbers_go_on() {
     let mut call = Call::new(60);
-    call.next(8, 0, &samples(0, 160)).unwrap_err();
-    call.wait(20);
+    for n in 0..4 {
+        call.next(8, 160 * n, &samples(160 * n, 160)).unwrap_err();
+        call.wait(20);
+    }
     let mut on_hold = remote(B_RTP);
     on_hold.send = false;
     call.session.relay.set_remote(B, on_hold);
     assert_eq!(call.session.relay.poll_timeout(), None);
-    for n in 1..50 {
+    for n in 4..50 {
         assert_eq!(
             call.next(8, 160 * n, &samples(160 * n, 160)),
             Err(DropReason::NoDestination)
@@ -299,7 +301,7 @@ fn what_waits_when_the_peer_holds_is_gone_and_the_numbers_go_on() {
         call.wait(20);
     }
     let shape: Vec<_> = call.shape().iter().map(|p| (p.1, p.2, p.5)).collect();
-    assert_eq!(shape, [(1000, 50_000, 480), (1001, 50_480, 480)]);
+    assert_eq!(shape, [(1000, 50_000, 480), (1001, 58_000, 480), (1002, 58_480, 480)]);
 }
 
 #[test]
