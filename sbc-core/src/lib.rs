@@ -24,6 +24,7 @@ pub mod health;
 pub mod id;
 pub mod io;
 pub mod login;
+pub mod numbers;
 pub mod resolve;
 pub mod sdp;
 pub mod shard;

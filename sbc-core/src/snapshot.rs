@@ -6,6 +6,7 @@ use crate::{
     health::HealthTable,
     id::{InterfaceId, ListenerId},
     login::{Login, Logins},
+    numbers::Numbering,
     resolve::Query,
     siblings::Siblings,
     time::Timestamp,
@@ -218,6 +219,8 @@ pub struct Trunk {
     pub peer: Peer,
     /// How media is negotiated with it.
     pub media: TrunkMedia,
+    /// How it writes numbers; `None`: as they come.
+    pub numbers: Option<Box<Numbering>>,
 }
 
 impl Trunk {
@@ -235,6 +238,7 @@ impl Trunk {
             both: LimitId(0),
             peer: Peer::default(),
             media: TrunkMedia::PLAIN,
+            numbers: None,
         }
     }
 

@@ -2,11 +2,13 @@
 //! here from parts that are meant to pass.
 
 use crate::{
-    sip::{HeaderName, Message, NameAddr, Params, Uri},
+    numbers::{E164, Numbering},
+    sip::{HeaderName, Message, NameAddr, Params, Scheme, Uri},
     text::put,
 };
 use bytes::Bytes;
 use std::{
+    borrow::Cow,
     io::Write as _,
     net::{IpAddr, SocketAddr},
 };
@@ -24,56 +26,168 @@ pub(crate) struct Parties {
     pub(crate) display: Option<Box<str>>,
     /// From is anonymous (RFC 3323 §4.1.1.3): keep it recognisable.
     pub(crate) anonymous: bool,
-    /// The Request-URI said `user=phone`.
+    /// The Request-URI said `user=phone`, or was a `tel` URI.
     pub(crate) phone: bool,
+    /// The called number, when it is one: what routes are looked up by.
+    pub(crate) called: Option<E164>,
+    /// The number in To, when that is one.
+    pub(crate) to_number: Option<E164>,
+    /// The caller's number, when it is one.
+    pub(crate) calling: Option<E164>,
+}
+
+/// Who is on a leg, for others that it is brought together with.
+#[derive(Clone, Debug)]
+pub(crate) struct Party {
+    pub(crate) number: Box<str>,
+    /// The same, when it is a number and not only a name.
+    pub(crate) e164: Option<E164>,
+    /// Its From was anonymous (RFC 3323 §4.1.1.3).
+    pub(crate) anonymous: bool,
+    /// Value of its Privacy.
+    pub(crate) privacy: Option<Box<[u8]>>,
+}
+
+impl Party {
+    /// One that was called.
+    pub(crate) fn of_callee(parties: &Parties) -> Self {
+        Self {
+            number: parties.callee.clone(),
+            e164: parties.called,
+            anonymous: false,
+            privacy: None,
+        }
+    }
+
+    /// The sender of an INVITE.
+    pub(crate) fn of_caller(parties: &Parties, invite: &Message<'_>) -> Self {
+        Self {
+            number: parties.caller.clone(),
+            e164: parties.calling,
+            anonymous: parties.anonymous,
+            privacy: privacy(invite).map(Into::into),
+        }
+    }
 }
 
 /// Longest user part that we carry across.
 const USER_MAX: usize = 128;
 
 impl Parties {
-    /// Read them from an INVITE; `Err` is the status to refuse it with.
-    pub(crate) fn of(invite: &Message<'_>) -> Result<Self, u16> {
+    /// Read them from an INVITE of a trunk with this `numbering`; `Err` is the status to refuse it with. A
+    /// Request-URI whose user part is `ours` says where we are and not who is called: that is in To.
+    pub(crate) fn of(
+        invite: &Message<'_>,
+        numbering: &Numbering,
+        ours: impl Fn(&str) -> bool,
+    ) -> Result<Self, u16> {
         let uri = Uri::parse(invite.request_uri()).map_err(|_| 400u16)?;
         let callee = user_of(&uri).ok_or(400u16)?;
         if callee.is_empty() {
             return Err(404);
         }
+        let registered = ours(&callee);
         let from = invite.from().map_err(|_| 400u16)?;
         let from_uri = from.parsed_uri().map_err(|_| 400u16)?;
+        let caller = user_of(&from_uri).ok_or(400u16)?;
         let to = invite.to().map_err(|_| 400u16)?;
-        let to_user = to
-            .parsed_uri()
-            .ok()
-            .and_then(|uri| user_of(&uri))
-            .filter(|user| !user.is_empty());
+        let to_uri = to.parsed_uri().ok();
+        let to_user = to_uri
+            .as_ref()
+            .and_then(user_of)
+            .filter(|user| !(user.is_empty() || registered && ours(user)));
+        let called = |user: &str, uri: &Uri<'_>| {
+            let user = numbering.received(user);
+            let number = numbering.read(&user, phone_context(uri));
+            (Box::<str>::from(user), number)
+        };
+        let to = match (&to_user, &to_uri) {
+            (Some(user), Some(uri)) => Some(called(user, uri)),
+            _ => None,
+        };
+        let (callee, called) = match (registered, &to) {
+            (false, _) => called(&callee, &uri),
+            (true, Some(to)) => to.clone(),
+            (true, None) => return Err(404),
+        };
+        let (to, to_number) = to.unwrap_or_else(|| (callee.clone(), called));
         Ok(Self {
-            to: to_user.unwrap_or_else(|| callee.clone()),
+            calling: numbering.read(&caller, phone_context(&from_uri)),
             callee,
-            caller: user_of(&from_uri).ok_or(400u16)?,
+            called,
+            to,
+            to_number,
+            caller,
             display: from.display.and_then(clean_display),
             anonymous: from_uri.host.eq_ignore_ascii_case(b"anonymous.invalid"),
-            phone: uri
-                .param(b"user")
-                .is_some_and(|v| v.eq_ignore_ascii_case(b"phone")),
+            phone: uri.scheme == Scheme::Tel
+                || uri
+                    .param(b"user")
+                    .is_some_and(|v| v.eq_ignore_ascii_case(b"phone")),
         })
     }
 
-    /// Request-URI towards `host`.
-    pub(crate) fn request_uri(&self, host: Host<'_>) -> Vec<u8> {
-        uri(&self.callee, host, self.phone)
+    /// A call that we make ourselves, to `user` as a trunk with this `numbering` calls it.
+    pub(crate) fn to_user(user: &str, numbering: Option<&Numbering>, caller: &Party) -> Self {
+        let (callee, called) = match numbering {
+            Some(numbering) => {
+                let user = numbering.received(user);
+                let number = numbering.read(&user, None);
+                (Box::<str>::from(user), number)
+            }
+            None => (user.into(), Numbering::default().read(user, None)),
+        };
+        Self {
+            to: callee.clone(),
+            to_number: called,
+            callee,
+            called,
+            caller: caller.number.clone(),
+            calling: caller.e164,
+            display: None,
+            anonymous: caller.anonymous,
+            phone: false,
+        }
     }
 
-    /// Value of To towards `host`, without a tag.
-    pub(crate) fn called_value(&self, host: Host<'_>) -> Vec<u8> {
+    /// Request-URI towards `host`, a trunk with this `numbering`.
+    pub(crate) fn request_uri(&self, host: Host<'_>, numbering: Option<&Numbering>) -> Vec<u8> {
+        match numbering {
+            None => uri(&self.callee, host, self.phone),
+            Some(numbering) => {
+                let user = numbering.destination(&self.callee, self.called);
+                uri(&user, host, self.phone || numbering.user_phone)
+            }
+        }
+    }
+
+    /// Value of To towards `host`, without a tag. The same number as in the Request-URI is written in the same way.
+    pub(crate) fn called_value(&self, host: Host<'_>, numbering: Option<&Numbering>) -> Vec<u8> {
         let mut value = vec![b'<'];
-        value.extend_from_slice(&uri(&self.to, host, self.phone));
+        let uri = match numbering {
+            None => uri(&self.to, host, self.phone),
+            Some(numbering) => {
+                let same = self.to_number.is_some() && self.to_number == self.called;
+                let user = match same {
+                    true => numbering.destination(&self.callee, self.called),
+                    false => numbering.destination(&self.to, self.to_number),
+                };
+                uri(&user, host, self.phone || numbering.user_phone)
+            }
+        };
+        value.extend_from_slice(&uri);
         value.push(b'>');
         value
     }
 
     /// Value of From as seen by the callee's side, with our tag.
-    pub(crate) fn calling_value(&self, ours: SocketAddr, tag: &[u8], pass_display: bool) -> Vec<u8> {
+    pub(crate) fn calling_value(
+        &self,
+        ours: SocketAddr,
+        tag: &[u8],
+        pass_display: bool,
+        numbering: Option<&Numbering>,
+    ) -> Vec<u8> {
         let mut value = Vec::with_capacity(96);
         if let Some(display) = self.display.as_deref().filter(|_| pass_display) {
             put!(&mut value, "\"", display, "\" ");
@@ -87,7 +201,11 @@ impl Parties {
             };
             put!(&mut value, "sip:", user, "@anonymous.invalid");
         } else {
-            value.extend_from_slice(&uri(&self.caller, Host::Address(ours), false));
+            let user = match numbering {
+                Some(numbering) => numbering.originator(&self.caller, self.calling),
+                None => Cow::Borrowed(&*self.caller),
+            };
+            value.extend_from_slice(&uri(&user, Host::Address(ours), false));
         }
         value.extend_from_slice(b">;tag=");
         value.extend_from_slice(tag);
@@ -137,6 +255,19 @@ pub(crate) fn user_of(uri: &Uri<'_>) -> Option<Box<str>> {
         return None;
     }
     std::str::from_utf8(user).ok().map(Into::into)
+}
+
+/// The `phone-context` of a URI's number (RFC 3966 §5.1.5): of a tel URI its parameter, of a SIP URI one inside the
+/// user part.
+fn phone_context<'u>(uri: &Uri<'u>) -> Option<&'u str> {
+    let params = match uri.scheme {
+        Scheme::Tel => uri.params,
+        _ => {
+            let user = uri.user?;
+            user.get(memchr::memchr(b';', user)? + 1..)?
+        }
+    };
+    std::str::from_utf8(Params::new(params).find(b"phone-context")?).ok()
 }
 
 /// A display name without quotes, escapes and control characters.

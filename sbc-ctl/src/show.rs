@@ -81,14 +81,25 @@ pub(crate) fn calls(calls: &[CallSummary], more: bool) -> String {
     format!("{}{}{more}\n", t.finish(), count(calls.len(), "call"))
 }
 
+/// Who is on one side, with the number that is meant where it is written in another way.
+fn party(user: &str, number: Option<&str>, trunk: &str) -> String {
+    match number.map(|number| format!("+{number}")) {
+        Some(number) if number != user => format!("{user} ({number}) on {trunk}"),
+        _ => format!("{user} on {trunk}"),
+    }
+}
+
 pub(crate) fn call(c: &CallDetail) -> String {
     let s = &c.summary;
     let mut head = Plain::pairs();
     head.row(["call", &s.id]);
     head.row(["state", &s.state]);
     head.row(["age", &duration(s.age_ms)]);
-    head.row(["from", &format!("{} on {}", s.caller, s.from_trunk)]);
-    head.row(["to", &format!("{} on {}", s.callee, s.to_trunk)]);
+    head.row([
+        "from",
+        &party(&s.caller, c.calling_number.as_deref(), &s.from_trunk),
+    ]);
+    head.row(["to", &party(&s.callee, c.called_number.as_deref(), &s.to_trunk)]);
     head.row(["shard", &s.shard.to_string()]);
     let mut legs = Plain::new(&[
         "LEG",

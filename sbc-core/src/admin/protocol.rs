@@ -676,6 +676,12 @@ pub struct CallSummary {
 pub struct CallDetail {
     /// The row as in the list.
     pub summary: CallSummary,
+    /// The caller's number in E.164 form, without `+`; `None`: it has none.
+    #[serde(default)]
+    pub calling_number: Option<String>,
+    /// The called number in E.164 form, without `+`: what its route was looked up by.
+    #[serde(default)]
+    pub called_number: Option<String>,
     /// Both legs, A (caller) first.
     pub legs: Vec<LegDetail>,
     /// Media per direction, when the call has media.

@@ -137,15 +137,16 @@ impl Shard {
             Some(domain) => Host::Domain(domain),
             None => Host::Address(target.hop.peer),
         };
+        let numbering = trunk.numbers.as_deref();
         let uri = match &target.uri {
             Some(uri) => uri.to_vec(),
-            None => parties.request_uri(host),
+            None => parties.request_uri(host, numbering),
         };
         let mut dialog = Dialog::uac(
             &call_id,
             tag,
-            &parties.calling_value(ours, &tag, trunk.pass_display_name),
-            &parties.called_value(host),
+            &parties.calling_value(ours, &tag, trunk.pass_display_name, numbering),
+            &parties.called_value(host, numbering),
             &uri,
         );
         if let Some(proxy) = &trunk.peer.outbound_proxy {

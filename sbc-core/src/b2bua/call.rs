@@ -9,12 +9,13 @@ use crate::{
     admission::Permit,
     dialog::Dialog,
     id::InterfaceId,
+    numbers::E164,
     resolve::{Names, Query},
     sip::{HeaderName, Message, Method, OptionTags, Uri},
     snapshot::Snapshot,
     time::Timestamp,
     timer_wheel::TimerKey,
-    topology::{self, Parties},
+    topology::Party,
     transaction::{Hop, Side, Transactions},
     trunk::TrunkId,
 };
@@ -52,6 +53,8 @@ pub(crate) struct Call {
     pub(crate) turned: bool,
     pub(crate) caller: Box<str>,
     pub(crate) callee: Box<str>,
+    /// Caller and callee as numbers, where they are such.
+    pub(crate) numbers: [Option<E164>; 2],
     pub(crate) started: Timestamp,
     pub(crate) ringing: Option<Timestamp>,
     pub(crate) answered: Option<Timestamp>,
@@ -110,36 +113,6 @@ pub(crate) struct Leg {
     pub(crate) answer: Option<Box<Answer>>,
     /// Where its digits go on in another way than the other side's.
     pub(super) digits: Option<Box<super::Digits>>,
-}
-
-/// Who is on a leg, for others that it is brought together with.
-#[derive(Clone, Debug)]
-pub(crate) struct Party {
-    pub(crate) number: Box<str>,
-    /// Its From was anonymous (RFC 3323 §4.1.1.3).
-    pub(crate) anonymous: bool,
-    /// Value of its Privacy.
-    pub(crate) privacy: Option<Box<[u8]>>,
-}
-
-impl Party {
-    /// One that was called.
-    pub(crate) fn of_number(number: &str) -> Self {
-        Self {
-            number: number.into(),
-            anonymous: false,
-            privacy: None,
-        }
-    }
-
-    /// The sender of an INVITE.
-    pub(crate) fn of_caller(parties: &Parties, invite: &Message<'_>) -> Self {
-        Self {
-            number: parties.caller.clone(),
-            anonymous: parties.anonymous,
-            privacy: topology::privacy(invite).map(Into::into),
-        }
-    }
 }
 
 /// What one leg waits for.

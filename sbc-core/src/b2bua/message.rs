@@ -60,7 +60,7 @@ impl Shard {
         check_require(request, OptionTags::NONE)?;
         check_body(request)?;
         let max_forwards = max_forwards_of(request)?;
-        let parties = self.parties_of(request)?;
+        let parties = self.parties_of(request, from.trunk)?;
         let snapshot = Arc::clone(&self.snapshot);
         let to = self.route(&snapshot, from.trunk, request)?;
         let trunk = snapshot.trunks.get(usize::from(to.0)).ok_or(Reply::new(404))?;

@@ -54,7 +54,7 @@ mod view;
 use attempt::Aim;
 pub(crate) use attempt::{AttemptFailure, AttemptTarget, Plan};
 pub(crate) use call::{
-    Abilities, Answer, Asker, Call, Exchange, LateOffer, Leg, LegState, Media, Party, Passing, Phase,
+    Abilities, Answer, Asker, Call, Exchange, LateOffer, Leg, LegState, Media, Passing, Phase,
 };
 use digits::Digits;
 use dtmf::Way;
@@ -76,6 +76,7 @@ use crate::{
     sip::Writer,
     text::put,
     token::TokenText,
+    topology::Party,
     transaction::{Hop, Side},
     transport::Local,
 };

@@ -12,6 +12,7 @@ use super::{
     replaces::Replaces,
 };
 use crate::{
+    numbers::{caller_between, dialled_between},
     shard::{Arrival, Shard},
     sip::{HeaderName, Message, Method, NameAddr, Scheme, Uri},
     snapshot::Refer,
@@ -128,7 +129,11 @@ impl Shard {
             &self.names,
             &self.snapshot,
         ));
-        let mut refer_to = format!("<sip:{}@{ours}", destination.user).into_bytes();
+        let trunks = [call.leg(side).trunk, call.leg(side.other()).trunk];
+        let trunks = trunks.map(|trunk| self.snapshot.trunks.get(usize::from(trunk.0)));
+        let [referrer, transferee] = trunks.map(|trunk| trunk.and_then(|trunk| trunk.numbers.as_deref()));
+        let user = dialled_between(referrer, transferee, &destination.user);
+        let mut refer_to = format!("<sip:{user}@{ours}").into_bytes();
         if let Some(replaces) = &destination.replaces {
             // A dialog that is not with us cannot be named to the transferee.
             if self.tokens.decode(&replaces.to_tag).is_none() {
@@ -141,6 +146,9 @@ impl Shard {
         }
         refer_to.push(b'>');
         let referred_by = topology::referrer(request);
+        let referred_by = referred_by
+            .as_deref()
+            .map(|user| caller_between(referrer, transferee, user).into_owned());
         let passed = self.pass_on(now, slot, side, request, from, |w, _| {
             w.header("Refer-To", &refer_to);
             if let Some(user) = &referred_by {

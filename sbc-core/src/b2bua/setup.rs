@@ -193,7 +193,7 @@ impl Shard {
                 hop: first.hop,
                 session: session_b,
                 can: Abilities::default(),
-                party: Party::of_number(&checked.parties.callee),
+                party: Party::of_callee(&checked.parties),
                 timer: None,
                 ask: None,
                 invited: 0,
@@ -212,6 +212,7 @@ impl Shard {
             turned: false,
             caller: checked.parties.caller.clone(),
             callee: checked.parties.callee.clone(),
+            numbers: [checked.parties.calling, checked.parties.called],
             plan: Some(Box::new(Plan {
                 offer: checked.offer.map(|_| request.body().into()),
                 parties: checked.parties,
@@ -261,7 +262,7 @@ impl Shard {
         check_require(request, understood)?;
         check_accept(request)?;
         let ask = Ask::of(request, timer)?;
-        let parties = self.parties_of(request)?;
+        let parties = self.parties_of(request, from)?;
         let offer = session_of(request)?;
         if let Some(sdp) = &offer {
             choose(sdp, media_of(&self.snapshot, from)).map_err(Unfit::reply)?;

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     admission::Permit,
     dialog::Dialog,
+    numbers::E164,
     shard::{Arrival, Shard},
     sip::{Message, Method, OptionTags},
     snapshot::Reliable,
@@ -42,6 +43,8 @@ pub(crate) struct Takeover {
     pub(super) pair: Option<Ports>,
     pub(super) caller: Box<str>,
     pub(super) callee: Box<str>,
+    /// Both as numbers, where they are such.
+    pub(super) numbers: [Option<E164>; 2],
     pub(super) started: Timestamp,
     /// It did not call: we called it, for a transfer.
     pub(super) referred: Option<Referred>,
@@ -176,6 +179,7 @@ impl Shard {
             to,
             permit,
             pair,
+            numbers: [checked.parties.calling, checked.parties.called],
             caller: checked.parties.caller,
             callee: checked.parties.callee,
             started: now,
@@ -246,6 +250,7 @@ impl Shard {
             answered: call.answered.replace(now),
             media: received,
         };
+        call.numbers = takeover.numbers;
         call.turned = transferred && side == Side::A;
         // What X was waiting to hear of its transfers, it will not.
         call.referrals.clear();

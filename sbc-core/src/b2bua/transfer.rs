@@ -76,15 +76,11 @@ impl Shard {
             return Err(Reply::retry_after(500, 5));
         }
         let transferee = call.leg(side.other());
-        let parties = Parties {
-            callee: destination.user.clone(),
-            to: destination.user.clone(),
-            caller: transferee.party.number.clone(),
-            display: None,
-            anonymous: transferee.party.anonymous,
-            phone: false,
-        };
-        let (referrer, transferee) = (call.leg(side).trunk, transferee.trunk);
+        let referrer = call.leg(side).trunk;
+        let numbering = snapshot.trunks.get(usize::from(referrer.0));
+        let numbering = numbering.and_then(|trunk| trunk.numbers.as_deref());
+        let parties = Parties::to_user(&destination.user, numbering, &transferee.party);
+        let transferee = transferee.trunk;
         let has_media = call.media.is_some();
         let to = self.route(&snapshot, referrer, request)?;
         let trunk = snapshot.trunks.get(usize::from(to.0)).ok_or(Reply::new(404))?;
@@ -107,7 +103,7 @@ impl Shard {
                 hop: first.hop,
                 session: self.new_session(),
                 can: Abilities::default(),
-                party: Party::of_number(&destination.user),
+                party: Party::of_callee(&parties),
                 timer: None,
                 ask: None,
                 invited: 0,
@@ -118,7 +114,8 @@ impl Shard {
             permit,
             pair,
             caller: parties.caller.clone(),
-            callee: destination.user,
+            callee: parties.callee.clone(),
+            numbers: [parties.calling, parties.called],
             started: now,
             referred: Some(Referred {
                 from: side,

@@ -175,8 +175,11 @@ impl Shard {
             }
             details
         });
+        let [calling, called] = call.numbers.map(|number| number.map(|number| number.to_string()));
         Some(CallDetail {
             summary: self.call_row(now, slot, call),
+            calling_number: calling,
+            called_number: called,
             legs,
             media,
         })

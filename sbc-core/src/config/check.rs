@@ -9,6 +9,7 @@ pub(super) use fixed::check as fixed;
 
 use super::{
     interfaces::{self, Interface},
+    numbers,
     options::{Config, Listener, Trunk},
     read::{Value, nearest, printable, without_indices},
     value::{Latch, TrunkTransport},
@@ -187,6 +188,7 @@ fn trunks(config: &Config, report: Report<'_>) {
         tls::trunk(config, &at, trunk, report);
         account::trunk(&at, trunk, report);
         login::trunk(config, &at, trunk, report);
+        numbers::check(&at, trunk, report);
         interfaces::of_trunk(config, &at, trunk, report);
         media_of_trunk(config, &at, trunk, report);
         for (key, limit) in [

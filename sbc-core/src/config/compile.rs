@@ -125,6 +125,7 @@ impl Config {
                     interface,
                     ipv6,
                 },
+                numbers: trunk.numbers.as_ref().map(|numbers| Box::new(numbers.compile())),
             };
             seats.take(id, compiled);
         }

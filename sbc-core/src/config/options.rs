@@ -3,6 +3,7 @@
 
 use super::{
     ptime::PacketTime,
+    numbers::TrunkNumbers,
     read::{Absent, Key, Reader, Section, Value},
     value::{
         Backend, CodecName, Destination, Domain, FileMode, FilePath, Latch, LogLevel, PortRange, Secret,
@@ -109,6 +110,8 @@ macro_rules! sections {
         }
     };
 }
+
+pub(super) use sections;
 
 sections! {
     /// The configuration of one `sbcd`.
@@ -458,6 +461,8 @@ sections! {
         /// told to the other by the other's method. `"pass"`: as they come, whatever the other
         /// side has (`docs/DTMF.md`).
         dtmf: Option<Dtmf> = described("as they come; `\"auto\"` where the other side of a call names a method");
+        /// How telephone numbers are written by it and to it.
+        numbers: Option<TrunkNumbers> = described("none: they pass as they are written");
         /// Session timers (RFC 4028) of its calls.
         session_timer: SessionTimer = section;
         /// Limits on its calls.

@@ -151,7 +151,7 @@ pub(super) fn unicast(ip: IpAddr) -> Result<(), String> {
 }
 
 /// Reads a string with `parse`; the message has what was expected and why this is not it.
-fn read_str<T>(
+pub(super) fn read_str<T>(
     reader: &mut Reader<'_>,
     path: &str,
     value: &Spanned<DeValue<'_>>,
@@ -177,7 +177,7 @@ fn read_str<T>(
 }
 
 /// Quote `text` as a TOML string.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
@@ -196,6 +196,8 @@ macro_rules! string_value {
         }
     };
 }
+
+pub(super) use string_value;
 
 string_value!(
     String,
@@ -479,6 +481,8 @@ macro_rules! word_value {
         );
     };
 }
+
+pub(super) use word_value;
 
 word_value!(
     Backend,

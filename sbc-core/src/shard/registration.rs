@@ -21,6 +21,7 @@ use crate::{
     health::Registration,
     id::ShardId,
     io::{Event, Level, Output},
+    numbers::Numbering,
     siblings::mark,
     sip::{HeaderName, Message, Method, NameAddr},
     snapshot::{Service, Snapshot, Trunk},
@@ -177,19 +178,20 @@ impl Shard {
         self.draining || self.snapshot.service_of(id) != Service::Enabled
     }
 
-    /// Who takes part in the call that `request` asks for. A Request-URI with a Contact that we have registered says
-    /// where we are and not who is called: that is in To.
-    pub(crate) fn parties_of(&self, request: &Message<'_>) -> Result<Parties, Reply> {
-        let mut parties = Parties::of(request).map_err(Reply::new)?;
-        let token = self.tokens.decode(parties.callee.as_bytes());
-        if token.is_some_and(|token| token.slot & !0xffff == CONTACT_MARK) {
-            // To without a user, or with our Contact: nobody is called, and the other side must not see it.
-            if parties.to == parties.callee {
-                return Err(Reply::new(404));
-            }
-            parties.callee = parties.to.clone();
-        }
-        Ok(parties)
+    /// Who takes part in the call that `request`, of trunk `from`, asks for. A Request-URI with a Contact that we have
+    /// registered says where we are and not who is called: that is in To. To without a user, or with our Contact:
+    /// nobody is called, and the other side must not see it.
+    pub(crate) fn parties_of(&self, request: &Message<'_>, from: TrunkId) -> Result<Parties, Reply> {
+        let registered = |user: &str| {
+            let token = self.tokens.decode(user.as_bytes());
+            token.is_some_and(|token| token.slot & !0xffff == CONTACT_MARK)
+        };
+        let trunk = self.snapshot.trunks.get(usize::from(from.0));
+        let parties = match trunk.and_then(|trunk| trunk.numbers.as_deref()) {
+            Some(numbering) => Parties::of(request, numbering, registered),
+            None => Parties::of(request, &Numbering::default(), registered),
+        };
+        parties.map_err(Reply::new)
     }
 
     /// The mark in a Contact that we have registered.

@@ -44,6 +44,8 @@ impl FakeShard {
             Command::CallShow(id) => match slot_of(&self.calls, &id) {
                 Some(slot) => Reply::Call(CallDetail {
                     summary: self.calls[&slot].clone(),
+                    calling_number: None,
+                    called_number: None,
                     legs: Vec::new(),
                     media: Vec::new(),
                 }),
