@@ -77,6 +77,10 @@ counters! {
     refused_transactions_max,
     /// Requests refused for what they contain (420, 405, 415, 483, 488 and the like).
     refused_request,
+    /// Calls and messages refused because the trunk did not prove itself (`[trunk.proof.inbound]`).
+    refused_proof,
+    /// Header fields of new calls that a trunk may pass and that did not: too many, too long, or not to be written.
+    headers_dropped,
     /// Calls of which a new caller took over one side (Replaces), by our doing.
     calls_taken_over,
     /// Transfers that we have carried out.

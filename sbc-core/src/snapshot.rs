@@ -10,6 +10,7 @@ use crate::{
     resolve::Query,
     siblings::Siblings,
     time::Timestamp,
+    topology::{HeaderPolicy, Host, Identity, Origin, Proofs, Towards},
     transport::Transport,
     trunk::{HostMatch, SourceTable, TrunkId, TrunkKind},
 };
@@ -221,6 +222,12 @@ pub struct Trunk {
     pub media: TrunkMedia,
     /// How it writes numbers; `None`: as they come.
     pub numbers: Option<Box<Numbering>>,
+    /// Who calls, as it says and as it is told; `None`: as From has it, and nothing else.
+    pub identity: Option<Box<Identity>>,
+    /// Header fields that pass and that are changed; `None`: none.
+    pub headers: Option<Box<HeaderPolicy>>,
+    /// What it and we prove ourselves by besides addresses and passwords; `None`: nothing.
+    pub proofs: Option<Box<Proofs>>,
 }
 
 impl Trunk {
@@ -239,6 +246,35 @@ impl Trunk {
             peer: Peer::default(),
             media: TrunkMedia::PLAIN,
             numbers: None,
+            identity: None,
+            headers: None,
+            proofs: None,
+        }
+    }
+
+    /// The rules for what it sends, with its numbering.
+    pub(crate) fn origin<'t>(&'t self, numbering: &'t Numbering) -> Origin<'t> {
+        Origin {
+            numbering,
+            identity: self.identity.as_deref(),
+            headers: self.headers.as_deref(),
+            proof: self.proofs.as_ref().map(|proofs| &proofs.inbound),
+        }
+    }
+
+    /// The rules for what it is sent from `ours` to `peer`.
+    pub(crate) fn towards(&self, ours: SocketAddr, peer: SocketAddr) -> Towards<'_> {
+        Towards {
+            host: match &self.peer.domain {
+                Some(domain) => Host::Domain(domain),
+                None => Host::Address(peer),
+            },
+            ours,
+            display: self.pass_display_name,
+            numbering: self.numbers.as_deref(),
+            identity: self.identity.as_deref(),
+            headers: self.headers.as_deref(),
+            proof: self.proofs.as_ref().map(|proofs| &proofs.outbound),
         }
     }
 

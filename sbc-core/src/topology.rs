@@ -1,12 +1,27 @@
 //! Topology hiding: what of one side may be seen on the other. Nothing passes unless it is built
 //! here from parts that are meant to pass.
 
+mod diversion;
+mod headers;
+mod identity;
+mod proof;
+
+pub use diversion::DiversionForm;
+pub use headers::{HeaderPolicy, HeaderRule, RuleAction};
+pub(crate) use headers::{is_reserved, is_vital};
+pub use identity::{Assert, Identity};
+pub use proof::{Proof, Proofs, SecretHeader};
+
 use crate::{
     numbers::{E164, Numbering},
-    sip::{HeaderName, Message, NameAddr, Params, Scheme, Uri},
+    sip::{HeaderName, Message, NameAddr, Params, Scheme, Uri, Writer},
     text::put,
 };
 use bytes::Bytes;
+use diversion::{Diverted, Told, user_to_user};
+use headers::{Carried, Received};
+use identity::Asserted;
+use smallvec::SmallVec;
 use std::{
     borrow::Cow,
     io::Write as _,
@@ -34,7 +49,50 @@ pub(crate) struct Parties {
     pub(crate) to_number: Option<E164>,
     /// The caller's number, when it is one.
     pub(crate) calling: Option<E164>,
+    /// Value of Privacy.
+    pub(crate) privacy: Option<Box<[u8]>>,
+    /// The caller wishes not to be known to who is called.
+    private: bool,
+    /// Who calls, as a trunk that is believed has asserted.
+    asserted: Option<Box<Asserted>>,
+    /// What else passes.
+    carried: Option<Box<Carried>>,
 }
+
+/// The rules of the trunk that a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin<'t> {
+    pub(crate) numbering: &'t Numbering,
+    pub(crate) identity: Option<&'t Identity>,
+    pub(crate) headers: Option<&'t HeaderPolicy>,
+    pub(crate) proof: Option<&'t Proof>,
+}
+
+/// Where a request goes, and the rules of the trunk that it goes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Towards<'t> {
+    /// Host of Request-URI and To.
+    pub(crate) host: Host<'t>,
+    /// Our address.
+    pub(crate) ours: SocketAddr,
+    /// Display names pass.
+    pub(crate) display: bool,
+    pub(crate) numbering: Option<&'t Numbering>,
+    pub(crate) identity: Option<&'t Identity>,
+    pub(crate) headers: Option<&'t HeaderPolicy>,
+    pub(crate) proof: Option<&'t Proof>,
+}
+
+impl<'t> Towards<'t> {
+    /// The host of URIs that name somebody on the caller's side.
+    fn our_host(&self) -> Host<'t> {
+        let domain = self.identity.and_then(|identity| identity.domain.as_deref());
+        domain.map_or(Host::Address(self.ours), Host::Domain)
+    }
+}
+
+/// How a request is refused whose sender has not proved itself.
+pub(crate) const UNPROVED: u16 = 403;
 
 /// Who is on a leg, for others that it is brought together with.
 #[derive(Clone, Debug)]
@@ -60,12 +118,12 @@ impl Party {
     }
 
     /// The sender of an INVITE.
-    pub(crate) fn of_caller(parties: &Parties, invite: &Message<'_>) -> Self {
+    pub(crate) fn of_caller(parties: &Parties) -> Self {
         Self {
             number: parties.caller.clone(),
             e164: parties.calling,
             anonymous: parties.anonymous,
-            privacy: privacy(invite).map(Into::into),
+            privacy: parties.privacy.clone(),
         }
     }
 }
@@ -74,13 +132,14 @@ impl Party {
 const USER_MAX: usize = 128;
 
 impl Parties {
-    /// Read them from an INVITE of a trunk with this `numbering`; `Err` is the status to refuse it with. A
+    /// Read them from an INVITE of a trunk with these rules; `Err` is the status to refuse it with. A
     /// Request-URI whose user part is `ours` says where we are and not who is called: that is in To.
     pub(crate) fn of(
         invite: &Message<'_>,
-        numbering: &Numbering,
+        origin: &Origin<'_>,
         ours: impl Fn(&str) -> bool,
     ) -> Result<Self, u16> {
+        let numbering = origin.numbering;
         let uri = Uri::parse(invite.request_uri()).map_err(|_| 400u16)?;
         let callee = user_of(&uri).ok_or(400u16)?;
         if callee.is_empty() {
@@ -101,17 +160,43 @@ impl Parties {
             let number = numbering.read(&user, phone_context(uri));
             (Box::<str>::from(user), number)
         };
+        let prove = |user: &str| match origin.proof {
+            Some(proof) => proof.of(invite, user).ok_or(UNPROVED),
+            None => Ok(user.into()),
+        };
         let to = match (&to_user, &to_uri) {
-            (Some(user), Some(uri)) => Some(called(user, uri)),
+            (Some(user), Some(uri)) => Some(called(
+                origin.proof.map_or(&**user, |proof| proof.strip(user)),
+                uri,
+            )),
             _ => None,
         };
         let (callee, called) = match (registered, &to) {
-            (false, _) => called(&callee, &uri),
-            (true, Some(to)) => to.clone(),
+            (false, _) => called(&prove(&callee)?, &uri),
+            (true, Some(to)) => {
+                prove(to_user.as_deref().unwrap_or_default())?;
+                to.clone()
+            }
             (true, None) => return Err(404),
         };
         let (to, to_number) = to.unwrap_or_else(|| (callee.clone(), called));
+        let received = Received {
+            request: invite,
+            rules: origin.headers.map_or(&[][..], |headers| &headers.inbound[..]),
+        };
+        let privacy = privacy(&received.values(HeaderName::Privacy));
+        let (asserted, private) = match origin.identity {
+            Some(identity) => Asserted::of(&received, identity, numbering),
+            None => (None, false),
+        };
+        let carried = origin
+            .headers
+            .and_then(|headers| Carried::of(&received, headers, numbering));
         Ok(Self {
+            private: private || privacy.as_deref().is_some_and(is_private),
+            privacy: privacy.map(Into::into),
+            asserted,
+            carried,
             calling: numbering.read(&caller, phone_context(&from_uri)),
             callee,
             called,
@@ -147,70 +232,82 @@ impl Parties {
             display: None,
             anonymous: caller.anonymous,
             phone: false,
+            private: caller.privacy.as_deref().is_some_and(is_private),
+            privacy: caller.privacy.clone(),
+            asserted: None,
+            carried: None,
         }
     }
 
-    /// Request-URI towards `host`, a trunk with this `numbering`.
-    pub(crate) fn request_uri(&self, host: Host<'_>, numbering: Option<&Numbering>) -> Vec<u8> {
-        match numbering {
-            None => uri(&self.callee, host, self.phone),
-            Some(numbering) => {
-                let user = numbering.destination(&self.callee, self.called);
-                uri(&user, host, self.phone || numbering.user_phone)
-            }
-        }
+    /// Request-URI of a call to the trunk.
+    pub(crate) fn request_uri(&self, towards: &Towards<'_>) -> Vec<u8> {
+        self.called_uri(towards, &self.callee, self.called, true)
     }
 
-    /// Value of To towards `host`, without a tag. The same number as in the Request-URI is written in the same way.
-    pub(crate) fn called_value(&self, host: Host<'_>, numbering: Option<&Numbering>) -> Vec<u8> {
-        let mut value = vec![b'<'];
-        let uri = match numbering {
-            None => uri(&self.to, host, self.phone),
-            Some(numbering) => {
-                let same = self.to_number.is_some() && self.to_number == self.called;
-                let user = match same {
-                    true => numbering.destination(&self.callee, self.called),
-                    false => numbering.destination(&self.to, self.to_number),
-                };
-                uri(&user, host, self.phone || numbering.user_phone)
-            }
+    /// Value of To, without a tag. The same number as in the Request-URI is written in the same way.
+    pub(crate) fn called_value(&self, towards: &Towards<'_>) -> Vec<u8> {
+        let same = self.to == self.callee || (self.to_number.is_some() && self.to_number == self.called);
+        let uri = match same && towards.changes_called() {
+            true => self.request_uri(towards),
+            false => self.called_uri(towards, &self.to, self.to_number, false),
         };
+        let mut value = vec![b'<'];
         value.extend_from_slice(&uri);
         value.push(b'>');
         value
     }
 
-    /// Value of From as seen by the callee's side, with our tag.
-    pub(crate) fn calling_value(
-        &self,
-        ours: SocketAddr,
-        tag: &[u8],
-        pass_display: bool,
-        numbering: Option<&Numbering>,
-    ) -> Vec<u8> {
-        let mut value = Vec::with_capacity(96);
-        if let Some(display) = self.display.as_deref().filter(|_| pass_display) {
-            put!(&mut value, "\"", display, "\" ");
-        }
-        value.push(b'<');
-        if self.anonymous {
-            let user = if self.caller.is_empty() {
-                "anonymous"
-            } else {
-                &self.caller
-            };
-            put!(&mut value, "sip:", user, "@anonymous.invalid");
-        } else {
-            let user = match numbering {
-                Some(numbering) => numbering.originator(&self.caller, self.calling),
-                None => Cow::Borrowed(&*self.caller),
-            };
-            value.extend_from_slice(&uri(&user, Host::Address(ours), false));
-        }
-        value.extend_from_slice(b">;tag=");
-        value.extend_from_slice(tag);
-        value
+    fn called_uri(&self, towards: &Towards<'_>, user: &str, number: Option<E164>, proved: bool) -> Vec<u8> {
+        let (user, phone) = match towards.numbering {
+            Some(numbering) => (numbering.destination(user, number), numbering.user_phone),
+            None => (Cow::Borrowed(user), false),
+        };
+        let user = match towards.proof {
+            Some(proof) if proved => Cow::Owned(proof.prefixed(&user)),
+            _ => user,
+        };
+        uri(&user, towards.host, self.phone || phone)
     }
+
+    /// Write what the trunk is told of the caller and of the call besides From and To, and what we prove ourselves by.
+    pub(crate) fn write(&self, w: &mut Writer<'_>, towards: &Towards<'_>) {
+        if let Some(privacy) = &self.privacy {
+            w.header("Privacy", privacy);
+        }
+        self.write_identity(w, towards);
+        if let (Some(carried), Some(policy)) = (&self.carried, towards.headers) {
+            carried.write(w, policy);
+            let told = Told {
+                form: policy.diversion,
+                numbering: towards.numbering,
+                host: towards.our_host(),
+                trusted: towards.identity.is_some_and(|identity| identity.trusted),
+                target: &self.request_uri(towards),
+            };
+            told.write(w, carried.diverted());
+        }
+        if let Some(proof) = towards.proof {
+            proof.write(w, towards.our_host());
+        }
+    }
+
+    /// How many header fields might have passed and did not, for what they are.
+    pub(crate) fn headers_dropped(&self) -> u64 {
+        self.carried.as_ref().map_or(0, |carried| carried.dropped.into())
+    }
+}
+
+impl Towards<'_> {
+    /// Called parties are not written as they came.
+    fn changes_called(&self) -> bool {
+        self.numbering.is_some() || self.proof.is_some()
+    }
+}
+
+/// Whether a value of Privacy asks that the caller not be known (RFC 3323 §4.2, RFC 3325 §9.3).
+fn is_private(privacy: &[u8]) -> bool {
+    let mut words = privacy.split(|&c| c == b';');
+    words.any(|word| word == b"id" || word == b"user")
 }
 
 /// What a URI that we write has behind the @.
@@ -325,7 +422,7 @@ pub(crate) fn reason(message: &Message<'_>) -> Option<Bytes> {
 }
 
 /// Privacy (RFC 3323 §4.2) reduced to the values that it defines.
-pub(crate) fn privacy(message: &Message<'_>) -> Option<Vec<u8>> {
+fn privacy(fields: &[&[u8]]) -> Option<Vec<u8>> {
     const KNOWN: [&[u8]; 7] = [
         b"header",
         b"session",
@@ -336,7 +433,7 @@ pub(crate) fn privacy(message: &Message<'_>) -> Option<Vec<u8>> {
         b"history",
     ];
     let mut value: Vec<u8> = Vec::new();
-    for field in message.headers(HeaderName::Privacy) {
+    for field in fields {
         for word in field.split(|&c| c == b';' || c == b',') {
             let word = word.trim_ascii();
             if let Some(known) = KNOWN.iter().find(|k| k.eq_ignore_ascii_case(word)) {
@@ -352,11 +449,8 @@ pub(crate) fn privacy(message: &Message<'_>) -> Option<Vec<u8>> {
 
 /// The user part of Referred-By (RFC 3892): who sent the REFER, when it is willing to say so.
 pub(crate) fn referrer(refer: &Message<'_>) -> Option<Box<str>> {
-    let hidden = |word: &[u8]| {
-        word.split(|&c| c == b';')
-            .any(|word| word == b"id" || word == b"user")
-    };
-    if privacy(refer).is_some_and(|privacy| hidden(&privacy)) {
+    let fields: SmallVec<[&[u8]; 2]> = refer.headers(HeaderName::Privacy).collect();
+    if privacy(&fields).is_some_and(|privacy| is_private(&privacy)) {
         return None;
     }
     let address = NameAddr::parse(refer.header(HeaderName::ReferredBy)?).ok()?;

@@ -9,6 +9,8 @@
 mod message;
 #[path = "leak/messages.rs"]
 mod messages;
+#[path = "leak/passing.rs"]
+mod passing;
 #[path = "leak/ringback.rs"]
 mod ringback;
 #[path = "leak/rtcp.rs"]

@@ -13,7 +13,7 @@ use crate::{
     sip::Method,
     snapshot::{Reliable, Service, Snapshot, Target, Trunk},
     time::Timestamp,
-    topology::{Host, Parties},
+    topology::Parties,
     transaction::{ALLOW, Hop, Reply, Side},
     trunk::TrunkId,
 };
@@ -29,8 +29,6 @@ pub(crate) struct Plan {
     /// The caller's offer as received; `None`: late offer.
     pub(crate) offer: Option<Body>,
     pub(crate) max_forwards: u8,
-    /// Value of Privacy.
-    pub(crate) privacy: Option<Vec<u8>>,
     /// What the caller wants of provisional responses.
     pub(crate) caller: Caller,
     /// Our INVITE says that we take reliable provisional responses.
@@ -133,20 +131,16 @@ impl Shard {
         let tag = self.mint_tag(slot, side);
         let call_id = self.mint(u32::MAX);
         let ours = self.local(target.hop).address;
-        let host = match &trunk.peer.domain {
-            Some(domain) => Host::Domain(domain),
-            None => Host::Address(target.hop.peer),
-        };
-        let numbering = trunk.numbers.as_deref();
+        let towards = trunk.towards(ours, target.hop.peer);
         let uri = match &target.uri {
             Some(uri) => uri.to_vec(),
-            None => parties.request_uri(host, numbering),
+            None => parties.request_uri(&towards),
         };
         let mut dialog = Dialog::uac(
             &call_id,
             tag,
-            &parties.calling_value(ours, &tag, trunk.pass_display_name, numbering),
-            &parties.called_value(host, numbering),
+            &parties.calling_value(&towards, &tag),
+            &parties.called_value(&towards),
             &uri,
         );
         if let Some(proxy) = &trunk.peer.outbound_proxy {
@@ -167,11 +161,8 @@ impl Shard {
         if let Some(early) = &mut call.early {
             early.restart();
         }
-        let peer = self
-            .snapshot
-            .trunks
-            .get(usize::from(call.b.trunk.0))
-            .map(|trunk| &trunk.peer);
+        let trunk = self.snapshot.trunks.get(usize::from(call.b.trunk.0));
+        let peer = trunk.map(|trunk| &trunk.peer);
         let policy = peer.map_or(Reliable::Off, |peer| peer.reliable);
         let timer = peer.map(|peer| peer.session_timer).unwrap_or_default();
         // An early offer can only go to a caller that takes it reliably (RFC 3262 §5).
@@ -211,12 +202,15 @@ impl Shard {
         if !name.is_empty() {
             w.header("User-Agent", name.as_bytes());
         }
-        if let Some(privacy) = &plan.privacy {
-            w.header("Privacy", privacy);
+        if let Some(trunk) = trunk {
+            plan.parties.write(&mut w, &trunk.towards(ours.address, hop.peer));
         }
         match plan.offer {
             Some(_) => w.body("application/sdp", &self.sdp_scratch),
             None => w.empty_body(),
+        }
+        if let Some(headers) = trunk.and_then(|trunk| trunk.headers.as_deref()) {
+            headers.change(&mut self.io.scratch);
         }
         let client = self.transactions.send(
             &mut self.io,

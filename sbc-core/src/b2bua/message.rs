@@ -72,10 +72,11 @@ impl Shard {
         let branch = self.transactions.next_branch(nonce);
         let cseq = dialog.next_cseq();
         let mut w = dialog.request(&mut self.io.scratch, "MESSAGE", cseq, &branch, ours, max_forwards);
-        if let Some(privacy) = topology::privacy(request) {
-            w.header("Privacy", &privacy);
-        }
+        parties.write(&mut w, &trunk.towards(ours.address, hop.peer));
         write_body(&mut w, request);
+        if let Some(headers) = &trunk.headers {
+            headers.change(&mut self.io.scratch);
+        }
         let congestible = |transport: Transport| !transport.is_reliable();
         let slow = congestible(ours.transport) || congestible(self.local(from.hop).transport);
         if slow && self.io.scratch.len() > MESSAGE_BYTES_MAX {

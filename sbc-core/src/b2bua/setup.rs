@@ -178,7 +178,7 @@ impl Shard {
                 hop: met_hop(request, from.hop, ours_a),
                 session: session_a,
                 can,
-                party: Party::of_caller(&checked.parties, request),
+                party: Party::of_caller(&checked.parties),
                 timer: None,
                 ask: Some(checked.ask),
                 invited: request.cseq().map_or(1, |cseq| cseq.number),
@@ -217,7 +217,6 @@ impl Shard {
                 offer: checked.offer.map(|_| request.body().into()),
                 parties: checked.parties,
                 max_forwards: checked.max_forwards,
-                privacy: topology::privacy(request),
                 caller: Caller::of(request, reliable),
                 reliable: false,
                 min_se_s: 0,
@@ -248,7 +247,7 @@ impl Shard {
 
     /// What must hold before an INVITE costs anything (§8.2, §16.3).
     pub(super) fn check_invite<'m>(
-        &self,
+        &mut self,
         request: &Message<'m>,
         from: TrunkId,
         reliable: snapshot::Reliable,

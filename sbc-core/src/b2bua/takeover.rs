@@ -169,7 +169,7 @@ impl Shard {
                 hop: from.hop,
                 session: self.new_session(),
                 can,
-                party: Party::of_caller(&checked.parties, request),
+                party: Party::of_caller(&checked.parties),
                 invited: request.cseq().map_or(1, |cseq| cseq.number),
                 timer: None,
                 ask: Some(checked.ask),

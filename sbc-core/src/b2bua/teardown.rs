@@ -174,6 +174,8 @@ impl Shard {
         {
             // The far side decides: if it accepts before our CANCEL arrives, the session has changed.
             let client = exchange.client;
+            let trunk = call.leg(side.other()).trunk;
+            let reason = reason.filter(|_| self.tells_reasons(trunk));
             self.transactions.cancel(&mut self.io, now, client, reason);
         }
     }
@@ -346,6 +348,8 @@ impl Shard {
     }
 
     fn end_leg(&mut self, now: Timestamp, slot: u32, side: Side, status: u16, reason: Option<Bytes>) {
+        let trunk = self.calls.get(slot as usize).map(|call| call.leg(side).trunk);
+        let reason = reason.filter(|_| trunk.is_some_and(|trunk| self.tells_reasons(trunk)));
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return;
         };
@@ -375,6 +379,13 @@ impl Shard {
             },
             LegState::Ending | LegState::Ended => {}
         }
+    }
+
+    /// Whether `trunk` is told why a call has ended (RFC 3326).
+    fn tells_reasons(&self, trunk: TrunkId) -> bool {
+        let trunk = self.snapshot.trunks.get(usize::from(trunk.0));
+        let headers = trunk.and_then(|trunk| trunk.headers.as_deref());
+        headers.is_none_or(|headers| !headers.no_reason)
     }
 
     /// Send BYE on a confirmed leg and wait for its answer.

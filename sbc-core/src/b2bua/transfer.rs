@@ -172,10 +172,6 @@ impl Shard {
         let Some(referred) = transfer.takeover.referred else {
             return;
         };
-        let privacy = match referred.from {
-            Side::A => &call.b.party.privacy,
-            Side::B => &call.a.party.privacy,
-        };
         let leg = &mut transfer.takeover.leg;
         let (hop, cseq) = (leg.hop, leg.dialog.next_cseq());
         let ours = self.transactions.local(hop);
@@ -194,10 +190,15 @@ impl Shard {
         if !name.is_empty() {
             w.header("User-Agent", name.as_bytes());
         }
-        if let Some(privacy) = privacy {
-            w.header("Privacy", privacy);
+        let trunk = self.snapshot.trunks.get(usize::from(leg.trunk.0));
+        if let Some(trunk) = trunk {
+            let towards = trunk.towards(ours.address, hop.peer);
+            transfer.parties.write(&mut w, &towards);
         }
         w.empty_body();
+        if let Some(headers) = trunk.and_then(|trunk| trunk.headers.as_deref()) {
+            headers.change(&mut self.io.scratch);
+        }
         let owner = Some((slot, referred.from));
         let client = self
             .transactions

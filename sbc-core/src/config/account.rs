@@ -8,6 +8,43 @@ use zeroize::Zeroizing;
 /// Longest password file that is read, in octets.
 const PASSWORD_BYTES_MAX: u64 = 1024;
 
+/// A secret from where it is: given, in an environment variable, or in a file; `keys` are those of the latter two. `Err`:
+/// the key that says where, and what is wrong there. Nothing where none is given.
+pub(super) fn secret(
+    keys: [&'static str; 2],
+    given: Option<&Secret>,
+    variable: Option<&str>,
+    file: Option<&FilePath>,
+) -> Result<Zeroizing<Vec<u8>>, (&'static str, String)> {
+    if let Some(secret) = given {
+        return Ok(Zeroizing::new(secret.0.as_bytes().to_vec()));
+    }
+    if let Some(name) = variable {
+        let value = env::var_os(name).filter(|value| !value.is_empty());
+        let missing = || format!("the environment variable {name} is not set, or empty");
+        let value = value.ok_or_else(|| (keys[0], missing()))?;
+        return Ok(Zeroizing::new(value.into_encoded_bytes()));
+    }
+    let Some(path) = file else {
+        return Ok(Zeroizing::default()); // Reported as missing.
+    };
+    let fault = |what: String| (keys[1], format!("{}: {what}", path.0.display()));
+    let mut text = Zeroizing::new(Vec::new());
+    File::open(&path.0)
+        .and_then(|file| file.take(PASSWORD_BYTES_MAX + 1).read_to_end(&mut text))
+        .map_err(|error| fault(error.to_string()))?;
+    if text.len() as u64 > PASSWORD_BYTES_MAX {
+        return Err(fault(format!("it is longer than {PASSWORD_BYTES_MAX} bytes")));
+    }
+    while text.last().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
+        text.pop();
+    }
+    if text.is_empty() {
+        return Err(fault("it is empty".to_owned()));
+    }
+    Ok(text)
+}
+
 /// A name and the three ways to give its password.
 #[derive(Clone, Copy)]
 pub(super) struct Named<'c> {
@@ -52,33 +89,12 @@ impl Named<'_> {
 
     /// The password, from where it is. `Err`: the key that says where, and what is wrong there.
     pub(super) fn password(&self) -> Result<Zeroizing<Vec<u8>>, (&'static str, String)> {
-        if let Some(password) = self.password {
-            return Ok(Zeroizing::new(password.0.as_bytes().to_vec()));
-        }
-        if let Some(name) = self.password_env {
-            let value = env::var_os(name).filter(|value| !value.is_empty());
-            let missing = || format!("the environment variable {name} is not set, or empty");
-            let value = value.ok_or_else(|| ("password_env", missing()))?;
-            return Ok(Zeroizing::new(value.into_encoded_bytes()));
-        }
-        let Some(path) = self.password_file else {
-            return Ok(Zeroizing::default()); // Reported as missing.
-        };
-        let fault = |what: String| ("password_file", format!("{}: {what}", path.0.display()));
-        let mut text = Zeroizing::new(Vec::new());
-        File::open(&path.0)
-            .and_then(|file| file.take(PASSWORD_BYTES_MAX + 1).read_to_end(&mut text))
-            .map_err(|error| fault(error.to_string()))?;
-        if text.len() as u64 > PASSWORD_BYTES_MAX {
-            return Err(fault(format!("it is longer than {PASSWORD_BYTES_MAX} bytes")));
-        }
-        while text.last().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
-            text.pop();
-        }
-        if text.is_empty() {
-            return Err(fault("it is empty".to_owned()));
-        }
-        Ok(text)
+        secret(
+            ["password_env", "password_file"],
+            self.password,
+            self.password_env,
+            self.password_file,
+        )
     }
 
     /// The account as it is used; `Err` as of [`Self::password`].

@@ -8,6 +8,7 @@ mod tls;
 pub(super) use fixed::check as fixed;
 
 use super::{
+    identity,
     interfaces::{self, Interface},
     numbers,
     options::{Config, Listener, Trunk},
@@ -189,6 +190,7 @@ fn trunks(config: &Config, report: Report<'_>) {
         account::trunk(&at, trunk, report);
         login::trunk(config, &at, trunk, report);
         numbers::check(&at, trunk, report);
+        identity::check(&at, trunk, report);
         interfaces::of_trunk(config, &at, trunk, report);
         media_of_trunk(config, &at, trunk, report);
         for (key, limit) in [

@@ -126,6 +126,17 @@ impl Config {
                     ipv6,
                 },
                 numbers: trunk.numbers.as_ref().map(|numbers| Box::new(numbers.compile())),
+                identity: trunk
+                    .identity
+                    .as_ref()
+                    .map(|identity| Box::new(identity.compile(trunk))),
+                headers: trunk.headers.as_ref().map(|headers| Box::new(headers.compile())),
+                proofs: trunk
+                    .proof
+                    .as_ref()
+                    .map(|proof| proof.compile().map(Box::new))
+                    .transpose()
+                    .map_err(|(key, what)| refuse(&format!("trunk.proof.{key}"), &what))?,
             };
             seats.take(id, compiled);
         }

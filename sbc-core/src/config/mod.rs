@@ -10,6 +10,7 @@ mod compile;
 mod difference;
 mod edit;
 mod error;
+mod identity;
 mod interfaces;
 mod login;
 mod numbers;
@@ -25,6 +26,10 @@ mod value;
 pub use difference::{difference, revision};
 pub use edit::{EditError, edit};
 pub use error::{ConfigError, Problem};
+pub use identity::{
+    CallerNumber, DisplayName, NumberBlock, PassedName, RuleDirection, RuleName, RuleValue, TrunkHeaderRule,
+    TrunkHeaders, TrunkIdentity, TrunkProof, TrunkProofWay, UserPart,
+};
 pub use numbers::{CountryName, NumberPrefix, TrunkNumbers};
 pub use options::*;
 pub use ptime::PacketTime;

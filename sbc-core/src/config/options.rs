@@ -2,8 +2,9 @@
 //! unknown keys and the reference `docs/CONFIG.md` all come from the declarations below.
 
 use super::{
-    ptime::PacketTime,
+    identity::{TrunkHeaders, TrunkIdentity, TrunkProof},
     numbers::TrunkNumbers,
+    ptime::PacketTime,
     read::{Absent, Key, Reader, Section, Value},
     value::{
         Backend, CodecName, Destination, Domain, FileMode, FilePath, Latch, LogLevel, PortRange, Secret,
@@ -463,6 +464,12 @@ sections! {
         dtmf: Option<Dtmf> = described("as they come; `\"auto\"` where the other side of a call names a method");
         /// How telephone numbers are written by it and to it.
         numbers: Option<TrunkNumbers> = described("none: they pass as they are written");
+        /// Who calls, as it says and as it is told.
+        identity: Option<TrunkIdentity> = described("none: From alone says who calls");
+        /// Header fields that pass, and changes to header fields.
+        headers: Option<TrunkHeaders> = described("none pass, none are changed");
+        /// What it and we prove ourselves by besides addresses and passwords.
+        proof: Option<TrunkProof> = described("nothing");
         /// Session timers (RFC 4028) of its calls.
         session_timer: SessionTimer = section;
         /// Limits on its calls.

@@ -128,8 +128,9 @@ impl<'a> Reader<'a> {
                 .unwrap_or_default();
             let before = self.text.get(..offset).unwrap_or_default();
             let line = before.rsplit('\n').next().unwrap_or_default();
-            // What stands behind a key for a password may be one.
-            let found = if found.is_empty() || line.contains("password") {
+            // What stands behind a key for a secret may be one.
+            let secret = line.contains("password") || line.contains("token");
+            let found = if found.is_empty() || secret {
                 String::new()
             } else {
                 format!(", at `{}`", printable(found))

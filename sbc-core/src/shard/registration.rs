@@ -28,7 +28,7 @@ use crate::{
     text::put,
     time::Timestamp,
     token::{Token, TokenText},
-    topology::{Host, Parties, uri},
+    topology::{Host, Parties, UNPROVED, uri},
     transaction::{Hop, Reply, retry_after},
     trunk::TrunkId,
 };
@@ -181,16 +181,25 @@ impl Shard {
     /// Who takes part in the call that `request`, of trunk `from`, asks for. A Request-URI with a Contact that we have
     /// registered says where we are and not who is called: that is in To. To without a user, or with our Contact:
     /// nobody is called, and the other side must not see it.
-    pub(crate) fn parties_of(&self, request: &Message<'_>, from: TrunkId) -> Result<Parties, Reply> {
+    pub(crate) fn parties_of(&mut self, request: &Message<'_>, from: TrunkId) -> Result<Parties, Reply> {
         let registered = |user: &str| {
             let token = self.tokens.decode(user.as_bytes());
             token.is_some_and(|token| token.slot & !0xffff == CONTACT_MARK)
         };
-        let trunk = self.snapshot.trunks.get(usize::from(from.0));
-        let parties = match trunk.and_then(|trunk| trunk.numbers.as_deref()) {
-            Some(numbering) => Parties::of(request, numbering, registered),
-            None => Parties::of(request, &Numbering::default(), registered),
+        let trunk = self
+            .snapshot
+            .trunks
+            .get(usize::from(from.0))
+            .ok_or(Reply::new(404))?;
+        let parties = match trunk.numbers.as_deref() {
+            Some(numbering) => Parties::of(request, &trunk.origin(numbering), registered),
+            None => Parties::of(request, &trunk.origin(&Numbering::default()), registered),
         };
+        let counters = &mut self.io.counters;
+        match &parties {
+            Ok(parties) => counters.headers_dropped += parties.headers_dropped(),
+            Err(status) => counters.refused_proof += u64::from(*status == UNPROVED),
+        }
         parties.map_err(Reply::new)
     }
 

@@ -44,6 +44,11 @@ pub(crate) fn invite_of(uri: &str, to: &str, from: &str) -> String {
         .replace("\"Alice\" <sip:4930123@127.0.0.2>", from)
 }
 
+/// `invite()` with more header fields.
+pub(crate) fn invite_with(fields: &str) -> String {
+    invite().replacen("Contact:", &format!("{fields}\r\nContact:"), 1)
+}
+
 /// What the callee is sent for `invite`.
 pub(crate) fn forwarded(desk: &mut Desk, invite: &str) -> Sent {
     only(&desk.caller(invite), "INVITE").clone()
