@@ -301,7 +301,10 @@ fn what_waits_when_the_peer_holds_is_gone_and_the_numbers_go_on() {
         call.wait(20);
     }
     let shape: Vec<_> = call.shape().iter().map(|p| (p.1, p.2, p.5)).collect();
-    assert_eq!(shape, [(1000, 50_000, 480), (1001, 58_000, 480), (1002, 58_480, 480)]);
+    assert_eq!(
+        shape,
+        [(1000, 50_000, 480), (1001, 58_000, 480), (1002, 58_480, 480)]
+    );
 }
 
 #[test]
