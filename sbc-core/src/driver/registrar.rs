@@ -44,7 +44,7 @@ pub struct Registrar {
     clock: Clock,
 }
 
-/// What [`Registrar::run`] works off.
+/// What the registrar works off.
 #[derive(Debug)]
 pub struct Changes(Receiver<(ShardId, Change)>);
 
