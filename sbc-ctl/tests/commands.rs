@@ -92,10 +92,7 @@ carrier inbound  100     20        500       1    118002           17           
     );
     for (_, arguments) in PLAIN {
         let text = sbcd.shows(arguments);
-        assert!(
-            !text.contains(['|', '┆', '│']) && !text.contains("+-"),
-            "{text}"
-        );
+        assert!(!text.contains(['|', '┆', '│']) && !text.contains("+-"), "{text}");
         assert!(
             text.ends_with('\n') && text.lines().all(|l| l == l.trim_end()),
             "{text:?}"
