@@ -148,14 +148,16 @@ pub const MASK: &str = "\"***\"";
 
 /// Whether what `key` says is not for every eye. Where a secret is kept is none.
 pub fn is_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    let key = key.rsplit('.').next().unwrap_or_default();
-    let named = ["password", "secret", "token"]
-        .iter()
-        .any(|word| key.contains(word));
+    let key = key.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     let place = ["_file", "_env", "_header"].iter().any(|end| key.ends_with(end));
-    // A table with a password in it, given as a whole.
-    named && !place || key == "account"
+    names_secret(&key) && !place
+}
+
+fn names_secret(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["password", "secret", "token"]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 impl EditConfig {
@@ -171,13 +173,19 @@ impl EditConfig {
         Ok(())
     }
 
-    /// The same without secrets, for the log.
+    /// The same without secrets, for the log: neither values of keys that are secret, nor tables and arrays that have such keys
+    /// in them.
     #[must_use]
     pub fn masked(&self) -> Self {
         let mut masked = self.clone();
         let values = masked.edits.iter_mut().flat_map(|edit| &mut edit.values);
-        for value in values.filter(|value| is_secret(&value.key)) {
-            value.value = value.value.is_some().then(|| MASK.to_owned());
+        for Assignment { key, value } in values {
+            if value
+                .as_deref()
+                .is_some_and(|text| is_secret(key) || names_secret(text))
+            {
+                *value = Some(MASK.to_owned());
+            }
         }
         masked
     }
@@ -246,4 +254,40 @@ pub struct SheetMedia {
     pub address: String,
     /// First and last port, RTP and RTCP.
     pub ports: (u16, u16),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_has_no_secret_however_it_is_given() {
+        let edit = |key: &str, value: &str| EditConfig {
+            edits: vec![Edit {
+                action: Action::Set,
+                kind: "trunk".to_owned(),
+                which: Some("a".to_owned()),
+                values: vec![Assignment {
+                    key: key.to_owned(),
+                    value: Some(value.to_owned()),
+                }],
+            }],
+            revision: None,
+        };
+        for (key, value) in [
+            ("account.password", "s3cret"),
+            ("account", "{ username = \"u\", password = \"s3cret\" }"),
+            ("login.user", "[{ username = \"u\", Password = \"s3cret\" }]"),
+            ("proof.inbound", "{ token_header = \"X-T\", token = \"s3cret\" }"),
+        ] {
+            let masked = format!("{:?}", edit(key, value).masked());
+            assert!(!masked.contains("s3cret") && masked.contains("***"), "{masked}");
+        }
+        for (key, value) in [
+            ("account.password_file", "/etc/sbcd/p"),
+            ("hosts", "[\"192.0.2.1\"]"),
+        ] {
+            assert_eq!(edit(key, value).masked(), edit(key, value));
+        }
+    }
 }
