@@ -125,12 +125,13 @@ impl<'a> Seats<'a> {
                     id
                 }
                 None => {
-                    let next = u16::try_from(trunks.len());
-                    let id = next.map_err(
-                        |_| "too many removed trunks still have calls: wait for their end, then try again",
+                    let next = u16::try_from(trunks.len()).ok().map(TrunkId);
+                    // Nobody's id must not become a trunk's.
+                    let id = next.filter(|id| *id != TrunkId::STRANGER).ok_or(
+                        "too many removed trunks still have calls: wait for their end, then try again",
                     )?;
                     trunks.push(vacant());
-                    TrunkId(id)
+                    id
                 }
             };
             ids.insert(trunk.name.as_str(), id);
