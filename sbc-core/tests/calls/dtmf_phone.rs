@@ -236,7 +236,7 @@ pub(crate) struct Line {
     /// In percent of the packets with events, on the way to the shard and on the way from it.
     lost: u32,
     random: Random,
-    /// INFOs that telephones do not answer for now.
+    /// Telephones leave INFOs without an answer, in `unanswered`.
     pub(crate) mute: bool,
     pub(crate) unanswered: Vec<Sent>,
 }
@@ -338,9 +338,11 @@ impl Line {
         self.phones[at].hear(now, packet);
     }
 
-    /// What the shard has sent reaches the telephones, and they answer.
+    /// What the shard has sent reaches the telephones, and they answer. Reports, which come when a call has lasted, do not
+    /// belong to what they hear.
     pub(crate) fn deliver(&mut self, sent: Vec<Sent>) {
-        for own in std::mem::take(&mut self.desk.own_media) {
+        let own = std::mem::take(&mut self.desk.own_media).into_iter();
+        for own in own.filter(|own| !own.socket.is_rtcp()) {
             self.carry(own.socket.pair(), &own.packet);
         }
         for message in sent {
