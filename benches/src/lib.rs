@@ -4,6 +4,7 @@
 pub mod call;
 pub mod input;
 pub mod media;
+pub mod routing;
 pub mod sip;
 pub mod srtp;
 pub mod whole_call;
@@ -26,6 +27,7 @@ pub fn operations() -> impl Iterator<Item = Operation> {
         .chain(call::OPERATIONS)
         .chain(whole_call::OPERATIONS)
         .chain(media::OPERATIONS)
+        .chain(routing::OPERATIONS)
         .chain(srtp::OPERATIONS)
         .copied()
 }

@@ -108,6 +108,13 @@ impl Admission {
         LimitPlan::in_order(specs).into_admission()
     }
 
+    /// Keep so many channels of limit `id`, where it has a number of them, for [`Self::admit_always`].
+    pub fn set_reserve(&self, id: LimitId, channels: u32) {
+        if let Some(limit) = self.limits.get(id.0) {
+            limit.reserved.store(channels, Relaxed);
+        }
+    }
+
     /// Take one CPS token and one channel from each of `limits`, or nothing at all. A limit named
     /// twice counts once. A refusal is counted at the limit that refused.
     ///
@@ -163,6 +170,57 @@ impl Admission {
             }
         }
         Ok(())
+    }
+
+    /// One channel of each of `limits`, taken whether there is room or not, and no token: for calls that no limit
+    /// may refuse.
+    ///
+    /// # Panics
+    /// As [`Self::admit`].
+    pub fn admit_always(&self, limits: &[LimitId]) -> Permit {
+        let ids = distinct(limits);
+        for &id in &ids {
+            self.limit(id).add_channel();
+        }
+        Permit { limits: ids }
+    }
+
+    /// Have `permit` hold `limits` and no others: those that it does not hold yet are taken as by [`Self::admit`], then those
+    /// that are not among `limits` are given back. A refusal changes nothing.
+    ///
+    /// # Panics
+    /// As [`Self::admit`].
+    pub fn exchange(&self, now: Timestamp, permit: &mut Permit, limits: &[LimitId]) -> Result<(), Refused> {
+        let new: Limits = limits
+            .iter()
+            .copied()
+            .filter(|id| !permit.limits.contains(id))
+            .collect();
+        let mut taken = self.admit(now, &new)?;
+        taken.limits.clear();
+        self.hold(permit, limits);
+        Ok(())
+    }
+
+    /// [`Self::exchange`], by [`Self::admit_always`].
+    ///
+    /// # Panics
+    /// As [`Self::admit`].
+    pub fn exchange_always(&self, permit: &mut Permit, limits: &[LimitId]) {
+        let new: Limits = limits
+            .iter()
+            .copied()
+            .filter(|id| !permit.limits.contains(id))
+            .collect();
+        self.admit_always(&new).limits.clear();
+        self.hold(permit, limits);
+    }
+
+    /// `permit` holds `limits`, whose channels are taken: give its others back.
+    fn hold(&self, permit: &mut Permit, limits: &[LimitId]) {
+        let held = std::mem::replace(&mut permit.limits, distinct(limits));
+        let left: Limits = held.into_iter().filter(|id| !limits.contains(id)).collect();
+        self.put_back_channels(&left);
     }
 
     /// Give the channels of `permit` back.
@@ -327,6 +385,8 @@ struct Limit {
     /// GCRA's theoretical arrival time of the next call, in nanoseconds of [`Timestamp`].
     arrival: AtomicU64,
     channels_max: AtomicU32,
+    /// Of these, so many are for [`Admission::admit_always`].
+    reserved: AtomicU32,
     channels_used: AtomicU32,
     admitted: AtomicU64,
     refused_cps: AtomicU64,
@@ -354,13 +414,19 @@ impl Limit {
 
     fn has_channel(&self, used: u32) -> bool {
         let max = self.channels_max.load(Relaxed);
-        (max == 0 || used < max) && used < u32::MAX
+        (max == 0 || used < max.saturating_sub(self.reserved.load(Relaxed))) && used < u32::MAX
     }
 
     fn take_channel(&self) -> bool {
         self.channels_used
             .fetch_update(Relaxed, Relaxed, |used| self.has_channel(used).then(|| used + 1))
             .is_ok()
+    }
+
+    /// Take one channel more, whatever the limit is.
+    fn add_channel(&self) {
+        self.channels_used.fetch_add(1, Relaxed);
+        self.admitted.fetch_add(1, Relaxed);
     }
 
     /// Take one token; returns what to give [`Self::put_back_token`], or the wait for the next one.
@@ -446,6 +512,38 @@ mod tests {
 
     fn used(a: &Admission, id: LimitId) -> u32 {
         a.view(id).map_or(0, |v| v.channels_used)
+    }
+
+    #[test]
+    fn an_exchange_takes_what_is_new_and_gives_back_what_is_not_wanted() {
+        let a = Admission::new(vec![spec(0, 1, 0), spec(0, 1, 1), spec(1, 1, 1)]);
+        const C: LimitId = LimitId(2);
+        let mut permit = a.admit(ms(0), &[A, B]).unwrap();
+        a.exchange(ms(0), &mut permit, &[A, C]).unwrap();
+        assert_eq!((used(&a, A), used(&a, B), used(&a, C)), (1, 0, 1));
+        assert_eq!(a.view(A).unwrap().admitted, 1, "what is kept costs nothing again");
+        // The next one is full: nothing changes.
+        let other = a.admit(ms(0), &[B]).unwrap();
+        assert_eq!(a.exchange(ms(0), &mut permit, &[A, B]), Err(Refused::Channels(B)));
+        assert_eq!((used(&a, A), used(&a, B), used(&a, C)), (1, 1, 1));
+        a.release(other);
+        // Back again: the same channels, and no second token of C.
+        a.exchange(ms(0), &mut permit, &[A, C]).unwrap();
+        a.release(permit);
+        assert_eq!((used(&a, A), used(&a, B), used(&a, C)), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_is_reserved_is_for_those_that_no_limit_may_refuse() {
+        let a = Admission::new(vec![spec(1, 1, 3)]);
+        a.set_reserve(A, 1);
+        let mut permits = vec![a.admit(ms(0), &[A]).unwrap(), a.admit(ms(1000), &[A]).unwrap()];
+        assert_eq!(a.admit(ms(9000), &[A]).unwrap_err(), Refused::Channels(A));
+        permits.extend((0..3).map(|_| a.admit_always(&[A, A])));
+        assert_eq!(used(&a, A), 5);
+        a.exchange_always(&mut permits[4], &[A]);
+        permits.into_iter().for_each(|permit| a.release(permit));
+        assert_eq!(used(&a, A), 0);
     }
 
     #[test]

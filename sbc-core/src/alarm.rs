@@ -19,6 +19,8 @@ pub(crate) enum Alarm {
     AnswerExpire(u32, Side),
     /// A call rang for too long.
     NoAnswer(u32),
+    /// A call did not ring in time.
+    NoRingback(u32),
     /// A re-INVITE has been without a final response for too long.
     ExchangeExpire(u32),
     /// The target of a transfer rang for too long.

@@ -110,6 +110,14 @@ counters! {
     refused_domain,
     /// INVITEs sent to another address or contact because an attempt failed.
     attempts_repeated,
+    /// Calls that went on to another trunk of their route because one did not take them.
+    failovers,
+    /// Trunks of routes passed over: down, without an address, over a limit, or of no use for the caller's offer.
+    targets_skipped,
+    /// Attempts given up because the callee did not ring in time.
+    ringback_timeouts,
+    /// Calls to emergency numbers.
+    emergency_calls,
     /// REGISTERs sent to trunks; those repeated with credentials not counted.
     registers_sent,
     /// Registrations that failed, or did not come in time.

@@ -2,7 +2,7 @@
 
 pub use crate::counters::Gauges;
 use crate::{
-    admin::protocol::{CallDetail, CallSummary, MediaDetail, TrunkAddress},
+    admin::protocol::{AttemptDetail, CallDetail, CallSummary, MediaDetail, TrunkAddress},
     bindings::{Change, Record},
     counters::ShardCounters,
     id::{ConnectionId, ListenerId, QueryId, ShardId},
@@ -162,6 +162,8 @@ pub struct CallRecord {
     pub status: u16,
     /// Who ended it and why, one of a fixed set of words.
     pub cause: &'static str,
+    /// Every attempt to reach the callee, in their order. Empty when there was none: a transfer, a takeover.
+    pub attempts: Vec<AttemptDetail>,
     /// What media came from each side, A first, when the call had some; of a call that was taken
     /// over, up to then. Counts of the side that stayed go on in the call that took over.
     pub media: Vec<MediaDetail>,

@@ -26,6 +26,7 @@ pub mod io;
 pub mod login;
 pub mod numbers;
 pub mod resolve;
+pub mod routing;
 pub mod sdp;
 pub mod shard;
 pub mod siblings;

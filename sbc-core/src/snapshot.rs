@@ -8,6 +8,7 @@ use crate::{
     login::{Login, Logins},
     numbers::Numbering,
     resolve::Query,
+    routing::RouteTable,
     siblings::Siblings,
     time::Timestamp,
     topology::{HeaderPolicy, Host, Identity, Origin, Proofs, Towards},
@@ -46,6 +47,8 @@ pub struct Snapshot {
     pub siblings: Siblings,
     /// Who may log in.
     pub logins: Logins,
+    /// Where calls go.
+    pub routes: Arc<RouteTable>,
     /// Media addresses and timing.
     pub media: Media,
     /// SIP timers and bounds.
@@ -104,6 +107,29 @@ impl Snapshot {
         }
         let index = self.listeners.iter().position(reaches)?;
         u8::try_from(index).ok().map(ListenerId)
+    }
+}
+
+impl Snapshot {
+    /// Where calls of trunk `from` go, in words: the trunks of its fallback, or that it depends on the number. `None`: no
+    /// rule is for them.
+    pub fn calls_go_to(&self, from: TrunkId) -> Option<String> {
+        let Some(found) = self.routes.fallback(from, || 0) else {
+            let some = self.routes.rules().iter().any(|rule| rule.is_for(from));
+            return some.then(|| "where their number says".to_owned());
+        };
+        let trunks = found.rule.targets.iter();
+        let names = trunks.filter_map(|target| Some(&*self.trunks.get(usize::from(target.trunk.0))?.name));
+        Some(names.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The limits of a call from one trunk to another.
+    ///
+    /// # Panics
+    /// When there is no such trunk.
+    pub fn limits_between(&self, from: TrunkId, to: TrunkId) -> [LimitId; 5] {
+        let (from, to) = (&self.trunks[usize::from(from.0)], &self.trunks[usize::from(to.0)]);
+        [self.limits, from.inbound, from.both, to.outbound, to.both]
     }
 }
 
@@ -206,8 +232,6 @@ pub struct Trunk {
     pub target: Target,
     /// The listener used towards this trunk.
     pub listener: ListenerId,
-    /// Where calls from this trunk go; `None`: refused.
-    pub route: Option<TrunkId>,
     /// Whether the caller's display name may pass to this trunk.
     pub pass_display_name: bool,
     /// Limits on calls from this trunk.
@@ -231,14 +255,13 @@ pub struct Trunk {
 }
 
 impl Trunk {
-    /// A trunk without a route and without options.
+    /// A trunk without options.
     pub fn new(name: &str, target: SocketAddr, listener: ListenerId) -> Self {
         Self {
             name: name.to_owned(),
             service: Service::Enabled,
             target: Target::Address(target),
             listener,
-            route: None,
             pass_display_name: false,
             inbound: LimitId(0),
             outbound: LimitId(0),

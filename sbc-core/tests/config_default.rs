@@ -19,8 +19,8 @@ fn two_trunks_on_this_machine_call_each_other() {
     assert_eq!(names, ["carrier", "platform"]);
     assert_eq!(snapshot.trunks[0].target.address(), "127.0.0.2:5060".parse().ok());
     assert_eq!(snapshot.trunks[1].target.address(), "127.0.0.3:5060".parse().ok());
-    assert_eq!(snapshot.trunks[0].route, Some(TrunkId(1)));
-    assert_eq!(snapshot.trunks[1].route, Some(TrunkId(0)));
+    assert_eq!(snapshot.calls_go_to(TrunkId(0)).as_deref(), Some("platform"));
+    assert_eq!(snapshot.calls_go_to(TrunkId(1)).as_deref(), Some("carrier"));
     assert_eq!(
         snapshot.sources.lookup("127.0.0.2:9".parse().unwrap()),
         Some(TrunkId(0))
@@ -139,7 +139,8 @@ fn limits_and_names_reach_their_places() {
         (b.target.address(), b.listener.0),
         ("[2001:db8::1]:5070".parse().ok(), 1)
     );
-    assert_eq!((a.route, b.route), (Some(TrunkId(1)), None));
+    assert_eq!(snapshot.calls_go_to(TrunkId(0)).as_deref(), Some(b.name.as_str()));
+    assert_eq!(snapshot.calls_go_to(TrunkId(1)), None);
     assert!(b.pass_display_name && !a.pass_display_name);
     assert_eq!(snapshot.media.timeout, Duration::ZERO);
     for (peer, trunk) in [

@@ -507,6 +507,96 @@ const CASES: &[(&str, &str, &str)] = &[
         "to = \"platform\"\n[[route]]\nfrom = \"carrier\"\nto = \"carrier\"",
         "sbc.toml:16:8: route.from: calls from \"carrier\" have a route already, to \"platform\": keep one of them",
     ),
+    (
+        "to = \"platform\"",
+        "to = [\"platform\", \"platfrom\"]",
+        "sbc.toml:14:19: route.to: no trunk is named \"platfrom\"; did you mean \"platform\"?",
+    ),
+    (
+        "to = \"platform\"",
+        "to = []",
+        "sbc.toml:14:6: route.to: there are 0 trunks; allowed are 1 to 16",
+    ),
+    (
+        "to = \"platform\"",
+        "to = [\"platform\", \"platform\"]",
+        "sbc.toml:14:19: route.to: \"platform\" is listed twice",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\nprefixes = [\"49a\"]",
+        "sbc.toml:15:13: route.prefixes: expected digits as \"4930\", found \"49a\": it may have digits alone, after a \"+\" or without one",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\nprefixes = [\"49\", \"+49\"]",
+        "sbc.toml:15:12: route.prefixes: 49 is listed twice",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\nprefixes = [\"49\"]\n[[route]]\nname = \"de\"\nfrom = [\"carrier\", \"platform\"]\nprefixes = [\"49\"]\nto = \"carrier\"",
+        "sbc.toml:19:12: route.prefixes: 49 belongs to \"route 1\" already: keep one of them, or name different trunks in from",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\nstrategy = \"random\"",
+        "sbc.toml:15:12: route.strategy: expected \"sequential\", \"round_robin\" or \"weighted\", found \"random\"",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\nweights = [1]",
+        "sbc.toml:15:11: route.weights: has no effect without strategy = \"weighted\": add that, or remove it",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\nstrategy = \"weighted\"",
+        "sbc.toml:12:1: route.weights: there are 0 for 1 trunks in to: give each trunk one",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\nstrategy = \"weighted\"\nweights = [0]",
+        "sbc.toml:16:11: route.weights: a weight is at least 1: leave out a trunk that is to get no calls",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\nstop_on = [200]",
+        "sbc.toml:15:12: route.stop_on: 200 is no rejection: allowed are 300 to 699",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\nstarts = \"tomorrow\"",
+        "sbc.toml:15:10: route.starts: expected a date and time as 2026-12-01T00:00:00Z (RFC 3339), found \"tomorrow\"",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\nstarts = 2026-12-01",
+        "sbc.toml:15:10: route.starts: expected a date and time with its distance from UTC, as 2026-12-01T00:00:00Z, found a date",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\nstarts = 2026-12-01T00:00:00Z\nends = 2026-12-01T00:00:00Z",
+        "sbc.toml:16:8: route.ends: is not after starts: the route would never hold",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\nname = \"a b\"",
+        "sbc.toml:15:8: route.name: a name has at least one character, and no space, comma, semicolon or #",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\n[[did]]\nnumbers = []\nto = \"platform\"",
+        "sbc.toml:16:11: did.numbers: the list is empty: name numbers, or remove the section",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\n[[did]]\nnumbers = [\"4930-29\"]\nto = \"platform\"",
+        "sbc.toml:16:12: did.numbers: expected a number, a block \"+4930123400-99\" or a prefix \"+4930123*\", found \"4930-29\": the end of a block has as many digits as it replaces, and comes after the beginning: \"+4930123400-99\"",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\n[emergency]\nnumbers = [\"112\"]\nto = \"platform\"\nreserve = 5",
+        "sbc.toml:18:11: emergency.reserve: has no effect without channels in [limits]: set them, or remove it",
+    ),
 ];
 
 #[test]
@@ -556,7 +646,7 @@ fn several_mistakes_are_told_at_once() {
 #[test]
 fn a_changed_config_is_checked_again() {
     let mut config = default_config();
-    config.routes[0].to = "nowhere".to_owned();
+    config.routes[0].to.0[0] = "nowhere".to_owned();
     config.trunks[1].hosts.clear();
     assert_eq!(
         config.compile().unwrap_err().to_string(),

@@ -19,6 +19,7 @@ mod rtcp;
 use message::{Msg, param, uri, user};
 use sbc_core::{
     admission::{Admission, LimitId, LimitSpec},
+    routing::RouteTable,
     shard::{Command, ListenerId, Output, Reply, Shard, ShardId},
     snapshot::{Former, Listener, Media, MediaInterface, Refer, Sip, Snapshot, Srtp, Streams, Trunk},
     time::Timestamp,
@@ -97,9 +98,8 @@ impl Stage {
 
     /// With trunks changed by `change`.
     fn of(change: impl Fn(&mut Trunk)) -> Self {
-        let side = |s: Side, route: u16| {
+        let side = |s: Side| {
             let mut trunk = Trunk::new(&format!("trunk {s:?}"), s.sip(), s.listener());
-            trunk.route = Some(TrunkId(route));
             trunk.media.srtp = Srtp::Optional;
             trunk.media.srtp_suites = vec![Suite::AesCm128Sha1_80];
             change(&mut trunk);
@@ -116,7 +116,11 @@ impl Stage {
         let hosts = [A, B].map(|s| (TrunkId(s as u16), s.sip().ip().to_string().parse().unwrap()));
         let snapshot = Snapshot {
             listeners: vec![listener(A), listener(B)],
-            trunks: vec![side(A, 1), side(B, 0)],
+            trunks: vec![side(A), side(B)],
+            routes: Arc::new(RouteTable::straight(&[
+                (TrunkId(0), TrunkId(1)),
+                (TrunkId(1), TrunkId(0)),
+            ])),
             sources: SourceTable::build(&hosts).unwrap(),
             former: Former::default(),
             domains: HashMap::new(),

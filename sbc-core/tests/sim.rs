@@ -27,6 +27,8 @@ mod reconfigure;
 mod rng;
 #[path = "sim/setup.rs"]
 mod setup;
+#[path = "sim/spare.rs"]
+mod spare;
 #[path = "sim/streams.rs"]
 mod streams;
 #[path = "sim/trace.rs"]
@@ -146,6 +148,7 @@ fn fresh_seeds() {
         total.datagrams += outcome.datagrams;
         total.events += outcome.events;
         total.to_nobody += outcome.to_nobody;
+        total.to_spare += outcome.to_spare;
         total.names_asked += outcome.names_asked;
         total.pipes.0 += outcome.pipes.0;
         total.pipes.1 += outcome.pipes.1;
@@ -185,6 +188,10 @@ fn fresh_seeds() {
             ("broken connections", total.pipes.1),
             ("questions for names", total.names_asked),
             ("messages to an address where nobody is", total.to_nobody),
+            ("messages to a spare trunk", total.to_spare),
+            ("calls that went on to another trunk", c.failovers),
+            ("trunks passed over", c.targets_skipped),
+            ("callees that did not ring in time", c.ringback_timeouts),
             ("media packets delivered", total.packets_delivered),
             ("spoofed packets", total.spoofed_sent),
             ("packets of our own", total.packets_of_our_own),

@@ -39,6 +39,9 @@ pub(crate) enum Command {
     Trunks,
     /// List users of trunks that have registered, and where they are
     Registrations(RegistrationsArguments),
+    /// Add, change and delete routes, and explain where calls go
+    #[command(subcommand)]
+    Route(RouteCommand),
     /// Show or change call limits
     #[command(subcommand)]
     Limits(LimitsCommand),
@@ -62,9 +65,6 @@ pub(crate) enum Command {
     /// Add, change, switch and delete trunks, and what to tell a carrier
     #[command(subcommand)]
     Trunk(TrunkCommand),
-    /// Add, change and delete routes
-    #[command(subcommand)]
-    Route(TableCommand),
     /// Add, change and delete DIDs
     #[command(subcommand)]
     Did(TableCommand),
@@ -132,6 +132,23 @@ pub(crate) enum CallCommand {
         /// The call's id as `sbc-ctl calls` shows it
         id: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RouteCommand {
+    /// Which rule takes a number, why the others do not, and what would be sent where
+    Test {
+        /// The called number
+        number: String,
+        /// Trunk that the call comes from [default: none, so that only rules for all trunks apply]
+        #[arg(long, value_name = "TRUNK")]
+        from: Option<String>,
+        /// Ask this configuration file instead of a running sbcd
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    #[command(flatten)]
+    Table(TableCommand),
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,9 @@
 //! What can go wrong, and the exit code it gives.
 
-use sbc_core::admin::failure::{Failure, Reason};
+use sbc_core::{
+    admin::failure::{Failure, Reason},
+    config::ConfigError,
+};
 use std::{fmt::Write as _, io, path::PathBuf, process::ExitCode};
 
 /// Why a command failed.
@@ -12,6 +15,9 @@ pub(crate) enum Error {
     /// The command line is wrong in a way that clap cannot see.
     #[error("{0}\n\nFor more information, try '--help'.")]
     Usage(String),
+    /// A configuration file is wrong.
+    #[error(transparent)]
+    Configuration(#[from] ConfigError),
     /// Nobody answers on any of these sockets.
     #[error("{}", describe(.0))]
     NotReachable(Vec<Attempt>),
@@ -47,7 +53,7 @@ impl Error {
                 _ => 1,
             },
             Self::Answer { .. } | Self::Abandoned(_) | Self::Output(_) => 1,
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Configuration(_) => 2,
             Self::NotReachable(_) | Self::Lost { .. } => 3,
         })
     }

@@ -12,9 +12,12 @@ mod error;
 mod limits;
 mod provision;
 mod registrations;
+mod route;
 mod show;
 
-use args::{Arguments, CallCommand, CallsArguments, Command, DrainArguments, LimitsCommand, TlsCommand};
+use args::{
+    Arguments, CallCommand, CallsArguments, Command, DrainArguments, LimitsCommand, RouteCommand, TlsCommand,
+};
 use clap::{CommandFactory, Parser};
 use connection::Connection;
 use error::Error;
@@ -51,6 +54,18 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         clap_complete::generate(shell, &mut Arguments::command(), "sbc-ctl", &mut script);
         return print(&String::from_utf8_lossy(&script));
     }
+    if let Command::Route(RouteCommand::Test {
+        number,
+        from,
+        config: Some(file),
+    }) = &arguments.command
+    {
+        let test = TestRoute {
+            number: number.clone(),
+            from: from.clone(),
+        };
+        return route::test_file(file, &test, arguments.json);
+    }
     // Before connecting: a typing mistake is one whether or not a daemon runs.
     let new_limits = match &arguments.command {
         Command::Limits(LimitsCommand::Set { scope, changes }) => limits::parse(scope, changes)?,
@@ -69,6 +84,9 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         }),
         Command::Trunks => sbcd.show(&ListTrunks {}, |t| show::trunks(&t.trunks)),
         Command::Registrations(wanted) => sbcd.registrations(&wanted),
+        Command::Route(RouteCommand::Test { number, from, .. }) => {
+            sbcd.show(&TestRoute { number, from }, show::route)
+        }
         Command::Limits(LimitsCommand::Show { trunk }) => {
             sbcd.show(&ShowLimits { trunk }, |l| show::limits(&l.limits))
         }
@@ -81,7 +99,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Tls(TlsCommand::Reload) => sbcd.show(&ReloadTls {}, show::certificates),
         Command::Reload => sbcd.show(&ReloadConfig {}, provision::applied),
         Command::Trunk(command) => command.run(&mut sbcd),
-        Command::Route(command) => command.run(&mut sbcd, "route"),
+        Command::Route(RouteCommand::Table(command)) => command.run(&mut sbcd, "route"),
         Command::Did(command) => command.run(&mut sbcd, "did"),
         Command::Acl(command) => command.run(&mut sbcd, "acl"),
         Command::Config { section, command } => command.run(&mut sbcd, &section),

@@ -1,5 +1,10 @@
 //! Results as text for people.
 
+mod attempts;
+mod route;
+
+pub(crate) use route::route;
+
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use sbc_core::admin::{named::Named, protocol::*};
 use std::{fmt::Write as _, net::SocketAddr};
@@ -122,6 +127,9 @@ pub(crate) fn call(c: &CallDetail) -> String {
         ]);
     }
     let mut text = format!("{}\n{}", head.finish(), legs.finish());
+    if !c.attempts.is_empty() {
+        let _ = write!(text, "\n{}", attempts::attempts(&c.attempts));
+    }
     if c.media.is_empty() {
         text.push_str("\nno media\n");
         return text;

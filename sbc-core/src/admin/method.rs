@@ -86,6 +86,7 @@ methods! {
     "calls.hangup" => CallsHangup(HangupCall) -> HungUp,
     "trunks.list" => TrunksList(ListTrunks) -> Trunks,
     "registrations.list" => RegistrationsList(ListRegistrations) -> Registrations,
+    "route.test" => RouteTest(TestRoute) -> RouteReport,
     "limits.show" => LimitsShow(ShowLimits) -> Limits,
     "limits.set" => LimitsSet(SetLimits) -> Limits,
     "stats" => Stats(GetStats) -> Stats,

@@ -3,6 +3,7 @@
 //! Bytes → [`frame`] (lines, bounded) → [`session`] (typed [`method::Request`]s, or a refusal) →
 //! a handler → [`method::Answer`] or [`failure::Failure`] → a line. [`client`] is the other end.
 
+pub mod attempt;
 pub mod client;
 pub mod failure;
 pub mod frame;
@@ -11,4 +12,5 @@ pub mod named;
 pub mod protocol;
 pub mod provision;
 pub mod registrations;
+pub mod route;
 pub mod session;

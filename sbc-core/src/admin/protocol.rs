@@ -5,6 +5,10 @@
 //! minor version.
 
 use super::named::Named;
+pub use super::{
+    attempt::AttemptDetail,
+    route::{RouteReport, RouteRule, RouteTarget, TestRoute},
+};
 use crate::counters::Gauges;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -299,7 +303,7 @@ pub struct TrunkStatus {
     pub target: String,
     /// The listener used towards it.
     pub listener: String,
-    /// Trunk that its calls go to; `None`: its calls are refused.
+    /// Trunks that its calls go to, with commas between, or that it depends on the number; `None`: its calls are refused.
     pub route: Option<String>,
     /// Calls from it now.
     pub calls_in: u64,
@@ -686,6 +690,9 @@ pub struct CallDetail {
     pub legs: Vec<LegDetail>,
     /// Media per direction, when the call has media.
     pub media: Vec<MediaDetail>,
+    /// Attempts to reach the callee, in their order. (Older daemons do not say.)
+    #[serde(default)]
+    pub attempts: Vec<AttemptDetail>,
 }
 
 /// One leg of a call.

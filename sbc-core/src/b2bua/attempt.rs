@@ -5,22 +5,22 @@
 //! caller's, described anew for each attempt.
 
 use super::session_timer::{min_of, write_session_timer};
-use super::{Body, Caller, LegState, Part, Phase, Ringback, negotiate::media_of, write_contact};
+use super::{
+    Body, Caller, Hunt, LegState, Part, Phase, Ringback, history::Attempt, negotiate::media_of, write_contact,
+};
 use crate::{
     dialog::Dialog,
     sdp::Sdp,
     shard::{Level, Shard},
     sip::Method,
-    snapshot::{Reliable, Service, Snapshot, Target, Trunk},
+    snapshot::{Reliable, Target, Trunk},
     time::Timestamp,
     topology::Parties,
-    transaction::{ALLOW, Hop, Reply, Side},
+    transaction::{ALLOW, Hop, Side},
     trunk::TrunkId,
 };
 use smallvec::SmallVec;
 use std::{sync::Arc, time::Duration};
-
-use super::setup::RETRY_AFTER_S;
 
 /// What is needed to invite the callee, again if need be.
 #[derive(Debug)]
@@ -39,7 +39,9 @@ pub(crate) struct Plan {
     pub(crate) longer: u8,
     /// Value of Replaces.
     pub(crate) replaces: Option<Vec<u8>>,
-    /// Where to try next, best first.
+    /// The trunks that are left.
+    pub(super) hunt: Hunt,
+    /// Where to try next at this trunk, best first.
     pub(crate) targets: SmallVec<[AttemptTarget; 2]>,
     /// Attempts made.
     pub(crate) attempts: u8,
@@ -61,7 +63,7 @@ pub(crate) struct AttemptTarget {
 }
 
 /// Most attempts of one call.
-const ATTEMPTS_MAX: u8 = 8;
+pub(super) const ATTEMPTS_MAX: u8 = 8;
 
 /// Where a new call goes instead of where its trunk's route leads: to the peer of a leg.
 #[derive(Debug)]
@@ -79,47 +81,33 @@ pub(super) struct Aim {
 pub(crate) enum AttemptFailure {
     /// A final response of this status.
     Status(u16),
-    /// No answer at all in time, or the transport failed.
+    /// No answer at all in time.
+    Silent,
+    /// The transport failed.
     Unreachable,
-    /// A redirection, whose contacts are the targets now.
-    Redirected,
+    /// A redirection of this status, whose contacts are the targets now.
+    Redirected(u16),
+    /// It did not ring in time.
+    NoRingback,
+    /// It was not answered in time.
+    NoAnswer,
+}
+
+impl AttemptFailure {
+    /// Its status (0: none) and its reason in the record of the attempt.
+    fn record(self) -> (u16, &'static str) {
+        match self {
+            Self::Status(status) => (status, "refused"),
+            Self::Silent => (0, "no_response"),
+            Self::Unreachable => (0, "unreachable"),
+            Self::Redirected(status) => (status, "redirected"),
+            Self::NoRingback => (0, "no_ringback"),
+            Self::NoAnswer => (0, "no_answer"),
+        }
+    }
 }
 
 impl Shard {
-    /// Where a call for `callee` at a trunk can be sent, best first; at least one.
-    pub(crate) fn targets_of(
-        &mut self,
-        now: Timestamp,
-        snapshot: &Snapshot,
-        id: TrunkId,
-        callee: &str,
-    ) -> Result<SmallVec<[AttemptTarget; 2]>, Reply> {
-        if snapshot.service_of(id) != Service::Enabled {
-            self.io.counters.refused_disabled += 1;
-            // Not 503: that would keep the caller from sending us calls to other trunks (§21.5.4).
-            return Err(Reply::retry_after(500, RETRY_AFTER_S));
-        }
-        if snapshot.health.is_down(id) {
-            self.io.counters.refused_trunk_down += 1;
-            return Err(Reply::retry_after(500, RETRY_AFTER_S));
-        }
-        if let Some(trunk) = snapshot.trunks.get(usize::from(id.0))
-            && *trunk.next_hop() == Target::Registered
-        {
-            let contacts = self.contacts_of(now, (id, trunk), callee)?.into_iter();
-            let targets = contacts.map(|(hop, uri)| AttemptTarget { hop, uri: Some(uri) });
-            return Ok(targets.take(ATTEMPTS_MAX.into()).collect());
-        }
-        let hops = self.hops_to(now, snapshot, id);
-        if hops.is_empty() {
-            self.io.counters.refused_unresolved += 1;
-            // Not 503: that would keep the caller from sending us calls to other trunks (§21.5.4).
-            return Err(Reply::retry_after(500, RETRY_AFTER_S));
-        }
-        let targets = hops.into_iter().take(ATTEMPTS_MAX.into());
-        Ok(targets.map(|hop| AttemptTarget { hop, uri: None }).collect())
-    }
-
     /// Our dialog for a new attempt at `target`: Call-ID and tag of its own.
     pub(crate) fn dialog_towards(
         &mut self,
@@ -223,8 +211,8 @@ impl Shard {
         leg.state = LegState::Inviting(client);
         if let Some(plan) = &mut call.plan {
             plan.attempts += 1;
-            // With another address to go to, this one need not be waited for until timer B.
-            if !plan.targets.is_empty() {
+            // With another address or trunk to go to, this one need not be waited for until timer B.
+            if !plan.targets.is_empty() || !plan.hunt.is_empty() {
                 let at = now + self.snapshot.sip.failover;
                 self.transactions.give_up_at(&mut self.io, now, client, at);
             }
@@ -297,9 +285,23 @@ impl Shard {
         described
     }
 
-    /// An attempt failed: begin the next, if there is one and the callee did not ring yet. `false`:
-    /// the call has failed.
+    /// An attempt failed: begin the next, at another address of the trunk unless the callee rang, or at another trunk of
+    /// the route. `false`: there is none, the call has failed.
     pub(crate) fn try_next(&mut self, now: Timestamp, slot: u32, failure: AttemptFailure) -> bool {
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return false;
+        };
+        if !matches!(call.a.state, LegState::Invited(_)) {
+            return false;
+        }
+        let (status, reason) = failure.record();
+        call.end_attempt(now, status, reason);
+        self.stop_ringback_watch(slot);
+        self.try_address(now, slot, failure) || self.try_trunk(now, slot, failure)
+    }
+
+    /// Begin an attempt at the next address of the trunk.
+    fn try_address(&mut self, now: Timestamp, slot: u32, failure: AttemptFailure) -> bool {
         let snapshot = Arc::clone(&self.snapshot);
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return false;
@@ -308,17 +310,25 @@ impl Shard {
             return false;
         };
         let hop = call.b.hop;
-        if call.phase != Phase::Proceeding || !matches!(call.a.state, LegState::Invited(_)) {
+        if call.phase != Phase::Proceeding {
             return false;
         }
         let Some(plan) = &mut call.plan else { return false };
         let again = match failure {
-            AttemptFailure::Unreachable | AttemptFailure::Redirected | AttemptFailure::Status(503) => true,
+            AttemptFailure::Silent
+            | AttemptFailure::Unreachable
+            | AttemptFailure::Redirected(_)
+            | AttemptFailure::Status(503) => true,
             // §8.1.3.4: of several contacts, the next one is tried after any failure that is not
             // global.
             AttemptFailure::Status(status) => !plan.redirected.is_empty() && (400..600).contains(&status),
+            AttemptFailure::NoRingback | AttemptFailure::NoAnswer => false,
         };
-        if !again || plan.targets.is_empty() || plan.attempts >= ATTEMPTS_MAX {
+        let attempts_max = plan
+            .hunt
+            .failover()
+            .map_or(ATTEMPTS_MAX, |failover| failover.attempts_max);
+        if !again || plan.targets.is_empty() || plan.attempts >= attempts_max.min(ATTEMPTS_MAX) {
             return false;
         }
         let target = plan.targets.remove(0);
@@ -347,8 +357,18 @@ impl Shard {
                 hop.peer, target.hop.peer
             )
         });
+        self.begin_attempt(now, slot);
         self.launch(now, slot);
+        self.watch_ringback(now, slot);
         true
+    }
+
+    /// An INVITE is about to be sent on leg B as it is now, not only repeated: it has a place in the record of the call.
+    pub(super) fn begin_attempt(&mut self, now: Timestamp, slot: u32) {
+        if let Some(call) = self.calls.get_mut(slot as usize) {
+            let attempt = Attempt::begun(now, call.b.trunk, call.b.hop.peer);
+            call.history.push(attempt);
+        }
     }
 
     /// The attempt of a call had no answer, or a 503: its address is tried after others for a while.
@@ -388,8 +408,11 @@ impl std::fmt::Display for AttemptFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Status(status) => status.fmt(f),
-            Self::Unreachable => f.write_str("no answer"),
-            Self::Redirected => f.write_str("redirected"),
+            Self::Silent => f.write_str("no response"),
+            Self::Unreachable => f.write_str("unreachable"),
+            Self::Redirected(status) => write!(f, "redirected with {status}"),
+            Self::NoRingback => f.write_str("it does not ring"),
+            Self::NoAnswer => f.write_str("no answer"),
         }
     }
 }

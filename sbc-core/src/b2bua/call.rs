@@ -60,6 +60,10 @@ pub(crate) struct Call {
     pub(crate) answered: Option<Timestamp>,
     /// Rings for too long; then, once answered, looks after the media.
     pub(crate) watch: Option<TimerKey>,
+    /// Does not ring in time.
+    pub(super) ringback_watch: Option<TimerKey>,
+    /// Its attempts.
+    pub(super) history: super::History,
     /// Looks after a side that holds the other, where noise is wanted.
     pub(crate) hold_watch: Option<TimerKey>,
     /// Final status and cause, set when the call is over.

@@ -196,7 +196,9 @@ impl Shard {
             call.phase = Phase::Ringing;
             call.b.found_early(response);
             call.ringing.get_or_insert(now);
+            call.attempt_rings(now);
         }
+        self.stop_ringback_watch(slot);
         self.ring_back(now, slot, status, described);
     }
 

@@ -25,9 +25,11 @@ impl Call {
     fn each_trunk(&self, mut each: impl FnMut(TrunkId)) {
         each(self.a.trunk);
         each(self.b.trunk);
-        for target in self.plan.iter().flat_map(|plan| &plan.targets) {
-            each(target.hop.trunk);
+        if let Some(plan) = &self.plan {
+            plan.targets.iter().for_each(|target| each(target.hop.trunk));
+            plan.hunt.trunks().for_each(&mut each);
         }
+        self.history.iter().for_each(|attempt| each(attempt.trunk));
         let exchanged = self
             .exchange
             .as_ref()

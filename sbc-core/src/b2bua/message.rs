@@ -62,9 +62,10 @@ impl Shard {
         let max_forwards = max_forwards_of(request)?;
         let parties = self.parties_of(request, from.trunk)?;
         let snapshot = Arc::clone(&self.snapshot);
-        let to = self.route(&snapshot, from.trunk, request)?;
+        let hunt = self.route(now, &snapshot, from.trunk, request, &parties.callee)?;
+        let (to, mut targets) = self.first_open(now, &snapshot, hunt, &parties.callee)?;
         let trunk = snapshot.trunks.get(usize::from(to.0)).ok_or(Reply::new(404))?;
-        let target = self.targets_of(now, &snapshot, to, &parties.callee)?.remove(0);
+        let target = targets.remove(0);
         let hop = target.hop;
         let ours = self.local(hop);
         let mut dialog = self.dialog_towards((NO_CALL, Side::B), &target, &parties, trunk);

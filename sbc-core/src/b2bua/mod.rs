@@ -5,6 +5,7 @@
 //! | new INVITE | routed, admitted, INVITE | `setup`, `attempt` |
 //! | 18x, 2xx, failure, time-out | the same, another attempt, or an ending | `setup`, `attempt` |
 //! | 3xx | attempts at its contacts | `redirect` |
+//! | failure, time-out | an attempt at the next trunk of the route | `route`, `failover`, `history` |
 //! | INFO, MESSAGE and their answers | the same | `pass` |
 //! | INVITE with Replaces | the same, or a re-INVITE and BYE to whom it replaces | `takeover` |
 //! | digits, by whatever method | digits, by its own | `digits`, `dtmf` |
@@ -31,11 +32,14 @@ mod digits;
 mod dtmf;
 mod early;
 mod exchange;
+mod failover;
 mod held;
+mod history;
 mod hold;
 mod media;
 mod message;
 mod negotiate;
+mod opening;
 mod pass;
 mod ptime;
 mod redirect;
@@ -43,6 +47,7 @@ mod refer;
 mod reliable;
 mod replaces;
 mod ringback;
+mod route;
 mod secure;
 mod session_timer;
 mod setup;
@@ -59,6 +64,7 @@ pub(crate) use call::{
 use digits::Digits;
 use dtmf::Way;
 pub(crate) use early::Early;
+pub(crate) use history::History;
 pub(crate) use media::{PortPool, Ports};
 pub(crate) use message::Messages;
 pub(crate) use negotiate::{Body, Part, Session};
@@ -66,6 +72,7 @@ pub(crate) use refer::Referral;
 pub(crate) use reliable::Caller;
 pub(crate) use replaces::{Detours, Replaces};
 pub(crate) use ringback::Ringback;
+use route::{Hunt, Skip};
 pub(crate) use secure::{KeySource, Unfit};
 pub(crate) use setup::check_require;
 pub(crate) use takeover::Takeover;

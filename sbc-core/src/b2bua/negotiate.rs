@@ -97,6 +97,8 @@ pub(crate) struct Session {
     pub(super) mux: bool,
     /// What the peer offers goes on without all that is not G.711: it has been answered that, or will be.
     pub(super) laws_only: bool,
+    /// The peer has been answered before, by a side of the call that is gone: its offer goes on with what it was told alone.
+    pub(super) settled: bool,
     /// The direction in its last offer.
     pub(super) asked: Direction,
 }
@@ -369,6 +371,9 @@ fn formats_for(
     let mut theirs = allowed(&crossing.sdp.formats_of(index), from.codecs.as_deref());
     if crossing.part == Part::Offer && crossing.session.laws_only {
         retain_laws(&mut theirs);
+    }
+    if crossing.part == Part::Offer && crossing.session.settled {
+        crossing.session.retain_told(&mut theirs);
     }
     let heard = session.codecs.as_ref().map_or(&[][..], |codecs| &codecs.heard);
     let told = match crossing.part {

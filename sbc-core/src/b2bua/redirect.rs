@@ -3,7 +3,8 @@
 //! In: a 3xx to our INVITE. Out: its contacts as the targets of further attempts, best first. Only
 //! contacts at addresses or names of the very trunk that the call went to are followed: any other
 //! would let a peer send our calls, and their cost, wherever it likes, past the limits of the trunks
-//! there. No URI is tried twice, and no call follows more than a few (§8.1.3.4).
+//! there. No URI is tried twice, and no call follows more than a few (§8.1.3.4). Where none can be followed, the 3xx is a
+//! refusal as any other, and the call may go on to the next trunk of its route.
 
 use super::{AttemptFailure, AttemptTarget, Phase};
 use crate::{
@@ -74,7 +75,7 @@ impl Shard {
         if let Some(call) = self.calls.get_mut(slot as usize) {
             call.plan = Some(plan);
         }
-        self.try_next(now, slot, AttemptFailure::Redirected)
+        self.try_next(now, slot, AttemptFailure::Redirected(response.status()))
     }
 
     /// The Request-URI and the way for a contact, when both lead to the same trunk.

@@ -2,19 +2,16 @@
 
 use super::session_timer::{Ask, demanded_min, write_agreed};
 use super::{
-    Abilities, Aim, Answer, AttemptFailure, Call, Caller, LateOffer, Leg, LegState, Part, Party, Phase, Plan,
-    Replaces, Ringback, Session, Unfit,
-    negotiate::{Crossing, arm, media_of, tracks_formats},
-    secure::choose,
-    write_contact,
+    Abilities, Aim, Answer, AttemptFailure, Call, Caller, History, Hunt, LateOffer, Leg, LegState, Part,
+    Party, Phase, Plan, Replaces, Session, Skip, Unfit, negotiate::media_of, opening::Opening,
+    secure::choose, write_contact,
 };
 use crate::{
-    admission::Refused,
     dialog::{Dialog, DialogError},
     sdp::Sdp,
     shard::{Arrival, Shard},
-    sip::{HeaderName, Message, Method, OptionTags, Uri},
-    snapshot::{self, Service, Snapshot},
+    sip::{HeaderName, Message, Method, OptionTags},
+    snapshot::{self, Snapshot},
     time::Timestamp,
     token::{Token, TokenText},
     topology::{self, Parties},
@@ -78,9 +75,9 @@ impl Shard {
         let checked = self
             .check_invite(request, from.trunk, reliable, timer)
             .inspect_err(|_| self.io.counters.refused_request += 1)?;
-        let to = match &aim {
-            Some(aim) if !self.draining => aim.trunk,
-            _ => self.route(&snapshot, from.trunk, request)?,
+        let mut hunt = match &aim {
+            Some(aim) if !self.draining => Hunt::straight(aim.trunk),
+            _ => self.route(now, &snapshot, from.trunk, request, &checked.parties.callee)?,
         };
         let slot = self.calls.vacant_key() as u32;
         if self.calls.len() >= snapshot.sip.calls_max {
@@ -92,80 +89,34 @@ impl Shard {
             self.io.counters.refused_request += 1;
             dialog_refusal(error)
         })?;
+        let mut history = History::new();
+        let Opening {
+            to,
+            mut targets,
+            permit,
+            media,
+            sessions: [session_a, session_b],
+            ringback,
+        } = self.open(
+            now,
+            &snapshot,
+            from.trunk,
+            &mut hunt,
+            &checked.parties.callee,
+            aim.as_ref(),
+            checked.offer.as_ref(),
+            &mut history,
+        )?;
         let trunk = &snapshot.trunks[usize::from(to.0)];
-        let mut targets = match &aim {
-            Some(aim) => smallvec::smallvec![aim.target.clone()],
-            None => self.targets_of(now, &snapshot, to, &checked.parties.callee)?,
-        };
         let first = targets.remove(0);
-        let permit = self.admit(now, &snapshot, from.trunk, to)?;
-        // A call without an offer takes its ports when a description comes.
-        let media = match checked.offer {
-            Some(_) => match self.open_media(now, [from.trunk, to]) {
-                Some(media) => Some(media),
-                None => {
-                    self.admission.release(permit);
-                    self.io.counters.refused_no_media_port += 1;
-                    return Err(Reply::retry_after(503, RETRY_AFTER_S));
-                }
-            },
-            None => None,
-        };
-
         let mut dialog_b = self.dialog_towards((slot, Side::B), &first, &checked.parties, trunk);
         let replaces = aim.map(|aim| {
             dialog_b.routes = aim.routes;
             aim.replaces
         });
-        let mut session_a = self.new_session();
-        let mut session_b = self.new_session();
-        let offer = checked.offer.as_ref();
-        let trunks = [from.trunk, to];
-        let ringback = match &replaces {
-            Some(_) => Ringback::NONE,
-            None => Ringback::of(offer, trunks.map(|trunk| media_of(&snapshot, trunk))),
-        };
-        session_a.laws_only = ringback.has_tone();
-        let media = match (offer, media) {
-            (Some(sdp), Some(media)) => {
-                session_a.heard = self.hasher.hash_one(sdp.text());
-                let tracked = tracks_formats(&snapshot, trunks) || ringback.has_tone();
-                let heard = session_a.hear(sdp, Part::Offer, media_of(&snapshot, from.trunk), tracked);
-                let crossing = Crossing {
-                    sdp,
-                    part: Part::Offer,
-                    trunks,
-                    session: &session_a,
-                    interface: media.interfaces[1],
-                    port: media.ports[1],
-                };
-                let described = self.describe(&crossing, &mut session_b);
-                let index = match heard.and_then(|index| described.map(|()| index)) {
-                    Ok(index) => index,
-                    Err(unfit) => {
-                        self.close_media(now, media);
-                        self.admission.release(permit);
-                        self.io.counters.refused_request += 1;
-                        return Err(unfit.reply());
-                    }
-                };
-                let latch = media_of(&snapshot, from.trunk).latch;
-                let media = self.apply_remote(now, media, Side::A, (latch, session_a.mux), sdp, index);
-                let sessions = [&mut session_a, &mut session_b];
-                arm(now, &mut self.relay, &mut self.key_source, media, sessions);
-                Some(media)
-            }
-            _ => None,
-        };
-
         self.transactions.own_server(server, Some((slot, Side::A)));
 
         self.io.counters.calls_admitted += 1;
-        let watch = (!snapshot.sip.no_answer.is_zero()).then(|| {
-            self.io
-                .timers
-                .insert(now + snapshot.sip.no_answer, Alarm::NoAnswer(slot))
-        });
         let mut can = Abilities::default();
         can.hear(request);
         let ours_a = self.local(from.hop).transport;
@@ -222,6 +173,7 @@ impl Shard {
                 min_se_s: 0,
                 longer: 0,
                 replaces,
+                hunt,
                 targets,
                 attempts: 0,
                 // Of several contacts, the next one is tried after any failure that is not global.
@@ -231,7 +183,9 @@ impl Shard {
             started: now,
             ringing: None,
             answered: None,
-            watch,
+            watch: None,
+            ringback_watch: None,
+            history,
             hold_watch: None,
             outcome: None,
             ended: None,
@@ -239,7 +193,9 @@ impl Shard {
         };
         let placed = self.calls.insert(call);
         debug_assert_eq!(placed, slot as usize);
+        self.begin_attempt(now, slot);
         self.launch(now, slot);
+        self.watch_attempt(now, slot);
         self.learn_peers(now, slot);
         self.ring_back_at_once(now, slot);
         Ok(())
@@ -274,40 +230,6 @@ impl Shard {
         })
     }
 
-    /// Where a call from `from` goes.
-    pub(super) fn route(
-        &mut self,
-        snapshot: &Snapshot,
-        from: TrunkId,
-        request: &Message<'_>,
-    ) -> Result<TrunkId, Reply> {
-        if self.draining {
-            self.io.counters.refused_draining += 1;
-            return Err(Reply::retry_after(503, RETRY_AFTER_S));
-        }
-        if snapshot.service_of(from) != Service::Enabled {
-            self.io.counters.refused_disabled += 1;
-            return Err(Reply::retry_after(snapshot.reject_code, RETRY_AFTER_S));
-        }
-        if let Some(to) = domain_of(snapshot, request) {
-            let allowed = snapshot.trunks.get(usize::from(to.0));
-            if allowed.is_some_and(|trunk| trunk.peer.domains_from.contains(&from)) {
-                return Ok(to);
-            }
-            self.io.counters.refused_domain += 1;
-            return Err(Reply::new(403));
-        }
-        let to = snapshot
-            .trunks
-            .get(usize::from(from.0))
-            .and_then(|trunk| trunk.route);
-        to.filter(|to| usize::from(to.0) < snapshot.trunks.len())
-            .ok_or_else(|| {
-                self.io.counters.refused_no_route += 1;
-                Reply::new(404)
-            })
-    }
-
     /// One token and one channel of every limit that the call falls under.
     pub(super) fn admit(
         &mut self,
@@ -316,24 +238,9 @@ impl Shard {
         from: TrunkId,
         to: TrunkId,
     ) -> Result<crate::admission::Permit, Reply> {
-        let (from, to) = (
-            &snapshot.trunks[usize::from(from.0)],
-            &snapshot.trunks[usize::from(to.0)],
-        );
-        let limits = [snapshot.limits, from.inbound, from.both, to.outbound, to.both];
-        self.admission
-            .admit(now, &limits)
-            .map_err(|refused| match refused {
-                Refused::Cps(_, wait) => {
-                    self.io.counters.refused_cps += 1;
-                    let seconds = wait.as_secs_f64().ceil().clamp(1.0, 60.0) as u16;
-                    Reply::retry_after(snapshot.reject_code, seconds)
-                }
-                Refused::Channels(_) => {
-                    self.io.counters.refused_channels += 1;
-                    Reply::retry_after(snapshot.reject_code, RETRY_AFTER_S)
-                }
-            })
+        let limits = snapshot.limits_between(from, to);
+        let admitted = self.admission.admit(now, &limits);
+        admitted.map_err(|refused| Skip::Limit(refused).refuse(&mut self.io.counters, snapshot.reject_code))
     }
 
     /// The callee answered our first INVITE.
@@ -366,8 +273,10 @@ impl Shard {
         } else if first_tag != call.b.dialog.remote_tag {
             call.b.dialog.remote_cseq = None; // What another fork has counted.
         }
+        call.end_attempt(now, response.status(), "answered");
         let hop = call.b.hop;
         self.served(hop);
+        self.stop_ringback_watch(slot);
         self.learn_peers(now, slot);
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return;
@@ -595,16 +504,6 @@ impl Shard {
             ..Session::default()
         }
     }
-}
-
-/// The trunk that the host of the Request-URI means (S12).
-fn domain_of(snapshot: &Snapshot, request: &Message<'_>) -> Option<TrunkId> {
-    if snapshot.domains.is_empty() {
-        return None;
-    }
-    let uri = Uri::parse(request.request_uri()).ok()?;
-    let host = std::str::from_utf8(uri.host).ok()?.trim_end_matches('.');
-    snapshot.domains.get(&*host.to_ascii_lowercase()).copied()
 }
 
 pub(super) struct Checked<'m> {

@@ -248,6 +248,7 @@ impl Shard {
             started: std::mem::replace(&mut call.started, takeover.started),
             ringing: call.ringing.take(),
             answered: call.answered.replace(now),
+            history: std::mem::take(&mut call.history),
             media: received,
         };
         call.numbers = takeover.numbers;
@@ -319,6 +320,7 @@ impl Shard {
             started: takeover.started,
             ringing: None,
             answered: None,
+            history: super::History::new(),
             media: Vec::new(),
         };
         self.write_record(slot, past, now, status, cause);

@@ -25,6 +25,7 @@ pub(super) struct Past {
     pub(super) started: Timestamp,
     pub(super) ringing: Option<Timestamp>,
     pub(super) answered: Option<Timestamp>,
+    pub(super) history: super::History,
     /// From both sides, A first.
     pub(super) media: Vec<MediaDetail>,
 }
@@ -214,7 +215,11 @@ impl Shard {
         let Some(call) = self.call_mut(slot) else { return };
         if matches!(call.leg(side).state, LegState::Inviting(_)) {
             self.set_back(now, slot, None);
-            if self.try_next(now, slot, AttemptFailure::Unreachable) {
+            let failure = match status {
+                408 => AttemptFailure::Silent,
+                _ => AttemptFailure::Unreachable,
+            };
+            if self.try_next(now, slot, failure) {
                 return;
             }
             self.lost_leg(now, slot, side);
@@ -273,14 +278,6 @@ impl Shard {
         self.transactions.acknowledged(late.key, &tag, Ack::Rebuild);
     }
 
-    /// It rang for too long.
-    pub(crate) fn no_answer(&mut self, now: Timestamp, slot: u32) {
-        if let Some(call) = self.call_mut(slot) {
-            call.watch = None;
-            self.end(now, slot, 408, "no_answer");
-        }
-    }
-
     /// End a call: tell both sides, release everything it holds.
     pub(crate) fn end(&mut self, now: Timestamp, slot: u32, status: u16, cause: &'static str) {
         self.end_with_reason(now, slot, status, cause, None);
@@ -326,7 +323,13 @@ impl Shard {
         if call.answered.is_none() {
             self.io.counters.calls_failed += 1;
         }
-        for key in [call.watch.take(), call.hold_watch.take()].into_iter().flatten() {
+        call.end_attempt(now, 0, cause);
+        let watches = [
+            call.watch.take(),
+            call.hold_watch.take(),
+            call.ringback_watch.take(),
+        ];
+        for key in watches.into_iter().flatten() {
             self.io.timers.cancel(key);
         }
         if let Some(permit) = call.permit.take() {
@@ -460,6 +463,7 @@ impl Shard {
             started: call.started,
             ringing: call.ringing,
             answered: call.answered,
+            history: call.history,
             media: call.received,
         };
         self.write_record(slot, past, call.ended.unwrap_or(now), status, cause);
@@ -487,6 +491,7 @@ impl Shard {
             end_ms: since(ended),
             status,
             cause,
+            attempts: self.attempt_details(past.started, &past.history),
             media: past.media,
         };
         self.io.outputs.push_back(Output::Record(Box::new(record)));

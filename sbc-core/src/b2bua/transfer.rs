@@ -82,9 +82,9 @@ impl Shard {
         let parties = Parties::to_user(&destination.user, numbering, &transferee.party);
         let transferee = transferee.trunk;
         let has_media = call.media.is_some();
-        let to = self.route(&snapshot, referrer, request)?;
+        let hunt = self.route(now, &snapshot, referrer, request, &parties.callee)?;
+        let (to, mut targets) = self.first_open(now, &snapshot, hunt, &parties.callee)?;
         let trunk = snapshot.trunks.get(usize::from(to.0)).ok_or(Reply::new(404))?;
-        let mut targets = self.targets_of(now, &snapshot, to, &parties.callee)?;
         let first = targets.remove(0);
         let permit = self.admit(now, &snapshot, transferee, to)?;
         let pair = if has_media { self.open_pair(now, to) } else { None };

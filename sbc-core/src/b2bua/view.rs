@@ -182,6 +182,7 @@ impl Shard {
             called_number: called,
             legs,
             media,
+            attempts: self.attempt_details(call.started, &call.history),
         })
     }
 

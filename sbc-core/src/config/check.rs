@@ -3,6 +3,7 @@
 mod account;
 mod fixed;
 mod login;
+mod route;
 mod tls;
 
 pub(super) use fixed::check as fixed;
@@ -46,7 +47,7 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
     sources(config, report);
     login::realms(config, report);
     claimed_domains(config, report);
-    routes(config, report);
+    route::check(config, report);
 }
 
 fn shards(config: &Config, report: Report<'_>) {
@@ -496,29 +497,6 @@ fn sources(config: &Config, report: Report<'_>) {
                 &key,
                 format!("replies from {target} would be refused: list it in hosts, too"),
             ),
-        }
-    }
-}
-
-fn routes(config: &Config, report: Report<'_>) {
-    let names: HashMap<&str, ()> = config.trunks.iter().map(|t| (t.name.as_str(), ())).collect();
-    let mut routed: HashMap<&str, &str> = HashMap::new();
-    for (n, route) in config.routes.iter().enumerate() {
-        for (key, name) in [("from", &route.from), ("to", &route.to)] {
-            if !names.contains_key(name.as_str()) {
-                let known = config.trunks.iter().map(|t| t.name.as_str());
-                report(&format!("route[{n}].{key}"), unknown("trunk", name, known));
-            }
-        }
-        if let Some(to) = routed.insert(&route.from, &route.to) {
-            report(
-                &format!("route[{n}].from"),
-                format!(
-                    "calls from \"{}\" have a route already, to \"{}\": keep one of them",
-                    printable(&route.from),
-                    printable(to)
-                ),
-            );
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     trunk::{HostMatch, SourceTable, TrunkId},
 };
 use sbc_media::latch::LatchMode;
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 impl Config {
     /// The snapshot for the shards and the limits it refers to, for a daemon that starts.
@@ -27,7 +27,9 @@ impl Config {
     /// compiles; one built or changed by hand is checked here in the same way.
     pub fn compile(&self) -> Result<(Snapshot, Admission), ConfigError> {
         let first = self.compile_after(None)?;
-        Ok((first.snapshot, first.limits.into_admission()))
+        let admission = first.limits.into_admission();
+        admission.set_reserve(first.snapshot.limits, first.reserve);
+        Ok((first.snapshot, admission))
     }
 
     /// What follows the configuration that runs: what both have keeps its ids, so that calls never notice.
@@ -51,11 +53,7 @@ impl Config {
             burst: self.limits.burst.unwrap_or(burst_default(self.limits.cps)),
             channels: self.limits.channels,
         });
-        let routes: HashMap<&str, TrunkId> = self
-            .routes
-            .iter()
-            .filter_map(|r| Some((r.from.as_str(), *seats.ids.get(r.to.as_str())?)))
-            .collect();
+        let routes = self.route_table(&seats.ids).map_err(ConfigError::Invalid)?;
 
         let mut hosts = Vec::new();
         for trunk in &self.trunks {
@@ -92,7 +90,6 @@ impl Config {
                 listener: self
                     .listener_of(trunk)
                     .ok_or_else(|| refuse("trunk.listener", "there is none"))?,
-                route: routes.get(trunk.name.as_str()).copied(),
                 pass_display_name: trunk.pass_display_name,
                 inbound: limit("inbound", &trunk.limits.inbound),
                 outbound: limit("outbound", &trunk.limits.outbound),
@@ -153,6 +150,7 @@ impl Config {
         let snapshot = Snapshot {
             listeners: self.listeners.iter().map(Listener::compile).collect(),
             domains: domains_of(&seats.trunks),
+            routes: Arc::new(routes),
             health: seats.health(),
             logins: self.logins.compile(&seats.trunks),
             siblings: self.siblings(&seats.ids),
@@ -184,6 +182,7 @@ impl Config {
         Ok(Successor {
             snapshot,
             limits: seats.limits,
+            reserve: self.emergency.as_ref().map_or(0, |emergency| emergency.reserve),
             given_anew: seats.given_anew,
             forgotten: former.forgotten,
         })

@@ -18,6 +18,8 @@ mod options;
 mod ptime;
 mod read;
 mod reference;
+mod route;
+mod route_value;
 mod siblings;
 mod socket;
 mod succession;
@@ -34,6 +36,7 @@ pub use numbers::{CountryName, NumberPrefix, TrunkNumbers};
 pub use options::*;
 pub use ptime::PacketTime;
 pub use reference::reference;
+pub use route_value::{Moment, Names, Numbers};
 pub use socket::{default_socket, prepare_directory, socket_candidates};
 pub use succession::{Succession, Successor};
 pub use value::{

@@ -6,6 +6,7 @@ use super::{
     numbers::TrunkNumbers,
     ptime::PacketTime,
     read::{Absent, Key, Reader, Section, Value},
+    route_value::{Moment, Names, Numbers},
     value::{
         Backend, CodecName, Destination, Domain, FileMode, FilePath, Latch, LogLevel, PortRange, Secret,
         ShardCount, TrunkTransport,
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::{
     digest::Algorithm,
+    routing::{Digits, Failover, Strategy},
     snapshot::{ClientAuth, Dtmf, Hold, Refer, Reliable, Ringback, RtcpMux, Srtp, SrtpOffer},
     transport::Transport,
     trunk::{HostMatch, TrunkKind},
@@ -135,8 +137,12 @@ sections! {
         limits: Limits = section;
         /// Providers and platforms. At least one.
         trunks as "trunk": Vec<Trunk> = required;
-        /// Where calls from a trunk go. Calls from a trunk without a route are refused.
+        /// Where calls go. A call that no route takes is refused with 404.
         routes as "route": Vec<Route> = default(Vec::new());
+        /// Complete numbers, and where calls to them go.
+        dids as "did": Vec<Did> = default(Vec::new());
+        /// Emergency numbers.
+        emergency: Option<Emergency> = described("none: there are no emergency numbers");
         /// The socket that `sbc-ctl` uses.
         admin: Admin = section;
         /// Logging.
@@ -591,12 +597,68 @@ sections! {
         channels: u32 = default(0) in 0..=10_000_000;
     }
 
-    /// Where calls from one trunk go.
+    /// Where calls go (`docs/ROUTING.md`). The route with the longest prefix of the called number wins; of several with the same
+    /// prefix, one that names the caller's trunk in `from` before one without `from`, one with dates before one
+    /// without, then the one that comes first.
     pub struct Route {
-        /// Trunk that the calls come from.
-        from: String = required;
-        /// Trunk that they go to.
-        to: String = required;
+        /// Name, for `sbc-ctl`, for logs and in files with prefixes.
+        name: Option<String> = described("`route 1` and so on, by its place");
+        /// Trunks whose calls it is for.
+        from: Option<Names> = described("the calls of all trunks");
+        /// What the called numbers begin with: country code and what follows, without `+`.
+        prefixes: Vec<Digits> = default(Vec::new());
+        /// File with more prefixes, one a line; behind a prefix may stand the name of the route that it belongs to, if not to
+        /// this one. A route without any prefix takes what no other does.
+        prefixes_file: Option<FilePath> = described("none");
+        /// When it begins to hold.
+        starts: Option<Moment> = described("it holds already");
+        /// When it ceases to hold.
+        ends: Option<Moment> = described("never");
+        /// Trunks that the calls go to. When one does not take a call, the next is tried; one that is down, has no address
+        /// or is at its limit is passed over.
+        to: Names = required;
+        /// Which trunk is tried first: `"sequential"`, the first; `"round_robin"`, with each call the next one;
+        /// `"weighted"`, drawn by `weights`.
+        strategy: Strategy = default(Strategy::Sequential);
+        /// Share of each trunk in `to`.
+        weights: Vec<u16> = default(Vec::new());
+        /// Statuses after which no other trunk is tried. After 6xx none ever is.
+        stop_on: Vec<u16> = default(Failover::STOP_ON.to_vec());
+        /// Seconds without any 18x after which the next trunk is tried; 100 does not count. 5 is usual where trunks
+        /// ring at once, and too short for calls to mobile and far-away networks. 0: the callee need not ring.
+        ringback_timeout_s: u32 = default(0) in 0..=300;
+        /// Seconds without an answer after which the next trunk is tried.
+        no_answer_s: Option<u32> = described("`no_answer_s` of `[sip]`") in 1..=3_600;
+        /// Most INVITEs for one call, to all trunks and their addresses together.
+        attempts_max: u16 = default(8) in 1..=8;
+    }
+
+    /// Complete numbers of customers (DID), and where calls to them go. They win over routes, and of several blocks with a
+    /// number the smallest wins.
+    pub struct Did {
+        /// Name, for `sbc-ctl` and for logs.
+        name: Option<String> = described("`did 1` and so on, by its place");
+        /// The numbers: `"+4930123400"`, a block as `"+4930123400-99"` (the last digits from 00 to 99), or all that begin
+        /// alike as `"+4930123*"`, which are as good as a prefix of a route.
+        numbers: Vec<Numbers> = required;
+        /// Trunks whose calls it is for.
+        from: Option<Names> = described("the calls of all trunks");
+        /// Trunks that the calls go to, as in `[[route]]`.
+        to: Names = required;
+        /// Which trunk is tried first, as in `[[route]]`.
+        strategy: Strategy = default(Strategy::Sequential);
+        /// Share of each trunk in `to`.
+        weights: Vec<u16> = default(Vec::new());
+    }
+
+    /// Emergency numbers. Calls to them win over all routes, whoever calls.
+    pub struct Emergency {
+        /// The numbers as they are dialled, such as `["112", "110"]`.
+        numbers: Vec<Digits> = required;
+        /// Trunks that the calls go to, in this order; those that are down come last.
+        to: Names = required;
+        /// Channels of `channels` in `[limits]` that are kept for these calls: all others together may have so many less.
+        reserve: u32 = default(0) in 0..=10_000_000;
     }
 
     /// The socket that `sbc-ctl` uses (`docs/ADMIN.md`).

@@ -44,6 +44,8 @@ pub struct Successor {
     /// For the shards, after [`Successor::adopt`].
     pub snapshot: Snapshot,
     pub(super) limits: LimitPlan,
+    /// Channels kept for emergency calls.
+    pub(super) reserve: u32,
     pub(super) given_anew: Vec<TrunkId>,
     /// Former sources that there was no room for: calls from there that are up may be cut off.
     pub forgotten: usize,
@@ -53,6 +55,7 @@ impl Successor {
     /// Make room for it in what all shards share, and hand it out: from now on shards may have it. Cannot fail.
     pub fn adopt(self, admission: &Admission) -> Arc<Snapshot> {
         admission.adopt(self.limits);
+        admission.set_reserve(self.snapshot.limits, self.reserve);
         self.snapshot.health.grow(self.snapshot.trunks.len());
         for id in self.given_anew {
             self.snapshot.health.forget(id);
@@ -209,7 +212,6 @@ impl<'a> Seats<'a> {
 fn removed(trunk: &Trunk) -> Trunk {
     let mut trunk = trunk.clone();
     trunk.service = Service::Removed;
-    trunk.route = None;
     trunk.peer.domains = Vec::new();
     trunk.peer.domains_from = Vec::new();
     trunk.peer.options_interval = std::time::Duration::ZERO;

@@ -17,6 +17,7 @@ use crate::{
         method::{Answer, Request, shorten},
         named::Named,
         protocol::*,
+        route,
     },
     admission::{LimitId, burst_default},
     config,
@@ -50,6 +51,7 @@ impl Handler for Methods {
             Request::CallsHangup(hangup) => Answer::CallsHangup(self.hang_up(hangup.id).await?),
             Request::TrunksList(_) => Answer::TrunksList(self.trunks().await),
             Request::RegistrationsList(list) => Answer::RegistrationsList(self.registrations(&list)?),
+            Request::RouteTest(test) => Answer::RouteTest(self.route_test(&test).await?),
             Request::LimitsShow(show) => Answer::LimitsShow(self.limits(show.trunk.as_deref())?),
             Request::LimitsSet(set) => Answer::LimitsSet(self.set_limits(&set)?),
             Request::Stats(_) => Answer::Stats(self.stats().await?),
@@ -274,10 +276,7 @@ impl Methods {
                     .listeners
                     .get(usize::from(trunk.listener.0))
                     .map_or_else(String::new, |l| l.name.clone()),
-                route: trunk
-                    .route
-                    .and_then(|to| snapshot.trunks.get(usize::from(to.0)))
-                    .map(|to| to.name.clone()),
+                route: snapshot.calls_go_to(id),
                 calls_in: self.used(trunk.inbound),
                 calls_out: self.used(trunk.outbound),
                 limits: self.limits_of(trunk),
@@ -302,6 +301,30 @@ impl Methods {
                 .filter_map(|trunk| Some(status(*known.get(trunk.name.as_str())?, trunk)))
                 .collect(),
         }
+    }
+
+    async fn route_test(&self, test: &TestRoute) -> Result<RouteReport, Failure> {
+        let snapshot = self.daemon.running.snapshot();
+        let clock = &self.daemon.clock;
+        let unix_s = clock.epoch_s() + clock.now().as_millis() / 1000;
+        let mut report = route::report(&snapshot, test, unix_s)?;
+        // Without an answer of the shard, the addresses behind names are not known.
+        if let Ok(Reply::Addresses(addresses)) = self.ask(ShardId(0), Command::Addresses).await {
+            for target in &mut report.targets {
+                let at = snapshot
+                    .trunks
+                    .iter()
+                    .position(|trunk| trunk.name == target.trunk);
+                let Some(known) = at.and_then(|at| addresses.get(at)) else {
+                    continue;
+                };
+                target.addresses = known.iter().map(|address| address.address.clone()).collect();
+                if known.is_empty() {
+                    target.state = "no address: passed over".to_owned();
+                }
+            }
+        }
+        Ok(report)
     }
 
     fn used(&self, id: LimitId) -> u64 {

@@ -4,6 +4,7 @@ use super::launch::Launched;
 use crate::{
     config,
     snapshot::{MediaInterface, Snapshot, Trunk},
+    trunk::TrunkId,
 };
 use std::{
     env,
@@ -40,11 +41,11 @@ pub fn greeting(snapshot: &Snapshot, launched: &Launched, admin: &Path) -> Strin
         &format_args!("{}: {}", launched.backend.kind.name(), launched.backend.why),
     );
     line("admin", &admin.display());
-    for trunk in &snapshot.trunks {
-        match route(snapshot, trunk) {
+    for (id, trunk) in (0..).map(TrunkId).zip(&snapshot.trunks) {
+        match snapshot.calls_go_to(id) {
             Some(to) => line(
                 "trunk",
-                &format_args!("{} ({}): its calls go to {}", trunk.name, trunk.target, to.name),
+                &format_args!("{} ({}): its calls go to {to}", trunk.name, trunk.target),
             ),
             None => line(
                 "trunk",
@@ -94,8 +95,8 @@ fn media(snapshot: &Snapshot, launched: &Launched) -> Vec<String> {
 /// and `sbc-ctl`.
 fn try_next(snapshot: &Snapshot, admin: &Path) -> String {
     let mut text = String::from("\nTry, each in a terminal of its own:\n");
-    let local = snapshot.trunks.iter().find_map(|from| {
-        let to = route(snapshot, from)?;
+    let local = (0..).map(TrunkId).zip(&snapshot.trunks).find_map(|(id, from)| {
+        let to = route(snapshot, id)?;
         let listener = snapshot.listeners.get(usize::from(from.listener.0))?.bind;
         let (from, to) = (from.target.address()?, to.target.address()?);
         (from.ip().is_loopback() && to.ip().is_loopback()).then_some((from, to, listener))
@@ -131,6 +132,9 @@ fn sipp_address(address: SocketAddr) -> String {
     }
 }
 
-fn route<'a>(snapshot: &'a Snapshot, trunk: &Trunk) -> Option<&'a Trunk> {
-    snapshot.trunks.get(usize::from(trunk.route?.0))
+fn route(snapshot: &Snapshot, from: TrunkId) -> Option<&Trunk> {
+    let found = snapshot.routes.fallback(from, || 0)?;
+    snapshot
+        .trunks
+        .get(usize::from(found.rule.targets.first()?.trunk.0))
 }

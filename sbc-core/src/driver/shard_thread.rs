@@ -116,7 +116,12 @@ struct ShardThread<B> {
     /// Media port pairs bound so far, of all interfaces.
     pairs: u32,
     id: ShardId,
+    /// When the wall clock is looked at again.
+    epoch_due: Timestamp,
 }
+
+/// How often the wall clock is looked at: it may have been set.
+const EPOCH_INTERVAL: Duration = Duration::from_secs(10);
 
 impl<B: Backend> ShardThread<B> {
     fn new(setup: Setup, mut backend: B) -> io::Result<Self> {
@@ -149,6 +154,7 @@ impl<B: Backend> ShardThread<B> {
             interfaces: Interface::each(setup.ports),
             pairs: 0,
             id: setup.id,
+            epoch_due: Timestamp::ZERO,
         };
         thread.bind_first_ports()?;
         Ok(thread)
@@ -175,6 +181,10 @@ impl<B: Backend> ShardThread<B> {
 
     fn run_arrivals(&mut self) {
         let now = self.clock.now();
+        if self.epoch_due <= now {
+            self.shard.set_epoch(self.clock.epoch_s());
+            self.epoch_due = now + EPOCH_INTERVAL;
+        }
         while let Some(arrival) = self.backend.next() {
             match arrival {
                 Arrival::Media {

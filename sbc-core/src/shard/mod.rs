@@ -27,6 +27,7 @@ use crate::{
     b2bua::{Call, Detours, KeySource, Messages, PortPool, Ports, Replaces},
     counters::ShardCounters,
     resolve::{Names, Setbacks},
+    routing::Turns,
     sip::{HeaderName, Message, Method},
     snapshot::Snapshot,
     stream::Connections,
@@ -70,7 +71,7 @@ pub struct Shard {
     owners: RandomState,
     /// Hashes our own descriptions to see whether they changed.
     pub(crate) hasher: RandomState,
-    random: ChaCha12Rng,
+    pub(crate) random: ChaCha12Rng,
     pub(crate) key_source: KeySource,
     pub(crate) calls: Slab<Call>,
     pub(crate) messages: Messages,
@@ -91,6 +92,9 @@ pub struct Shard {
     registrations: Registrations,
     challenger: Challenger,
     bindings: Bindings,
+    pub(crate) turns: Turns,
+    /// Unix time in seconds at [`Timestamp::ZERO`].
+    pub(crate) epoch_s: u64,
 }
 
 impl Shard {
@@ -153,6 +157,8 @@ impl Shard {
             registrations: Registrations::default(),
             challenger: Challenger::new(&nonce_key, hasher.clone()),
             bindings: Bindings::default(),
+            turns: Turns::default(),
+            epoch_s: 0,
             hasher,
             random,
             key_source,
@@ -196,6 +202,12 @@ impl Shard {
         // What follows from the first stream are keys of SRTP.
         random.set_stream(1);
         self.challenger.set_key(&nonce_key(random));
+    }
+
+    /// The wall clock: [`Timestamp::ZERO`] was at `epoch_s` seconds of Unix time. Routes with dates go by it; to be told
+    /// again when the clock is set. A shard that is never told is in 1970.
+    pub fn set_epoch(&mut self, epoch_s: u64) {
+        self.epoch_s = epoch_s;
     }
 
     /// A SIP datagram arrived on `listener` from `peer`.
@@ -303,6 +315,7 @@ impl Shard {
             Alarm::AnswerResend(slot, side) => self.answer_resend(now, slot, side),
             Alarm::AnswerExpire(slot, side) => self.answer_expired(now, slot, side),
             Alarm::NoAnswer(slot) => self.no_answer(now, slot),
+            Alarm::NoRingback(slot) => self.no_ringback(now, slot),
             Alarm::ExchangeExpire(slot) => self.exchange_expired(now, slot),
             Alarm::TransferExpire(slot) => self.transfer_expired(now, slot),
             Alarm::ReliableResend(slot) => self.reliable_resend(now, slot),

@@ -74,6 +74,7 @@ mod rfc2543;
 mod ringback;
 mod ringback_tone;
 mod route_set;
+mod routes;
 mod rtcp_mux;
 mod sequence_numbers;
 mod session_timer;

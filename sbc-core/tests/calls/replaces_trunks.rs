@@ -14,8 +14,8 @@ pub(crate) fn three_trunks() -> Config {
     third.hosts = vec!["127.0.0.9".parse().unwrap()];
     config.trunks.push(third);
     let mut route = config.routes[0].clone();
-    route.from = "third".to_owned();
-    route.to = "carrier".to_owned();
+    route.from = Some(config::Names(vec!["third".to_owned()]));
+    route.to = config::Names(vec!["carrier".to_owned()]);
     config.routes.push(route);
     config
 }

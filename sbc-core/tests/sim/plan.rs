@@ -54,6 +54,11 @@ impl Side {
         SocketAddr::from(([10, self.octet(), 0, 2], 5060))
     }
 
+    /// The address of the spare trunk beside it.
+    pub fn spare(self) -> SocketAddr {
+        SocketAddr::from(([10, self.octet(), 0, 7], 5060))
+    }
+
     /// An address behind the trunk's name where nobody is.
     pub fn nobody(self) -> SocketAddr {
         SocketAddr::from(([10, self.octet(), 0, 9], 5060))

@@ -7,6 +7,7 @@ use super::{
 use sbc_core::{
     admission::{Admission, LimitId, LimitSpec},
     resolve::Query,
+    routing::{Digits, Entry, Failover, RouteTable, Rule, Strategy, Weighted},
     shard::ListenerId,
     snapshot::{
         Dtmf, Former, Hold, Listener, Media, MediaInterface, Peer, Reliable, Ringback, RtcpMux, SessionTimer,
@@ -19,6 +20,7 @@ use sbc_media::{latch::LatchMode, tone::Country};
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -62,6 +64,13 @@ pub struct Setup {
     pub breaks: bool,
     /// Seconds after which a silent connection is closed.
     pub idle: u64,
+    /// Calls to each side go to the spare trunk there first.
+    pub spare: [bool; 2],
+    pub strategy: Strategy,
+    /// Seconds in which a callee must ring.
+    pub ringback_timeout: u64,
+    /// The spare trunks have so few channels that they are passed over now and then.
+    pub spare_channels: u32,
     /// How each trunk exchanges digits.
     pub dtmf: [Option<Dtmf>; 2],
     /// What callers of each side hear before the answer, and who is held afterwards.
@@ -105,6 +114,10 @@ impl Setup {
                 ])
             }),
             hold: [0, 1].map(|_| rng.pick(&[Hold::Pass, Hold::Noise])),
+            spare: [rng.chance(250), rng.chance(250)],
+            strategy: rng.pick(&[Strategy::Sequential, Strategy::RoundRobin, Strategy::Weighted]),
+            ringback_timeout: if rng.chance(500) { rng.range(2, 8) } else { 0 },
+            spare_channels: rng.pick(&[0, 0, 2]),
         }
     }
 
@@ -135,10 +148,9 @@ impl Setup {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let trunk = |side: Side, route: u16| Trunk {
-            route: Some(TrunkId(route)),
-            inbound: LimitId(1 + route as u32),
-            outbound: LimitId(1 + route as u32),
+        let trunk = |side: Side, limit: u32| Trunk {
+            inbound: LimitId(limit),
+            outbound: LimitId(limit),
             both: LimitId(3),
             peer: Peer {
                 reliable: if self.reliable[side as usize] {
@@ -176,6 +188,15 @@ impl Setup {
             },
             ..Trunk::new(&format!("{side:?}"), side.sip(), self.listener(side))
         };
+        let spare = |side: Side| Trunk {
+            outbound: LimitId(4),
+            both: LimitId(3),
+            ..Trunk::new(
+                &format!("spare {side:?}"),
+                side.spare(),
+                ListenerId(self.listener(side).0 & !1),
+            )
+        };
         let listeners = |side: Side| {
             [Transport::Udp, Transport::Tcp].map(|transport| Listener {
                 name: format!("{side:?} {}", transport.name()),
@@ -186,25 +207,30 @@ impl Setup {
                 tls: None,
             })
         };
-        let hosts = Side::BOTH.map(|side| {
-            (
-                TrunkId(side as u16),
-                format!("{}", side.sip().ip()).parse().unwrap(),
-            )
-        });
+        let hosts: Vec<_> = Side::BOTH
+            .into_iter()
+            .flat_map(|side| [(side as u16, side.sip()), (2 + side as u16, side.spare())])
+            .map(|(trunk, at)| (TrunkId(trunk), at.ip().to_string().parse().unwrap()))
+            .collect();
         Snapshot {
             listeners: if self.two_listeners {
                 Side::BOTH.map(listeners).concat()
             } else {
                 listeners(Side::A).to_vec()
             },
-            trunks: vec![trunk(Side::A, 1), trunk(Side::B, 0)],
+            trunks: vec![
+                trunk(Side::A, 2),
+                trunk(Side::B, 1),
+                spare(Side::A),
+                spare(Side::B),
+            ],
+            routes: Arc::new(self.routes()),
             sources: SourceTable::build(&hosts).unwrap(),
             former: Former::default(),
             domains: HashMap::new(),
             siblings: Default::default(),
             logins: Default::default(),
-            health: std::sync::Arc::default(),
+            health: Arc::default(),
             media: Media {
                 interfaces: vec![MediaInterface {
                     name: "media".to_owned(),
@@ -239,13 +265,57 @@ impl Setup {
         }
     }
 
+    /// Calls to a side go to its peer, or first to its spare trunk.
+    fn routes(&self) -> RouteTable {
+        let rule = |to: Side| {
+            let peer = Weighted {
+                trunk: TrunkId(to as u16),
+                weight: 1,
+            };
+            let spare = Weighted {
+                trunk: TrunkId(2 + to as u16),
+                weight: 3,
+            };
+            let targets = match self.spare[to as usize] {
+                true => vec![spare, peer],
+                false => vec![peer],
+            };
+            Rule {
+                targets: targets.into(),
+                strategy: self.strategy,
+                failover: Failover {
+                    ringback_timeout: Duration::from_secs(self.ringback_timeout),
+                    ..Failover::default()
+                },
+                ..Rule::straight(TrunkId(to.other() as u16), TrunkId(to as u16))
+            }
+        };
+        let entry = |rule| Entry {
+            prefix: Digits::NONE,
+            digits: 0,
+            block: u32::MAX,
+            rule,
+        };
+        RouteTable::build(vec![rule(Side::A), rule(Side::B)], vec![entry(0), entry(1)]).unwrap()
+    }
+
     pub fn admission(&self) -> Admission {
         let free = |name: &str| LimitSpec {
             name: name.to_owned(),
             burst: 1,
             ..LimitSpec::default()
         };
-        Admission::new(vec![self.limit.clone(), free("a"), free("b"), free("both")])
+        let spare = LimitSpec {
+            channels: self.spare_channels,
+            ..free("spare")
+        };
+        Admission::new(vec![
+            self.limit.clone(),
+            free("a"),
+            free("b"),
+            free("both"),
+            spare,
+        ])
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Outcome {
     /// Messages to an address where nobody is, and questions for names.
     pub to_nobody: u64,
     pub names_asked: u64,
+    /// Messages to spare trunks.
+    pub to_spare: u64,
     /// Connections opened and broken.
     pub pipes: (u64, u64),
     /// States seen, when asked to look.
@@ -147,7 +149,7 @@ pub struct World {
     pub(super) shards: Vec<Shard>,
     admission: Arc<Admission>,
     pub(super) uas: [Ua; 2],
-    network: Network,
+    pub(super) network: Network,
     pub(super) rng: Rng,
     plans: Rc<Vec<Rc<Plan>>>,
     /// When the last message from one shard to another arrives.
@@ -492,6 +494,12 @@ impl World {
         {
             self.out.to_nobody += 1;
             return;
+        }
+        if let Some(side) = Side::BOTH
+            .into_iter()
+            .find(|s| s.spare() == peer && self.setup.spare[*s as usize])
+        {
+            return self.spare_receives(side, listener, &payload);
         }
         let Some(side) = Side::BOTH.into_iter().find(|s| s.sip() == peer) else {
             if peer.ip() == IpAddr::from(ATTACKER) {

@@ -236,9 +236,7 @@ impl World {
     pub(crate) fn snapshot(&self, change: u8) -> Arc<Snapshot> {
         let (mut snapshot, _) = compiled(self.variant ^ u16::from(change & 0x7f) << 2);
         if change & 0x80 != 0 {
-            for trunk in &mut snapshot.trunks {
-                trunk.route = None;
-            }
+            snapshot.routes = Arc::default();
         }
         Arc::new(snapshot)
     }

@@ -48,6 +48,7 @@ impl FakeShard {
                     called_number: None,
                     legs: Vec::new(),
                     media: Vec::new(),
+                    attempts: Vec::new(),
                 }),
                 None => Reply::NoSuchCall,
             },

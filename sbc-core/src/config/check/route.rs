@@ -1,0 +1,204 @@
+//! What must hold for routes, DIDs and emergency numbers: trunks that exist, weights that fit, and no two rules for the
+//! same calls.
+
+use super::{Report, unknown};
+use crate::config::{
+    Names,
+    options::{Config, Trunk},
+    read::printable,
+};
+use crate::routing::Strategy;
+use std::collections::HashMap;
+
+/// Most trunks of one rule, on either side.
+const FROM_MAX: usize = 10_000;
+const TO_MAX: usize = 16;
+
+pub(super) fn check(config: &Config, report: Report<'_>) {
+    let mut complaints = 0;
+    let mut report_counted = |path: &str, message: String| {
+        complaints += 1;
+        report(path, message);
+    };
+    let names: HashMap<&str, ()> = config.trunks.iter().map(|t| (t.name.as_str(), ())).collect();
+    let mut rules: HashMap<&str, String> = HashMap::new();
+    for (n, route) in config.routes.iter().enumerate() {
+        let at = format!("route[{n}]");
+        rule_name(&at, route.name.as_deref(), &mut rules, &mut report_counted);
+        trunks_of(
+            &at,
+            "from",
+            route.from.as_ref(),
+            FROM_MAX,
+            &names,
+            &config.trunks,
+            &mut report_counted,
+        );
+        trunks_of(
+            &at,
+            "to",
+            Some(&route.to),
+            TO_MAX,
+            &names,
+            &config.trunks,
+            &mut report_counted,
+        );
+        weights(
+            &at,
+            &route.weights,
+            &route.to,
+            route.strategy,
+            &mut report_counted,
+        );
+        if let (Some(starts), Some(ends)) = (route.starts, route.ends)
+            && ends <= starts
+        {
+            report_counted(
+                &format!("{at}.ends"),
+                "is not after starts: the route would never hold".into(),
+            );
+        }
+        for (m, status) in route.stop_on.iter().enumerate() {
+            if !(300..700).contains(status) {
+                report_counted(
+                    &format!("{at}.stop_on[{m}]"),
+                    format!("{status} is no rejection: allowed are 300 to 699"),
+                );
+            }
+        }
+    }
+    for (n, did) in config.dids.iter().enumerate() {
+        let at = format!("did[{n}]");
+        rule_name(&at, did.name.as_deref(), &mut rules, &mut report_counted);
+        if did.numbers.is_empty() {
+            report_counted(
+                &format!("{at}.numbers"),
+                "the list is empty: name numbers, or remove the section".into(),
+            );
+        }
+        trunks_of(
+            &at,
+            "from",
+            did.from.as_ref(),
+            FROM_MAX,
+            &names,
+            &config.trunks,
+            &mut report_counted,
+        );
+        trunks_of(
+            &at,
+            "to",
+            Some(&did.to),
+            TO_MAX,
+            &names,
+            &config.trunks,
+            &mut report_counted,
+        );
+        weights(&at, &did.weights, &did.to, did.strategy, &mut report_counted);
+    }
+    if let Some(emergency) = &config.emergency {
+        if emergency.numbers.is_empty() {
+            report_counted(
+                "emergency.numbers",
+                "the list is empty: name numbers, or remove the section".into(),
+            );
+        }
+        let channels = config.limits.channels;
+        if emergency.reserve > 0 && emergency.reserve >= channels {
+            let message = match channels {
+                0 => "has no effect without channels in [limits]: set them, or remove it".to_owned(),
+                _ => format!(
+                    "{} leaves no channel of the {channels} in [limits] for other calls",
+                    emergency.reserve
+                ),
+            };
+            report_counted("emergency.reserve", message);
+        }
+        trunks_of(
+            "emergency",
+            "to",
+            Some(&emergency.to),
+            TO_MAX,
+            &names,
+            &config.trunks,
+            &mut report_counted,
+        );
+    }
+    if complaints == 0 {
+        config.check_conflicts(report);
+    }
+}
+
+fn rule_name<'c>(at: &str, name: Option<&'c str>, rules: &mut HashMap<&'c str, String>, report: Report<'_>) {
+    let Some(name) = name else { return };
+    let path = format!("{at}.name");
+    if name.is_empty() || name.contains([' ', '\t', ',', ';', '#']) {
+        report(
+            &path,
+            "a name has at least one character, and no space, comma, semicolon or #".into(),
+        );
+    } else if let Some(before) = rules.insert(name, at.to_owned()) {
+        let before = before.split('[').next().unwrap_or_default();
+        report(
+            &path,
+            format!("\"{}\" is the name of another {before} already", printable(name)),
+        );
+    }
+}
+
+fn trunks_of(
+    at: &str,
+    key: &str,
+    listed: Option<&Names>,
+    max: usize,
+    names: &HashMap<&str, ()>,
+    trunks: &[Trunk],
+    report: Report<'_>,
+) {
+    let Some(listed) = listed else { return };
+    let count = listed.0.len();
+    if count == 0 || count > max {
+        let path = format!("{at}.{key}");
+        return report(&path, format!("there are {count} trunks; allowed are 1 to {max}"));
+    }
+    for (n, name) in listed.0.iter().enumerate() {
+        let path = match count {
+            1 => format!("{at}.{key}"),
+            _ => format!("{at}.{key}[{n}]"),
+        };
+        if !names.contains_key(name.as_str()) {
+            report(
+                &path,
+                unknown("trunk", name, trunks.iter().map(|trunk| trunk.name.as_str())),
+            );
+        } else if listed.0[..n].contains(name) {
+            report(&path, format!("\"{}\" is listed twice", printable(name)));
+        }
+    }
+}
+
+fn weights(at: &str, weights: &[u16], to: &Names, strategy: Strategy, report: Report<'_>) {
+    let path = format!("{at}.weights");
+    match strategy {
+        Strategy::Weighted if weights.len() != to.0.len() => report(
+            &path,
+            format!(
+                "there are {} for {} trunks in to: give each trunk one",
+                weights.len(),
+                to.0.len()
+            ),
+        ),
+        Strategy::Weighted if weights.contains(&0) => {
+            report(
+                &path,
+                "a weight is at least 1: leave out a trunk that is to get no calls".into(),
+            );
+        }
+        Strategy::Weighted => {}
+        _ if weights.is_empty() => {}
+        _ => report(
+            &path,
+            "has no effect without strategy = \"weighted\": add that, or remove it".into(),
+        ),
+    }
+}
