@@ -32,16 +32,18 @@ pub(super) fn draw(seed: u64, setup: &Setup, spread_ms: u64) -> Vec<(u64, Arc<Sn
     let first = setup.snapshot();
     let mut at = rng.below(spread_ms / 4 + 1) * MS;
     let mut changes = Vec::new();
-    for _ in 0..rng.range(1, 12) {
-        changes.push((at, Arc::new(another(&mut rng, setup, &first))));
-        at += rng.range(50 * MS, GONE_MAX);
+    for n in 0..rng.range(1, 12) {
+        // Who is gone twice in a row is gone for longer than its callers repeat themselves.
+        let whole = n % 2 == 1;
+        changes.push((at, Arc::new(another(&mut rng, setup, &first, whole))));
+        at += rng.range(if whole { GONE_MAX } else { 50 * MS }, 2 * GONE_MAX * u64::from(whole) + GONE_MAX);
     }
     changes.push((at, Arc::new(first)));
     changes
 }
 
-/// `first` with other options, and one trunk that may be off or gone.
-fn another(rng: &mut Rng, setup: &Setup, first: &Snapshot) -> Snapshot {
+/// `first` with other options, and unless it is to be `whole`, one trunk that may be off or gone.
+fn another(rng: &mut Rng, setup: &Setup, first: &Snapshot, whole: bool) -> Snapshot {
     let mut snapshot = first.clone();
     for trunk in &mut snapshot.trunks {
         if rng.chance(300) {
@@ -53,6 +55,9 @@ fn another(rng: &mut Rng, setup: &Setup, first: &Snapshot) -> Snapshot {
     }
     if rng.chance(300) {
         snapshot.sip.no_answer = Duration::from_secs(rng.range(10, 30));
+    }
+    if whole {
+        return snapshot;
     }
     let side = rng.pick(&Side::BOTH);
     let at = side as usize;
