@@ -87,6 +87,6 @@ pub fn numbers(count: usize) -> Vec<String> {
 
 /// Which rule a call to `number` takes.
 pub fn look_up(table: &RouteTable, number: &str) -> Option<u32> {
-    let number = sbc_core::routing::dialled(number);
+    let number = sbc_core::routing::Wanted::of(number, None).number;
     table.find(TrunkId(0), number, || 0).map(|found| found.index)
 }

@@ -239,7 +239,7 @@ pub enum Reply {
     /// Answer to [`Command::Calls`].
     Calls(Vec<CallSummary>),
     /// Answer to [`Command::CallShow`].
-    Call(CallDetail),
+    Call(Box<CallDetail>),
     /// Answer to [`Command::Addresses`], in the order of the trunks.
     Addresses(Vec<Vec<TrunkAddress>>),
     /// Answer to [`Command::MediaPairs`]: of each interface that has pairs bound, in their order, those in use and

@@ -107,6 +107,16 @@ pub(crate) struct Party {
 }
 
 impl Party {
+    /// Nobody that is known.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            number: Box::default(),
+            e164: None,
+            anonymous: false,
+            privacy: None,
+        }
+    }
+
     /// One that was called.
     pub(crate) fn of_callee(parties: &Parties) -> Self {
         Self {

@@ -7,12 +7,13 @@ use super::{
     method::shorten,
 };
 use crate::{
-    routing::{self, Found, Kind, Strategy, Verdict},
-    snapshot::{Snapshot, Target},
-    topology::{self, Host},
+    routing::{self, Found, Kind, Strategy, Verdict, Wanted},
+    snapshot::{Service, Snapshot, Target},
+    topology::{Host, Parties, Party},
     trunk::TrunkId,
 };
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 
 /// Parameters of `route.test`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +91,12 @@ pub fn report(snapshot: &Snapshot, test: &TestRoute, unix_s: u64) -> Result<Rout
                 Failure::new(Reason::NoSuchTrunk, message)
             })?,
     };
-    let digits = routing::dialled(&test.number);
+    let parties = dialled(snapshot, from, &test.number);
+    let wanted = Wanted::of(&parties.callee, parties.called.as_ref());
+    let digits = match snapshot.routes.emergency_rule(wanted.dialled) {
+        Some(_) => wanted.dialled,
+        None => wanted.number,
+    };
     let prefix = |len: usize| String::from_utf8_lossy(digits.get(..len).unwrap_or_default()).into_owned();
     let explained = snapshot.routes.explain(from, digits, unix_s);
     let rules = explained.iter().map(|explained| RouteRule {
@@ -109,9 +115,18 @@ pub fn report(snapshot: &Snapshot, test: &TestRoute, unix_s: u64) -> Result<Rout
     if let Some(found) = snapshot.routes.find(from, digits, || unix_s) {
         report.order = order(&found);
         report.failover = failover(snapshot, &found);
-        report.targets = targets(snapshot, &found, &test.number);
+        report.targets = targets(snapshot, &found, &parties);
     }
     Ok(report)
+}
+
+/// The called party that a trunk means by `number`.
+fn dialled(snapshot: &Snapshot, from: TrunkId, number: &str) -> Parties {
+    let trunk = snapshot.trunks.get(usize::from(from.0));
+    let numbering = trunk.and_then(|trunk| trunk.numbers.as_deref());
+    let proof = trunk.and_then(|trunk| trunk.proofs.as_ref());
+    let number = proof.map_or(number, |proofs| proofs.inbound.strip(number));
+    Parties::to_user(number, numbering, &Party::unknown())
 }
 
 fn kind(kind: Kind) -> &'static str {
@@ -167,23 +182,29 @@ fn failover(snapshot: &Snapshot, found: &Found<'_>) -> String {
     )
 }
 
-fn targets(snapshot: &Snapshot, found: &Found<'_>, number: &str) -> Vec<RouteTarget> {
+fn targets(snapshot: &Snapshot, found: &Found<'_>, parties: &Parties) -> Vec<RouteTarget> {
     let target = |target: &routing::Weighted| {
         let trunk = snapshot.trunks.get(usize::from(target.trunk.0))?;
         let next_hop = trunk.next_hop();
-        let host = match (&trunk.peer.domain, next_hop) {
-            (Some(domain), _) => Host::Domain(domain),
-            (None, Target::Address(address)) => Host::Address(*address),
-            (None, Target::Name(query)) => Host::Domain(&query.host),
-            (None, Target::Registered) => Host::Domain("registered-contact"),
-        };
-        let state = match snapshot.health.is_down(target.trunk) {
-            true => "down: passed over",
-            false => "in use",
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut towards = trunk.towards(nowhere, next_hop.address().unwrap_or(nowhere));
+        if towards.host == Host::Address(nowhere) {
+            towards.host = match next_hop {
+                Target::Name(query) => Host::Domain(&query.host),
+                _ => Host::Domain("registered-contact"),
+            };
+        }
+        let state = match (
+            snapshot.service_of(target.trunk),
+            snapshot.health.is_down(target.trunk),
+        ) {
+            (Service::Enabled, false) => "in use",
+            (Service::Enabled, true) => "down: passed over",
+            _ => "switched off: passed over",
         };
         Some(RouteTarget {
             trunk: trunk.name.clone(),
-            request_uri: String::from_utf8_lossy(&topology::uri(number, host, false)).into_owned(),
+            request_uri: String::from_utf8_lossy(&parties.request_uri(&towards)).into_owned(),
             next_hop: next_hop.to_string(),
             addresses: next_hop.address().iter().map(ToString::to_string).collect(),
             state: state.to_owned(),

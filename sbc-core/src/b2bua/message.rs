@@ -62,7 +62,7 @@ impl Shard {
         let max_forwards = max_forwards_of(request)?;
         let parties = self.parties_of(request, from.trunk)?;
         let snapshot = Arc::clone(&self.snapshot);
-        let hunt = self.route(now, &snapshot, from.trunk, request, &parties.callee)?;
+        let hunt = self.route(now, &snapshot, from.trunk, request, &parties)?;
         let (to, mut targets) = self.first_open(now, &snapshot, hunt, &parties.callee)?;
         let trunk = snapshot.trunks.get(usize::from(to.0)).ok_or(Reply::new(404))?;
         let target = targets.remove(0);

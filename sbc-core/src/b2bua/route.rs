@@ -7,11 +7,12 @@ use super::{AttemptTarget, Unfit, attempt::ATTEMPTS_MAX, setup::RETRY_AFTER_S};
 use crate::{
     admission::Refused,
     counters::ShardCounters,
-    routing::{self, Failover, Kind, Rule},
+    routing::{Failover, Kind, Rule, Wanted},
     shard::Shard,
     sip::{Message, Uri},
     snapshot::{Service, Snapshot, Target},
     time::Timestamp,
+    topology::Parties,
     transaction::Reply,
     trunk::TrunkId,
 };
@@ -137,14 +138,14 @@ impl Skip {
 }
 
 impl Shard {
-    /// Where a call from `from` to the number `callee` goes.
+    /// Where a call from `from` goes.
     pub(super) fn route(
         &mut self,
         now: Timestamp,
         snapshot: &Snapshot,
         from: TrunkId,
         request: &Message<'_>,
-        callee: &str,
+        parties: &Parties,
     ) -> Result<Hunt, Reply> {
         if self.draining {
             self.io.counters.refused_draining += 1;
@@ -164,7 +165,8 @@ impl Shard {
         }
         let epoch_s = self.epoch_s;
         let unix_s = || epoch_s + now.as_millis() / 1000;
-        let Some(found) = snapshot.routes.find(from, routing::dialled(callee), unix_s) else {
+        let wanted = Wanted::of(&parties.callee, parties.called.as_ref());
+        let Some(found) = snapshot.routes.find_wanted(from, wanted, unix_s) else {
             self.io.counters.refused_no_route += 1;
             return Err(Reply::new(404));
         };

@@ -77,7 +77,7 @@ impl Shard {
             .inspect_err(|_| self.io.counters.refused_request += 1)?;
         let mut hunt = match &aim {
             Some(aim) if !self.draining => Hunt::straight(aim.trunk),
-            _ => self.route(now, &snapshot, from.trunk, request, &checked.parties.callee)?,
+            _ => self.route(now, &snapshot, from.trunk, request, &checked.parties)?,
         };
         let slot = self.calls.vacant_key() as u32;
         if self.calls.len() >= snapshot.sip.calls_max {

@@ -82,7 +82,7 @@ impl Shard {
         let parties = Parties::to_user(&destination.user, numbering, &transferee.party);
         let transferee = transferee.trunk;
         let has_media = call.media.is_some();
-        let hunt = self.route(now, &snapshot, referrer, request, &parties.callee)?;
+        let hunt = self.route(now, &snapshot, referrer, request, &parties)?;
         let (to, mut targets) = self.first_open(now, &snapshot, hunt, &parties.callee)?;
         let trunk = snapshot.trunks.get(usize::from(to.0)).ok_or(Reply::new(404))?;
         let first = targets.remove(0);

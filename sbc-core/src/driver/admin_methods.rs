@@ -224,7 +224,7 @@ impl Methods {
 
     async fn call(&self, id: String) -> Result<CallDetail, Failure> {
         match self.find(&id, Command::CallShow(id.clone())).await? {
-            Reply::Call(call) => Ok(call),
+            Reply::Call(call) => Ok(*call),
             _ => Err(unexpected()),
         }
     }

@@ -1,5 +1,6 @@
 //! Digits of numbers: packed prefixes, blocks of numbers, and what of a called number is looked up.
 
+use crate::numbers::E164;
 use std::{fmt, str::FromStr};
 
 /// Up to 16 digits in one word, so that they sort as text does: the first in the highest four bits, each plus one.
@@ -160,14 +161,28 @@ pub fn block(text: &str) -> Result<(Vec<Digits>, u8, u32), DigitsError> {
     Ok((prefixes, len as u8, count as u32))
 }
 
-/// The digits of a called number that are looked up: those behind a `+`. A user part that is no number has none, and takes
-/// the fallback.
-pub fn dialled(callee: &str) -> &[u8] {
-    let digits = callee.strip_prefix('+').unwrap_or(callee).as_bytes();
-    if digits.iter().all(u8::is_ascii_digit) {
-        digits
-    } else {
-        &[]
+/// What of a called party is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted<'n> {
+    /// The digits as they were dialled, without a `+`: emergency numbers are known by them. Empty: no number.
+    pub dialled: &'n [u8],
+    /// The digits of the number that they mean, its country code first; what was dialled, when it means none. Empty: the
+    /// call takes the fallback.
+    pub number: &'n [u8],
+}
+
+impl<'n> Wanted<'n> {
+    /// Of a user part, and of the number that it means by the rules of the trunk that it came from.
+    pub fn of(user: &'n str, number: Option<&'n E164>) -> Self {
+        let digits = user.strip_prefix('+').unwrap_or(user).as_bytes();
+        let dialled = match digits.iter().all(u8::is_ascii_digit) {
+            true => digits,
+            false => &[],
+        };
+        Self {
+            dialled,
+            number: number.map_or(dialled, |number| number.as_str().as_bytes()),
+        }
     }
 }
 
@@ -223,9 +238,25 @@ mod tests {
 
     #[test]
     fn what_is_looked_up() {
-        assert_eq!(dialled("+4930"), b"4930");
-        assert_eq!(dialled("4930"), b"4930");
-        assert_eq!(dialled("alice"), b"");
-        assert_eq!(dialled("49x"), b"");
+        let dialled = |user| Wanted::of(user, None);
+        for (user, digits) in [("+4930", "4930"), ("4930", "4930"), ("alice", ""), ("49x", "")] {
+            let digits = digits.as_bytes();
+            assert_eq!(
+                dialled(user),
+                Wanted {
+                    dialled: digits,
+                    number: digits
+                },
+                "{user}"
+            );
+        }
+        let number = E164::new("493012345");
+        let wanted = Wanted::of("030-12345", number.as_ref());
+        assert_eq!((wanted.dialled, wanted.number), (&b""[..], &b"493012345"[..]));
+        let wanted = Wanted::of("03012345", number.as_ref());
+        assert_eq!(
+            (wanted.dialled, wanted.number),
+            (&b"03012345"[..], &b"493012345"[..])
+        );
     }
 }

@@ -20,7 +20,7 @@ mod rule;
 mod table;
 mod trie;
 
-pub use digits::{Digits, DigitsError, block, dialled};
+pub use digits::{Digits, DigitsError, Wanted, block};
 pub use explain::{Explained, Verdict, date};
 pub use order::Turns;
 pub use rule::{Failover, Kind, Rule, Strategy, Weighted};

@@ -1,6 +1,6 @@
 //! The table of rules: built once, then looked into for every call.
 
-use super::{Digits, Rule, trie::Trie};
+use super::{Digits, Rule, Wanted, trie::Trie};
 use crate::trunk::TrunkId;
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -144,6 +144,19 @@ impl RouteTable {
         numbers.dedup();
         self.emergency = Some((numbers.into(), Arc::new(rule)));
         self
+    }
+
+    /// The rule for a call of `from` to whom it dialled, at the Unix time that `unix_s` knows.
+    pub fn find_wanted(
+        &self,
+        from: TrunkId,
+        wanted: Wanted<'_>,
+        unix_s: impl Fn() -> u64,
+    ) -> Option<Found<'_>> {
+        match self.emergency_rule(wanted.dialled) {
+            Some(_) => self.find(from, wanted.dialled, unix_s),
+            None => self.find(from, wanted.number, unix_s),
+        }
     }
 
     /// The rule for a call of `from` to a number with these digits, at the Unix time that `unix_s` knows.

@@ -19,7 +19,7 @@ impl Shard {
                 .call_by_id(&call)
                 .and_then(|slot| self.call_detail(now, slot))
             {
-                Some(detail) => Reply::Call(detail),
+                Some(detail) => Reply::Call(Box::new(detail)),
                 None => Reply::NoSuchCall,
             },
             Command::Hangup(call) => match self.call_by_id(&call) {

@@ -87,7 +87,7 @@ impl Proof {
     }
 
     /// The user part of To: the prefix may stand there, too.
-    pub(super) fn strip<'u>(&self, user: &'u str) -> &'u str {
+    pub(crate) fn strip<'u>(&self, user: &'u str) -> &'u str {
         strip_dialled(user, &self.tech_prefix)
             .filter(|rest| !rest.is_empty())
             .unwrap_or(user)

@@ -73,6 +73,7 @@ mod response_routing;
 mod rfc2543;
 mod ringback;
 mod ringback_tone;
+mod route_report;
 mod route_set;
 mod routes;
 mod rtcp_mux;

@@ -36,7 +36,10 @@ pub(super) fn draw(seed: u64, setup: &Setup, spread_ms: u64) -> Vec<(u64, Arc<Sn
         // Who is gone twice in a row is gone for longer than its callers repeat themselves.
         let whole = n % 2 == 1;
         changes.push((at, Arc::new(another(&mut rng, setup, &first, whole))));
-        at += rng.range(if whole { GONE_MAX } else { 50 * MS }, 2 * GONE_MAX * u64::from(whole) + GONE_MAX);
+        at += rng.range(
+            if whole { GONE_MAX } else { 50 * MS },
+            2 * GONE_MAX * u64::from(whole) + GONE_MAX,
+        );
     }
     changes.push((at, Arc::new(first)));
     changes

@@ -42,14 +42,14 @@ impl FakeShard {
                 )
             }
             Command::CallShow(id) => match slot_of(&self.calls, &id) {
-                Some(slot) => Reply::Call(CallDetail {
+                Some(slot) => Reply::Call(Box::new(CallDetail {
                     summary: self.calls[&slot].clone(),
                     calling_number: None,
                     called_number: None,
                     legs: Vec::new(),
                     media: Vec::new(),
                     attempts: Vec::new(),
-                }),
+                })),
                 None => Reply::NoSuchCall,
             },
             Command::Hangup(id) => match slot_of(&self.calls, &id) {
