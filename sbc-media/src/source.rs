@@ -9,6 +9,7 @@ use crate::{
     noise::{ComfortNoise, Noise},
     rtp::HEADER_LEN,
     splice::Splice,
+    stream::CLOCK_RATE_DEFAULT,
     time::Timestamp,
     tone::Player,
 };
@@ -104,9 +105,9 @@ impl Source {
         self.sound.as_mut()
     }
 
-    /// Units of the media clock in a packet.
-    pub fn step(&self) -> u32 {
-        self.ptime_ms * 8
+    /// Milliseconds in a packet.
+    pub fn ptime_ms(&self) -> u32 {
+        self.ptime_ms
     }
 
     /// When [`Self::write`] is due, if something is played.
@@ -150,6 +151,7 @@ impl Source {
                 }
                 comfort.left = COMFORT_EVERY - 1;
                 let mut numbers = splice.own(due);
+                splice.set_clock_rate(CLOCK_RATE_DEFAULT);
                 // The marker is for the beginning of speech (RFC 3551 §4.1).
                 numbers.marker = false;
                 numbers.write(comfort.payload_type, buffer)?;
@@ -172,6 +174,7 @@ impl Source {
                 Sound::Events(..) | Sound::Comfort(_) => {}
             }
             let numbers = splice.own(due);
+            splice.set_clock_rate(CLOCK_RATE_DEFAULT);
             numbers.write(self.payload_type, buffer)?;
             return Some(HEADER_LEN + samples);
         }

@@ -76,6 +76,14 @@ impl Run {
     }
 }
 
+/// Nanoseconds in `step` units of a clock.
+const fn step_ns(clock_rate: u32, step: u32) -> u64 {
+    let step = if step == 0 { 1 } else { step };
+    // No overflow: less than 2^32 times 2^30.
+    let ns = step as u64 * 1_000_000_000 / clock_rate as u64;
+    if ns == 0 { 1 } else { ns }
+}
+
 /// The outgoing stream.
 #[derive(Clone, Debug)]
 pub struct Splice {
@@ -85,9 +93,9 @@ pub struct Splice {
     /// The media clock: this timestamp was due at this time.
     timestamp: u32,
     at: Timestamp,
-    /// Timestamp units from one packet to the next.
-    step: u32,
-    /// Those in a second.
+    /// Nanoseconds from one packet to the next.
+    step_ns: u64,
+    /// Timestamp units in a second.
     clock_rate: u32,
     /// Nothing has left yet.
     fresh: bool,
@@ -103,14 +111,15 @@ pub struct Splice {
 
 impl Splice {
     /// A stream whose first packet leaves with `sequence` and, at `now`, with `timestamp`. `step` is the number of
-    /// timestamp units in a packet: at 8 kHz, which is the clock unless [`Splice::set_clock`] says otherwise, 160 for 20 ms.
+    /// timestamp units in a packet: at 8 kHz, which is the clock unless [`Splice::set_clock`] or
+    /// [`Splice::set_clock_rate`] says otherwise, 160 for 20 ms.
     pub const fn new(now: Timestamp, ssrc: u32, sequence: u16, timestamp: u32, step: u32) -> Self {
         Self {
             ssrc,
             sequence: sequence.wrapping_sub(1),
             timestamp,
             at: now,
-            step: if step == 0 { 1 } else { step },
+            step_ns: step_ns(CLOCK_RATE_DEFAULT, step),
             clock_rate: CLOCK_RATE_DEFAULT,
             fresh: true,
             ours: false,
@@ -123,7 +132,20 @@ impl Splice {
     /// From now on the media clock has `clock_rate` units in a second and `step` in a packet.
     pub fn set_clock(&mut self, clock_rate: u32, step: u32) {
         self.clock_rate = clock_rate.max(1);
-        self.step = step.max(1);
+        self.step_ns = step_ns(self.clock_rate, step);
+    }
+
+    /// From now on the media clock has `clock_rate` units in a second: that of the packet which has just left. What
+    /// leaves next is as much later as the clock of before says, and the units count from there (RFC 7160 §4). A
+    /// packet is as long as it was.
+    #[inline]
+    pub fn set_clock_rate(&mut self, clock_rate: u32) {
+        self.clock_rate = clock_rate;
+    }
+
+    /// From now on a packet of our own has this length.
+    pub fn set_packet_time(&mut self, packet_time: Duration) {
+        self.step_ns = (packet_time.as_nanos() as u64).max(1);
     }
 
     /// The next packet that arrives is a change of source, whatever its SSRC and number.
@@ -218,7 +240,7 @@ impl Splice {
     /// first after a pause has the marker, too.
     pub fn own(&mut self, now: Timestamp) -> Numbers {
         let timestamp = self.clock(now);
-        let joins = self.ours && timestamp.wrapping_sub(self.timestamp) == self.step;
+        let joins = self.ours && timestamp.wrapping_sub(self.timestamp) == self.units(1);
         let marker = !joins && !self.fresh;
         (self.timestamp, self.at) = (timestamp, now);
         self.sequence = self.sequence.wrapping_add(1);
@@ -236,11 +258,15 @@ impl Splice {
         if self.fresh {
             return self.timestamp;
         }
-        let passed = now.since(self.at).as_nanos() * u128::from(self.clock_rate) / 1_000_000_000;
-        let step = u128::from(self.step);
-        let steps = ((passed + step / 2) / step).max(1);
-        // A clock that wraps.
-        self.timestamp.wrapping_add((steps * step) as u32)
+        let step = u128::from(self.step_ns);
+        let steps = ((now.since(self.at).as_nanos() + step / 2) / step).max(1);
+        self.timestamp.wrapping_add(self.units(steps))
+    }
+
+    /// Timestamp units in so many packets; they wrap.
+    fn units(&self, steps: u128) -> u32 {
+        let units_1e9 = steps * u128::from(self.step_ns) * u128::from(self.clock_rate);
+        ((units_1e9 + 500_000_000) / 1_000_000_000) as u32
     }
 
     /// The outgoing timestamp for one of the arriving stream `ssrc`, if that is the one that leaves: for its

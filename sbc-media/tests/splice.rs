@@ -284,3 +284,49 @@ fn no_number_leaves_twice() {
         );
     }
 }
+
+#[test]
+fn time_goes_on_by_the_clock_of_what_left_last() {
+    let mut splice = splice(1, 0);
+    // A tone, at 8 kHz.
+    splice.own(ms(0));
+    splice.own(ms(20));
+    // Opus takes over a second later: that second is one of the tone's clock, what follows is its own.
+    assert_eq!(
+        splice.forward(ms(1020), 7, 500, 90_000),
+        Some(numbers(3, 8160, true))
+    );
+    splice.set_clock_rate(48_000);
+    assert_eq!(
+        splice.forward(ms(1040), 7, 501, 90_960),
+        Some(numbers(4, 9120, false))
+    );
+    assert_eq!(splice.media_clock(ms(1050)), 9120 + 480);
+    // Another source of Opus, 100 ms later, to the millisecond that makes whole packets.
+    assert_eq!(
+        splice.forward(ms(1141), 8, 9, 5),
+        Some(numbers(5, 9120 + 4800, true))
+    );
+    // An event of ours among its packets, in its time.
+    assert_eq!(splice.insert(ms(1161)), numbers(6, 9120 + 5760, false));
+    // A packet of 60 ms.
+    splice.set_packet_time(std::time::Duration::from_millis(60));
+    assert_eq!(splice.own(ms(1321)), numbers(7, 9120 + 4800 + 3 * 2880, true));
+    splice.set_clock_rate(8000);
+    assert_eq!(
+        splice.own(ms(1381)),
+        numbers(8, 9120 + 4800 + 3 * 2880 + 480, false)
+    );
+}
+
+#[test]
+fn a_packet_time_is_exact_in_every_clock() {
+    for rate in [8000, 16_000, 24_000, 32_000, 44_100, 48_000, 90_000] {
+        let mut splice = Splice::new(ms(0), OUT, 0, 0, 1);
+        splice.set_clock(rate, rate / 50);
+        for n in 0..100u32 {
+            let own = splice.own(ms(u64::from(n) * 20));
+            assert_eq!((own.timestamp, own.marker), (n * (rate / 50), false), "{rate}");
+        }
+    }
+}

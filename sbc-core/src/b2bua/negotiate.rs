@@ -26,7 +26,10 @@ use crate::{
     time::Timestamp,
     trunk::TrunkId,
 };
-use sbc_media::relay::{Action, Formats, Relay};
+use sbc_media::{
+    relay::{Action, Formats, Relay},
+    stream::ClockRates,
+};
 use smallvec::SmallVec;
 use std::{net::IpAddr, ops::Deref};
 use zeroize::Zeroize;
@@ -93,6 +96,8 @@ pub(crate) struct Session {
     pub(super) security: Option<Box<Security>>,
     /// Where one of the call's trunks has a list of codecs.
     pub(super) codecs: Option<Box<Codecs>>,
+    /// The clocks of what the peer wants, and so of what the other side sends; `None`: all are of telephony.
+    pub(super) clock_rates: Option<Box<ClockRates>>,
     /// RTCP goes by the RTP port: the peer has offered that and is answered so, or has agreed to it.
     pub(super) mux: bool,
     /// What the peer offers goes on without all that is not G.711: it has been answered that, or will be.
@@ -204,6 +209,7 @@ impl Session {
             Part::Answer => self.told_mux(),
         };
         self.mux = agrees && line.is_some_and(|line| line.rtcp_mux() && line.can_mux());
+        self.clock_rates = sdp.clock_rates_of(chosen.index);
         if media.srtp != Srtp::Disabled || self.security.is_some() {
             let remote = sdp.remote_of(chosen.index).ok().filter(|remote| !remote.held);
             let security = Security::of(&mut self.security, media);
@@ -417,7 +423,7 @@ fn tell_of_events(
     add_events(told, known(|codecs| &codecs.told).or(heard), taken);
 }
 
-/// Have the relay protect and convert the packets of both sides as their sessions say.
+/// Have the relay time, protect and convert the packets of both sides as their sessions say.
 ///
 /// What leaves under a key of ours is one stream: a receiver of SRTP cannot follow sources that jump in their numbers, and
 /// takes what is behind for a replay (RFC 3711 §3.3).
@@ -428,6 +434,10 @@ pub(super) fn arm(
     media: Media,
     sessions: [&mut Session; 2],
 ) {
+    for (at, pair) in media.pairs.into_iter().enumerate() {
+        // It sends by the numbers that it was told, and those are the other side's.
+        relay.set_clock_rates(pair, sessions[1 - at].clock_rates.as_deref());
+    }
     if sessions
         .iter()
         .all(|session| session.security.is_none() && session.codecs.is_none())

@@ -45,7 +45,7 @@ impl KeySource {
     }
 
     /// A stream of our own begins: SSRC, sequence number and timestamp (RFC 3550 §5.1), the number in the lower
-    /// half (RFC 3711 §3.3.1). The clock is that of G.711; it only matters where one source follows another.
+    /// half (RFC 3711 §3.3.1). The clock is that of G.711 until something is relayed.
     pub(crate) fn stream(&mut self) -> OutletParams {
         OutletParams {
             ssrc: self.0.next_u32(),

@@ -5,7 +5,7 @@
 //! law of G.711 stands in for the other one where nothing else is common.
 
 use super::{Sdp, parse::RtpMap};
-use sbc_media::g711::Law;
+use sbc_media::{g711::Law, stream::ClockRates};
 
 /// What a payload type stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +124,13 @@ impl Sdp<'_> {
             })
         };
         media.payload_types().filter_map(format).collect()
+    }
+
+    /// The clock rates of the formats of m-line `index`; `None`: all that are known have 8 kHz.
+    pub fn clock_rates_of(&self, index: usize) -> Option<Box<ClockRates>> {
+        let media = self.medias().get(index)?;
+        let clock_rate = |number| Some((number, media.rtpmap(number)?.clock_rate));
+        ClockRates::new(media.payload_types().filter_map(clock_rate)).map(Box::new)
     }
 }
 

@@ -5,6 +5,7 @@ mod basic;
 mod caller_id;
 mod cancel;
 mod challenge;
+mod clock_rates;
 mod codecs;
 mod compact;
 mod contact_user;

@@ -21,7 +21,7 @@ use crate::{
     latch::{Latch, LatchMode},
     quality::{self, Codec, Rating},
     rtcp::round_trip::RoundTrip,
-    stream::{CLOCK_RATE_DEFAULT, Stream},
+    stream::{CLOCK_RATE_DEFAULT, ClockRates, Stream},
     time::Timestamp,
 };
 use core::net::SocketAddr;
@@ -283,7 +283,7 @@ impl Relay {
 
     /// The driver has bound `pair`: make room for its two sockets. False when that is beyond the
     /// `pairs_max` of [`Relay::new`]. Only this, [`Relay::set_keys`], [`Relay::set_formats`],
-    /// [`Relay::set_outlet`], [`Relay::set_framing`] and [`Relay::set_digits`] allocate.
+    /// [`Relay::set_outlet`], [`Relay::set_framing`], [`Relay::set_digits`] and [`Relay::set_clock_rates`] allocate.
     pub fn add_pair(&mut self, pair: PairIndex) -> bool {
         if pair.0 >= self.pairs_max {
             return false;
@@ -373,11 +373,12 @@ impl Relay {
         }
     }
 
-    /// Set the RTP clock of what the peer of `pair` sends, in Hz, for its jitter. The default is
-    /// [`CLOCK_RATE_DEFAULT`].
-    pub fn set_clock_rate(&mut self, pair: PairIndex, clock_rate: u32) {
-        if let Some(slot) = self.sockets.get_mut(pair.rtp().0 as usize) {
-            slot.stream.set_clock_rate(clock_rate);
+    /// The RTP clocks of what the peer of `pair` sends: for its jitter and reports, and where one stream of several goes
+    /// on for the other side. `None`: [`CLOCK_RATE_DEFAULT`] for all. Ends with [`Relay::close`].
+    pub fn set_clock_rates(&mut self, pair: PairIndex, clock_rates: Option<&ClockRates>) {
+        let slot = self.sockets.get_mut(pair.rtp().0 as usize);
+        if let Some(slot) = slot.filter(|slot| slot.active) {
+            slot.stream.set_clock_rates(clock_rates);
         }
     }
 

@@ -5,7 +5,7 @@
 //! know. Our packets leave only where the other side's could: to a peer that is on hold nothing is sent (RFC 3264
 //! §8.4), and what is played waits.
 
-use super::{DropReason, PairIndex, Relay, Verdict};
+use super::{DropReason, MediaSocket, PairIndex, Relay, Verdict};
 use crate::{
     dtmf::Report,
     g711::Law,
@@ -17,6 +17,7 @@ use crate::{
     stream::CLOCK_RATE_DEFAULT,
     time::Timestamp,
 };
+use core::time::Duration;
 
 /// A buffer of so many octets holds every packet of our own, protected.
 pub const OWN_LEN_MAX: usize = PACKET_MAX + OVERHEAD_MAX;
@@ -31,7 +32,8 @@ pub struct OutletParams {
     pub sequence: u16,
     /// Timestamp of the first packet.
     pub timestamp: u32,
-    /// Units of the media clock in a second.
+    /// Units of the media clock in a second, until packets of the other side leave: they have theirs
+    /// ([`Relay::set_clock_rates`]).
     pub clock_rate: u32,
     /// Those in a packet.
     pub step: u32,
@@ -114,7 +116,8 @@ impl Outlet {
         let due = self.poll_timeout().map_or(now, |due| due.max(now));
         let mut source = Source::new(voice.law, voice.payload_type, voice.ptime_ms);
         source.play(due, sound);
-        self.splice.set_clock(CLOCK_RATE_DEFAULT, source.step());
+        self.splice
+            .set_packet_time(Duration::from_millis(source.ptime_ms().into()));
         self.playing = Some(Playing { source, yields });
     }
 
@@ -141,12 +144,13 @@ impl Outlet {
         ends
     }
 
-    /// Give `packet` of the other side its place in the stream.
-    fn number(&mut self, now: Timestamp, packet: &mut [u8]) -> Result<(), DropReason> {
+    /// Give `packet` of the other side, which has a clock of `clock_rate` Hz, its place in the stream.
+    fn number(&mut self, now: Timestamp, packet: &mut [u8], clock_rate: u32) -> Result<(), DropReason> {
         let mut packet = rtp::Packet::new_checked(packet).map_err(|_| DropReason::Malformed)?;
         let (ssrc, sequence, timestamp) = (packet.ssrc(), packet.sequence(), packet.timestamp());
         let numbers = self.splice.forward(now, ssrc, sequence, timestamp);
         let numbers = numbers.ok_or(DropReason::Displaced)?;
+        self.splice.set_clock_rate(clock_rate);
         packet.set_ssrc(numbers.ssrc);
         packet.set_sequence(numbers.sequence);
         packet.set_timestamp(numbers.timestamp);
@@ -287,17 +291,19 @@ impl Relay {
         self.originated(pair, buffer, len?).ok()
     }
 
-    /// Step of the walk: what leaves from `out` gets its place in that outlet's stream.
+    /// Step of the walk: what came to `socket` and leaves from `out` gets its place in that outlet's stream.
     pub(super) fn number(
         &mut self,
         now: Timestamp,
+        socket: MediaSocket,
         out: u32,
         buffer: &mut [u8],
         len: usize,
     ) -> Result<(), DropReason> {
         let packet = buffer.get_mut(..len).ok_or(DropReason::Malformed)?;
         let leaves = self.route(out, len);
-        let pair = super::MediaSocket(out).pair();
+        let pair = MediaSocket(out).pair();
+        let clock_rate = self.clock_rate(socket);
         let outlet = self.outlet_mut(pair).ok_or(DropReason::NoSession)?;
         if let Err(reason) = leaves {
             outlet.omit(now, packet);
@@ -307,7 +313,7 @@ impl Relay {
             outlet.omit(now, packet);
             return Err(DropReason::Displaced);
         }
-        outlet.number(now, packet)?;
+        outlet.number(now, packet, clock_rate)?;
         if outlet.give_way() {
             self.schedule(pair);
             self.events.push_back((pair, MediaEvent::Yielded));
@@ -327,6 +333,12 @@ impl Relay {
         let piece = outlet.and_then(Outlet::piece_due);
         let due = [sound, piece, self.report_due(pair)];
         self.due.set(pair.0, due.into_iter().flatten().min());
+    }
+
+    /// Units in a second of the media clock of what was received on `socket` last.
+    pub(super) fn clock_rate(&self, socket: MediaSocket) -> u32 {
+        let slot = self.socket(socket);
+        slot.map_or(CLOCK_RATE_DEFAULT, |slot| slot.stream.clock_rate())
     }
 
     pub(super) fn outlet(&self, pair: PairIndex) -> Option<&Outlet> {

@@ -9,9 +9,9 @@ use crate::{
     repacketize::{Arrival, Framing, Pushed, Repacketizer},
     rtp,
     splice::Numbers,
-    stream::CLOCK_RATE_DEFAULT,
     time::Timestamp,
 };
+use core::time::Duration;
 
 fn arrival<'p>(packet: &'p rtp::Packet<&[u8]>) -> Arrival<'p> {
     Arrival {
@@ -45,7 +45,8 @@ impl Outlet {
         // Numbers are another's from now on.
         self.splice.part();
         if let Some(framing) = framing {
-            self.splice.set_clock(CLOCK_RATE_DEFAULT, framing.frame() as u32);
+            let micros = framing.frame() as u64 * 125;
+            self.splice.set_packet_time(Duration::from_micros(micros));
         }
     }
 
@@ -53,8 +54,8 @@ impl Outlet {
         Some(self.repacketizer.as_ref()?.framing())
     }
 
-    /// Write the piece that is due to the front of `buffer`: its length.
-    fn write_piece(&mut self, now: Timestamp, buffer: &mut [u8]) -> Option<usize> {
+    /// Write the piece that is due to the front of `buffer`: its length. `clock_rate`: of what it came in.
+    fn write_piece(&mut self, now: Timestamp, clock_rate: u32, buffer: &mut [u8]) -> Option<usize> {
         if self.displaces() {
             self.clear_pieces();
             return None;
@@ -67,6 +68,7 @@ impl Outlet {
             splice.part();
         }
         let numbers = splice.forward(now, piece.ssrc, piece.place.sequence, piece.timestamp)?;
+        splice.set_clock_rate(clock_rate);
         let numbers = Numbers {
             marker: numbers.marker || piece.marker,
             ..numbers
@@ -161,8 +163,10 @@ impl Relay {
         pair: PairIndex,
         buffer: &mut [u8],
     ) -> Option<Verdict> {
+        let source = MediaSocket(self.socket(pair.rtp())?.partner);
+        let clock_rate = self.clock_rate(source);
         let outlet = self.outlet_mut(pair)?;
-        let len = outlet.write_piece(now, buffer)?;
+        let len = outlet.write_piece(now, clock_rate, buffer)?;
         if outlet.give_way() {
             self.events.push_back((pair, MediaEvent::Yielded));
         }

@@ -214,7 +214,7 @@ impl Relay {
                 Step::Listen => self.listen(now, socket, out, buffer, len)?,
                 Step::Format => self.format(socket, buffer, len)?,
                 Step::Reframe => self.reframe(now, out, buffer, len)?,
-                Step::Number => self.number(now, out, buffer, len)?,
+                Step::Number => self.number(now, socket, out, buffer, len)?,
                 Step::Protect => {
                     // Only what leaves: indices that run on while the other side is on hold would
                     // be beyond what its receiver can guess.

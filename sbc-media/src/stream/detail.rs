@@ -1,7 +1,7 @@
 //! What most packets do not touch: losses by their company, delay variation, payload types,
 //! silence. Lies beside the counts of a [`Stream`](super::Stream), so that these stay small.
 
-use super::burst::Bursts;
+use super::{ClockRates, burst::Bursts};
 use core::time::Duration;
 
 /// A time between two packets that is longer than this is silence.
@@ -111,6 +111,8 @@ pub(super) struct Detail {
     /// Timestamp units from one packet to the next; 0: not known.
     pub(super) packet_units: u32,
     pub(super) silence: Duration,
+    /// Of payload types, where not all are the same.
+    pub(super) clock_rates: Option<Box<ClockRates>>,
     over: [u32; VARIATION_BOUNDS_MS.len()],
     variation_max_us: u32,
 }

@@ -9,9 +9,11 @@
 //! detail is written where something happens: a loss, a delay, another payload type, a pause.
 
 mod burst;
+mod clock;
 mod detail;
 
 pub use burst::{BurstLoss, GAP_MIN};
+pub use clock::{CLOCK_RATE_DEFAULT, ClockRates};
 pub use detail::{DelayVariation, PAYLOADS_MAX, PayloadCount, Payloads, SILENCE_MIN, VARIATION_BOUNDS_MS};
 
 use crate::{
@@ -20,9 +22,6 @@ use crate::{
     time::Timestamp,
 };
 use detail::Detail;
-
-/// RTP clock rate of G.711, G.722 (by RFC 3551's historic error) and G.729, in Hz.
-pub const CLOCK_RATE_DEFAULT: u32 = 8000;
 
 /// A forward jump of so many sequence numbers or more is not loss (RFC 3550 A.1).
 const DROPOUT_MAX: u16 = 3000;
@@ -121,16 +120,26 @@ impl Stream {
         };
     }
 
-    /// Measure jitter in another clock from here on.
-    pub fn set_clock_rate(&mut self, clock_rate: u32) {
+    /// What clock each payload type has; `None`: [`CLOCK_RATE_DEFAULT`]. Needs detail. Where that of the last packet was
+    /// another, jitter is measured anew: it was in units of a wrong clock.
+    pub fn set_clock_rates(&mut self, clock_rates: Option<&ClockRates>) {
+        let Some(detail) = &mut self.detail else { return };
+        if detail.clock_rates.as_deref() != clock_rates {
+            detail.clock_rates = clock_rates.cloned().map(Box::new);
+        }
+        let clock_rate = clock_rates.map_or(CLOCK_RATE_DEFAULT, |rates| rates.of(self.payload_type));
         if clock_rate != self.clock_rate {
             self.jitter_16 = 0;
             self.clock_rate = clock_rate;
             self.transit_known = false;
-            if let Some(detail) = &mut self.detail {
-                detail.packet_units = 0;
-            }
+            detail.packet_units = 0;
         }
+    }
+
+    /// Units in a second of the clock of the last packet.
+    #[inline]
+    pub fn clock_rate(&self) -> u32 {
+        self.clock_rate
     }
 
     /// An RTP packet of `octets` (header included) was accepted at `now`.
@@ -357,8 +366,9 @@ impl Stream {
         detail.gone(self.window, self.expected, ahead.into());
         let units = timestamp.wrapping_sub(self.timestamp) / u32::from(ahead);
         // A pause, or a packet before this one that came late, makes it seem more and never less.
-        // More than a quarter of a second is no packet.
-        if (1..=self.clock_rate / 4).contains(&units)
+        // More than a quarter of a second is no packet, and between two clocks there is no difference.
+        if self.transit_known
+            && (1..=self.clock_rate / 4).contains(&units)
             && (detail.packet_units == 0 || units < detail.packet_units)
         {
             detail.packet_units = units;
@@ -373,6 +383,27 @@ impl Stream {
             detail.payloads.add(before, self.packets - detail.payload_from);
         }
         detail.payload_from = self.packets;
+        if let Some(rates) = &detail.clock_rates {
+            let clock_rate = rates.of(payload_type);
+            self.change_clock(clock_rate);
+        }
+    }
+
+    /// The sender goes on by another clock: what was measured stays, in its units.
+    fn change_clock(&mut self, clock_rate: u32) {
+        let before = core::mem::replace(&mut self.clock_rate, clock_rate);
+        if before == clock_rate {
+            return;
+        }
+        let scaled = |units: u32| {
+            let units = u64::from(units) * u64::from(clock_rate) / u64::from(before.max(1));
+            u32::try_from(units).unwrap_or(u32::MAX)
+        };
+        self.jitter_16 = scaled(self.jitter_16);
+        self.transit_known = false;
+        if let Some(detail) = &mut self.detail {
+            detail.packet_units = scaled(detail.packet_units);
+        }
     }
 
     #[inline(never)]
