@@ -14,9 +14,13 @@
 //! the other limits put back exactly; during those nanoseconds a concurrent call may be refused by
 //! a limit that would have had room. That error is on the safe side and lasts no longer.
 
+mod pace;
 mod plan;
+mod scope;
 
+pub use pace::Place;
 pub use plan::LimitPlan;
+pub use scope::{Scope, ScopedLimit, ScopedLimits};
 
 use crate::{growing::Growing, time::Timestamp};
 use smallvec::SmallVec;
@@ -29,7 +33,7 @@ use std::{
 };
 
 /// Index of one limit (a CPS bucket and a channel count) in [`Admission`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LimitId(pub u32);
 
 /// What the configuration says about one limit.
@@ -99,8 +103,8 @@ pub struct Permit {
     limits: Limits,
 }
 
-/// Global, inbound, outbound and twice "both directions" fit without allocation.
-type Limits = SmallVec<[LimitId; 6]>;
+/// The limits of a call. Global, inbound, outbound and twice "both directions" fit without allocation.
+pub type Limits = SmallVec<[LimitId; 6]>;
 
 impl Admission {
     /// Limits in the order of `specs`; a [`LimitId`] is an index there.
@@ -144,16 +148,13 @@ impl Admission {
     }
 
     /// Take one CPS token from each of `limits` and no channel, or nothing at all: for what costs as
-    /// much as a call to begin and holds nothing. `Err`: the wait for the next token.
+    /// much as a call to begin and holds nothing.
     ///
     /// # Panics
     /// As [`Self::admit`].
-    pub fn take_tokens(&self, now: Timestamp, limits: &[LimitId]) -> Result<(), Duration> {
+    pub fn take_tokens(&self, now: Timestamp, limits: &[LimitId]) -> Result<(), Refused> {
         self.take_all_tokens(now, &distinct(limits))
-            .map_err(|(id, wait)| {
-                self.limit(id).refused_cps.fetch_add(1, Relaxed);
-                wait
-            })
+            .map_err(|(id, wait)| self.refuse(id, Full::Cps(wait)))
     }
 
     fn take_all_tokens(&self, now: Timestamp, ids: &[LimitId]) -> Result<(), (LimitId, Duration)> {
@@ -191,12 +192,7 @@ impl Admission {
     /// # Panics
     /// As [`Self::admit`].
     pub fn exchange(&self, now: Timestamp, permit: &mut Permit, limits: &[LimitId]) -> Result<(), Refused> {
-        let new: Limits = limits
-            .iter()
-            .copied()
-            .filter(|id| !permit.limits.contains(id))
-            .collect();
-        let mut taken = self.admit(now, &new)?;
+        let mut taken = self.admit(now, &permit.lacking(limits))?;
         taken.limits.clear();
         self.hold(permit, limits);
         Ok(())
@@ -207,12 +203,7 @@ impl Admission {
     /// # Panics
     /// As [`Self::admit`].
     pub fn exchange_always(&self, permit: &mut Permit, limits: &[LimitId]) {
-        let new: Limits = limits
-            .iter()
-            .copied()
-            .filter(|id| !permit.limits.contains(id))
-            .collect();
-        self.admit_always(&new).limits.clear();
+        self.admit_always(&permit.lacking(limits)).limits.clear();
         self.hold(permit, limits);
     }
 
@@ -248,6 +239,16 @@ impl Admission {
             .get(id.0)
             .map(|l| l.channels_max.store(channels, Relaxed))
             .is_some()
+    }
+
+    /// How many limits there are.
+    pub fn len(&self) -> usize {
+        self.limits.len() as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Every limit as it stands, in order of [`LimitId`].
@@ -321,6 +322,17 @@ fn distinct(limits: &[LimitId]) -> Limits {
 }
 
 impl Permit {
+    /// The limits that it holds a channel of.
+    pub fn limits(&self) -> &[LimitId] {
+        &self.limits
+    }
+
+    /// Those of `limits` that it does not hold.
+    fn lacking(&self, limits: &[LimitId]) -> Limits {
+        let ids = limits.iter().copied();
+        ids.filter(|id| !self.limits.contains(id)).collect()
+    }
+
     /// Give the permit up without returning its channels: for the end of the process only.
     pub fn abandon(mut self) {
         self.limits.clear();

@@ -35,6 +35,8 @@ pub(crate) enum Alarm {
     MediaCheck(u32),
     /// Look whether a side that holds the other sends anything.
     HoldCheck(u32),
+    /// A place in the rate of this limit has come, for a call that waits.
+    Held(u32),
     /// Something about the connection in this slot must have happened by now.
     Connection(u32),
 }

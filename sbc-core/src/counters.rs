@@ -33,6 +33,20 @@ counters! {
     sip_sent,
     /// Datagrams from addresses that no trunk lists; dropped before parsing.
     sip_unknown_source,
+    /// Datagrams and connections dropped because `[[acl]]` denies their source.
+    guard_denied,
+    /// Datagrams and connections dropped because their source is banned.
+    guard_banned,
+    /// Datagrams and connections dropped because sources that no trunk lists sent too many.
+    guard_rate,
+    /// Datagrams and connections of a trunk dropped because it sent more than its `packets_per_s`.
+    guard_rate_trunk,
+    /// Offences of sources that no trunk lists.
+    guard_offences,
+    /// The same in the name of trunks, which are never banned.
+    guard_offences_trunk,
+    /// Bans made for offences.
+    guard_bans,
     /// CRLF keepalives and empty datagrams.
     sip_keepalives,
     /// Messages that could not be parsed; answered 400 where the RFC allows.
@@ -61,6 +75,16 @@ counters! {
     refused_cps,
     /// Calls refused by a channel limit.
     refused_channels,
+    /// New calls refused because the shard is overloaded.
+    refused_overload,
+    /// Calls that waited for their place in the rate of the trunk that they go to.
+    calls_held,
+    /// Of these, calls that were sent on when it had come.
+    calls_held_sent,
+    /// Of these, calls that were over before: cancelled, or the shard drains.
+    calls_held_left,
+    /// Calls refused because too many wait already.
+    refused_held_max,
     /// Calls refused because the shard drains.
     refused_draining,
     /// Calls refused because their trunk, or the one they were for, is switched off.

@@ -6,6 +6,7 @@ use crate::{
     bindings::{Change, Record},
     counters::ShardCounters,
     id::{ConnectionId, ListenerId, QueryId, ShardId},
+    overload::Load,
     resolve::{Query, ResolveError, Resolved},
     snapshot::Snapshot,
     time::Timestamp,
@@ -169,6 +170,28 @@ pub struct CallRecord {
     pub media: Vec<MediaDetail>,
 }
 
+/// What the calls of a shard were found to hold, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShardAudit {
+    /// Calls that were gone through.
+    pub calls: u64,
+    /// Of each limit, by its number: channels that these calls hold.
+    pub held: Vec<u64>,
+    /// What was counted in two ways.
+    pub counts: Vec<AuditCount>,
+}
+
+/// One thing, counted in two ways that must agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditCount {
+    /// What was counted, one of a fixed set of names.
+    pub what: &'static str,
+    /// What the owner of the resource says is in use.
+    pub counted: u64,
+    /// What was found with those that use it.
+    pub found: u64,
+}
+
 /// What the control thread asks of a shard.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -206,6 +229,10 @@ pub enum Command {
     },
     /// Media port pairs of each interface.
     MediaPairs,
+    /// How busy the shard is.
+    Load,
+    /// Count what calls hold, and compare.
+    Audit,
     /// Counters and gauges.
     Stats,
 }
@@ -245,6 +272,10 @@ pub enum Reply {
     /// Answer to [`Command::MediaPairs`]: of each interface that has pairs bound, in their order, those in use and
     /// those in quarantine.
     MediaPairs(Vec<(u64, u64)>),
+    /// Answer to [`Command::Load`].
+    Load(Load),
+    /// Answer to [`Command::Audit`].
+    Audit(ShardAudit),
     /// Answer to [`Command::Stats`].
     Stats(Box<ShardCounters>, Gauges),
 }

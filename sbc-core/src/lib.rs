@@ -20,11 +20,13 @@ pub mod digest;
 #[allow(unsafe_code)]
 pub mod driver;
 mod growing;
+pub mod guard;
 pub mod health;
 pub mod id;
 pub mod io;
 pub mod login;
 pub mod numbers;
+pub mod overload;
 pub mod resolve;
 pub mod routing;
 pub mod sdp;

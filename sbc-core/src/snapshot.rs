@@ -1,12 +1,14 @@
 //! The configuration as the call core uses it: validated, compiled, immutable, shared by all shards.
 
 use crate::{
-    admission::LimitId,
+    admission::{LimitId, ScopedLimits},
     digest::Account,
+    guard::{Rate, Rules},
     health::HealthTable,
     id::{InterfaceId, ListenerId},
     login::{Login, Logins},
     numbers::Numbering,
+    overload::Thresholds,
     resolve::Query,
     routing::RouteTable,
     siblings::Siblings,
@@ -55,8 +57,14 @@ pub struct Snapshot {
     pub sip: Sip,
     /// Bounds of TCP and TLS connections.
     pub streams: Streams,
+    /// When a shard is overloaded.
+    pub overload: Thresholds,
+    /// Who may send us anything at all.
+    pub guard: Rules,
     /// Global call limits.
     pub limits: LimitId,
+    /// Limits of other things than trunks.
+    pub scoped: ScopedLimits,
     /// Which trunks answer: the one part that changes, and stays when the rest is replaced.
     pub health: Arc<HealthTable>,
     /// Status for calls over a limit (`503` by default).
@@ -121,15 +129,6 @@ impl Snapshot {
         let trunks = found.rule.targets.iter();
         let names = trunks.filter_map(|target| Some(&*self.trunks.get(usize::from(target.trunk.0))?.name));
         Some(names.collect::<Vec<_>>().join(", "))
-    }
-
-    /// The limits of a call from one trunk to another.
-    ///
-    /// # Panics
-    /// When there is no such trunk.
-    pub fn limits_between(&self, from: TrunkId, to: TrunkId) -> [LimitId; 5] {
-        let (from, to) = (&self.trunks[usize::from(from.0)], &self.trunks[usize::from(to.0)]);
-        [self.limits, from.inbound, from.both, to.outbound, to.both]
     }
 }
 
@@ -240,6 +239,12 @@ pub struct Trunk {
     pub outbound: LimitId,
     /// Limits on calls in both directions together.
     pub both: LimitId,
+    /// How long a call to it may wait for its place in the rate of [`Self::outbound`]; zero: not at all.
+    pub wait_max: Duration,
+    /// How its calls over a limit are refused.
+    pub reject: Reject,
+    /// Packets that are taken from it, on each shard.
+    pub packets: Rate,
     /// How SIP is spoken with it.
     pub peer: Peer,
     /// How media is negotiated with it.
@@ -266,6 +271,9 @@ impl Trunk {
             inbound: LimitId(0),
             outbound: LimitId(0),
             both: LimitId(0),
+            wait_max: Duration::ZERO,
+            reject: Reject::default(),
+            packets: Rate::UNLIMITED,
             peer: Peer::default(),
             media: TrunkMedia::PLAIN,
             numbers: None,
@@ -305,6 +313,15 @@ impl Trunk {
     pub fn next_hop(&self) -> &Target {
         self.peer.outbound_proxy.as_ref().unwrap_or(&self.target)
     }
+}
+
+/// How calls over a limit are refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reject {
+    /// The status; `None`: [`Snapshot::reject_code`].
+    pub status: Option<u16>,
+    /// Retry-After in seconds; `None`: until a token is there again, 5 for channels.
+    pub retry_after_s: Option<u16>,
 }
 
 /// Where requests go.

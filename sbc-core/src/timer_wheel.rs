@@ -150,6 +150,18 @@ impl<T: Copy> TimerWheel<T> {
         Some(Timestamp::from_nanos(tick.saturating_mul(TICK_NS)))
     }
 
+    /// Whether a timer is still to fire.
+    pub fn is_armed(&self, key: TimerKey) -> bool {
+        let entry = self.entries.get(key.index as usize);
+        entry.is_some_and(|e| e.generation == key.generation && e.list != FREE)
+    }
+
+    /// What all armed timers carry, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
+        let armed = self.entries.iter().filter(|e| e.list != FREE);
+        armed.map(|e| e.value)
+    }
+
     /// Armed timers.
     pub fn len(&self) -> usize {
         self.len
@@ -403,6 +415,8 @@ mod tests {
                     prop_assert_eq!((key, value), (expected, number));
                 }
                 prop_assert_eq!(wheel.len(), model.len());
+                prop_assert_eq!(wheel.iter().count(), model.len());
+                prop_assert!(model.values().all(|key| wheel.is_armed(*key)));
                 match (wheel.next_deadline(), model.first_key_value()) {
                     (None, None) => {}
                     (Some(at), Some((&(tick, _), _))) => {

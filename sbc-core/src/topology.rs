@@ -107,6 +107,11 @@ pub(crate) struct Party {
 }
 
 impl Party {
+    /// As [`Parties::called_number`].
+    pub(crate) fn called_number(&self) -> &str {
+        self.e164.as_ref().map_or(&self.number, E164::as_str)
+    }
+
     /// Nobody that is known.
     pub(crate) fn unknown() -> Self {
         Self {
@@ -142,6 +147,11 @@ impl Party {
 const USER_MAX: usize = 128;
 
 impl Parties {
+    /// The called number by which limits are chosen: what it means by the rules of the caller's trunk, or as it is written.
+    pub(crate) fn called_number(&self) -> &str {
+        self.called.as_ref().map_or(&self.callee, E164::as_str)
+    }
+
     /// Read them from an INVITE of a trunk with these rules; `Err` is the status to refuse it with. A
     /// Request-URI whose user part is `ours` says where we are and not who is called: that is in To.
     pub(crate) fn of(

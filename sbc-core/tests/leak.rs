@@ -151,6 +151,9 @@ impl Stage {
                 server_name: "sbcd".to_owned(),
             },
             streams: Streams::default(),
+            guard: sbc_core::guard::Rules::default(),
+            scoped: Default::default(),
+            overload: Default::default(),
             limits: LimitId(0),
             reject_code: 503,
         };

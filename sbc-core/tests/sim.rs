@@ -11,6 +11,8 @@
 // Everything here is private to this test program; `pub` marks what other files of it use.
 #![allow(missing_docs, unreachable_pub)]
 
+#[path = "sim/audit.rs"]
+mod audit;
 #[path = "sim/media.rs"]
 mod media;
 #[path = "sim/message.rs"]

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::bans::BansCommand;
 use crate::provision::{Candidate, SectionCommand, TableCommand, TrunkCommand};
 use clap::{Args, Parser, Subcommand};
 use sbc_core::admin::protocol::LogLevel;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
     arg_required_else_help = true,
     subcommand_required = true,
     after_help = "Exit codes: 0 done, 1 sbcd refused, 2 wrong usage, 3 sbcd not reachable, \
-                  4 no such call or trunk.\nEnvironment: SBC_SOCKET is used when --socket is not given."
+                  4 no such call, trunk or ban, 5 an audit found a difference.\nEnvironment: SBC_SOCKET is used when --socket is not given."
 )]
 pub(crate) struct Arguments {
     /// Admin socket of the sbcd to talk to [default: $SBC_SOCKET, else where sbcd makes it]
@@ -49,6 +50,13 @@ pub(crate) enum Command {
     Stats(StatsArguments),
     /// What each shard does
     Shards,
+    /// Count everything in use in two ways; exit code 5 when they differ
+    Audit,
+    /// List who is banned, and why; ban somebody, or lift a ban
+    Bans {
+        #[command(subcommand)]
+        command: Option<BansCommand>,
+    },
     /// Refuse new calls and let running ones end
     Drain(DrainArguments),
     /// Show or change how much is logged
@@ -172,7 +180,7 @@ pub(crate) enum LimitsCommand {
         sbc-ctl limits set carrier inbound.cps=100 inbound.burst=20\n  \
         sbc-ctl limits set carrier both.channels=unlimited")]
     Set {
-        /// `global`, or the name of a trunk (`trunk:NAME` for a trunk called global)
+        /// `global`, the name of a trunk (`trunk:NAME` for a trunk called global), or `limit:NAME`
         scope: String,
         /// cps=N, burst=N or channels=N; for a trunk with inbound., outbound. or both. in front. 0 or `unlimited`: no limit
         #[arg(required = true, value_name = "KEY=VALUE")]

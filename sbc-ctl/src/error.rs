@@ -30,6 +30,9 @@ pub(crate) enum Error {
     /// What was waited for will not come.
     #[error("{0}")]
     Abandoned(&'static str),
+    /// An audit found a difference.
+    #[error("what is in use and what calls hold differ")]
+    Differs,
     /// Standard output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -49,11 +52,12 @@ impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Refused(failure) => match failure.reason() {
-                Some(Reason::NoSuchCall | Reason::NoSuchTrunk) => 4,
+                Some(Reason::NoSuchCall | Reason::NoSuchTrunk | Reason::NoSuchBan) => 4,
                 _ => 1,
             },
             Self::Answer { .. } | Self::Abandoned(_) | Self::Output(_) => 1,
             Self::Usage(_) | Self::Configuration(_) => 2,
+            Self::Differs => 5,
             Self::NotReachable(_) | Self::Lost { .. } => 3,
         })
     }

@@ -7,7 +7,9 @@ const KEYS: &str = "cps, burst or channels";
 
 /// The request for `scope` and its changes: one [`LimitChange`] for each limit that is touched.
 pub(crate) fn parse(scope: &str, changes: &[String]) -> Result<SetLimits, Error> {
+    let limit = scope.strip_prefix("limit:").map(str::to_owned);
     let trunk = match scope.strip_prefix("trunk:") {
+        _ if limit.is_some() => None,
         Some(name) => Some(name.to_owned()),
         None if scope == "global" => None,
         None => Some(scope.to_owned()),
@@ -17,13 +19,14 @@ pub(crate) fn parse(scope: &str, changes: &[String]) -> Result<SetLimits, Error>
         let (key, value) = change
             .split_once('=')
             .ok_or_else(|| Error::Usage(format!("{change:?}: expected KEY=VALUE, like cps=100")))?;
-        let (direction, key) = split_key(trunk.is_some(), key)?;
+        let (direction, key) = split_key(scope, trunk.is_some(), key)?;
         let value = parse_value(key, value)?;
         let at = set.changes.iter().position(|c| c.direction == direction);
         let at = at.unwrap_or_else(|| {
             set.changes.push(LimitChange {
                 trunk: trunk.clone(),
                 direction,
+                limit: limit.clone(),
                 ..LimitChange::default()
             });
             set.changes.len() - 1
@@ -41,11 +44,11 @@ pub(crate) fn parse(scope: &str, changes: &[String]) -> Result<SetLimits, Error>
     Ok(set)
 }
 
-fn split_key(of_trunk: bool, key: &str) -> Result<(Option<Direction>, &str), Error> {
+fn split_key<'k>(scope: &str, of_trunk: bool, key: &'k str) -> Result<(Option<Direction>, &'k str), Error> {
     match (of_trunk, key.split_once('.')) {
         (false, None) => Ok((None, key)),
         (false, Some(_)) => Err(Error::Usage(format!(
-            "{key:?}: the global limit has no directions: expected {KEYS}"
+            "{key:?}: {scope} has no directions: expected {KEYS}"
         ))),
         (true, None) => Err(Error::Usage(format!(
             "{key:?}: a trunk has three limits: expected inbound.{key}, outbound.{key} or both.{key}"
@@ -96,7 +99,7 @@ mod tests {
             direction: Some(Direction::Inbound),
             cps: Some(100),
             burst: Some(5),
-            channels: None,
+            ..Default::default()
         };
         let both = LimitChange {
             trunk,
@@ -115,6 +118,9 @@ mod tests {
         );
         let odd = parse("trunk:global", &["both.cps=1"]).unwrap();
         assert_eq!(odd.changes[0].trunk.as_deref(), Some("global"));
+        let scoped = parse("limit:germany", &["cps=5"]).unwrap();
+        assert_eq!(scoped.changes[0].limit.as_deref(), Some("germany"));
+        assert_eq!(scoped.changes[0].trunk, None);
     }
 
     #[test]
@@ -122,6 +128,11 @@ mod tests {
         for (scope, change, says) in [
             ("global", "cps", "KEY=VALUE"),
             ("global", "inbound.cps=1", "no directions"),
+            (
+                "limit:germany",
+                "inbound.cps=1",
+                "limit:germany has no directions",
+            ),
             ("global", "speed=1", "cps, burst or channels"),
             ("global", "cps=-1", "a number"),
             ("global", "cps=1.5", "a number"),

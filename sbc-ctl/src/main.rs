@@ -7,6 +7,8 @@
 )]
 
 mod args;
+mod audit;
+mod bans;
 mod connection;
 mod error;
 mod limits;
@@ -18,10 +20,17 @@ mod show;
 use args::{
     Arguments, CallCommand, CallsArguments, Command, DrainArguments, LimitsCommand, RouteCommand, TlsCommand,
 };
+use bans::BansCommand;
 use clap::{CommandFactory, Parser};
 use connection::Connection;
 use error::Error;
-use sbc_core::admin::{method::Method, protocol::*, provision::*};
+use sbc_core::admin::{
+    audit::RunAudit,
+    bans::{LiftBan, ListBans},
+    method::Method,
+    protocol::*,
+    provision::*,
+};
 use serde_json::json;
 use std::{
     io::{self, IsTerminal, Write},
@@ -93,6 +102,19 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Limits(LimitsCommand::Set { .. }) => sbcd.show(&new_limits, |l| show::limits(&l.limits)),
         Command::Stats(wanted) => sbcd.show(&GetStats {}, |s| show::stats(s, wanted.all, wanted.per_shard)),
         Command::Shards => sbcd.show(&ListShards {}, |s| show::shards(&s.shards)),
+        Command::Audit => sbcd.audit(),
+        Command::Bans { command: None } => sbcd.show(&ListBans {}, bans::list),
+        Command::Bans {
+            command:
+                Some(BansCommand::Add {
+                    address,
+                    time,
+                    reason,
+                }),
+        } => sbcd.show(&bans::add(address, &time, reason)?, bans::list),
+        Command::Bans {
+            command: Some(BansCommand::Lift { address }),
+        } => sbcd.show(&LiftBan { address }, bans::lifted),
         Command::Drain(wanted) => sbcd.drain(&wanted),
         Command::LogLevel { level } => sbcd.show(&SetLogLevel { level }, show::log_level),
         Command::Tls(TlsCommand::Show) => sbcd.show(&ShowTls {}, show::certificates),
@@ -122,6 +144,20 @@ impl Client {
             print(&format!("{value}\n"))
         } else {
             print(&text(&answer))
+        }
+    }
+
+    fn audit(&mut self) -> Result<(), Error> {
+        let (value, audit) = self.connection.call(&RunAudit {})?;
+        print(&if self.json {
+            format!("{value}\n")
+        } else {
+            audit::show(&audit)
+        })?;
+        if audit.consistent {
+            Ok(())
+        } else {
+            Err(Error::Differs)
         }
     }
 

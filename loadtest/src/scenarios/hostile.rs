@@ -27,6 +27,9 @@ pub(crate) struct Hostile {
     /// Hostile datagrams a second.
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) pps: u32,
+    /// More datagrams a second, all of them from addresses that no trunk lists.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) flood: u32,
     /// Where every random choice comes from.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -61,14 +64,24 @@ impl Hostile {
         let stop = AtomicBool::new(false);
         let sent: [AtomicU64; CASES.len()] = Default::default();
         let attack = Attack::new(self, bench, daemon.sip)?;
+        let flood = Flood::new(self.flood, bench, daemon.sip)?;
+        let flooded = AtomicU64::new(0);
         let outcome = std::thread::scope(|scope| {
-            let attacker = scope.spawn(|| attack.run(&stop, &sent));
+            let attackers = [
+                scope.spawn(|| attack.run(&stop, &sent)),
+                scope.spawn(|| flood.run(&stop, &flooded)),
+            ];
             let outcome = calls::run(bench, &daemon, load, "", |_| Ok(()));
             stop.store(true, Ordering::Relaxed);
-            let _ = attacker.join();
+            for attacker in attackers {
+                let _ = attacker.join();
+            }
             outcome
         })?;
         calls::report(&mut report, &load, &outcome);
+        if self.flood > 0 {
+            flood.report(&mut report, &daemon, &flooded, &outcome)?;
+        }
         let total: u64 = sent.iter().map(|count| count.load(Ordering::Relaxed)).sum();
         for (case, count) in CASES.iter().zip(&sent) {
             report.figure("hostile datagrams", case, count.load(Ordering::Relaxed));
@@ -86,6 +99,80 @@ impl Hostile {
         // Calls of the hostile trunk go to a peer that never answers: timer B, then its tombstone.
         calls::report_leftovers(bench, &mut report, &daemon, Duration::from_secs(120))?;
         Ok(report)
+    }
+}
+
+/// Well-formed INVITEs from addresses that no trunk lists, as fast as wanted.
+struct Flood {
+    pps: u32,
+    sbc: SocketAddr,
+    sockets: Vec<UdpSocket>,
+}
+
+/// Addresses of the flood: the last ones of the network.
+const FLOOD_HOSTS: std::ops::Range<u8> = 100..164;
+
+impl Flood {
+    fn new(pps: u32, bench: &Bench, sbc: SocketAddr) -> Result<Self> {
+        let bind = |host: u8| {
+            let at = bench.at(host, bench.options.base_port);
+            UdpSocket::bind(at).map_err(|source| Error::Io {
+                what: format!("binding {at}"),
+                source,
+            })
+        };
+        let hosts = if pps > 0 { FLOOD_HOSTS } else { 0..0 };
+        Ok(Self {
+            pps,
+            sbc,
+            sockets: hosts.map(bind).collect::<Result<_>>()?,
+        })
+    }
+
+    fn run(&self, stop: &AtomicBool, sent: &AtomicU64) {
+        let started = Instant::now();
+        let mut count = 0u64;
+        while !stop.load(Ordering::Relaxed) && !self.sockets.is_empty() {
+            let due = (started.elapsed().as_secs_f64() * f64::from(self.pps)) as u64;
+            // Never a burst beyond a tenth of a second: the rate is bounded, also after a stall.
+            for n in (count..due).take(self.pps as usize / 10) {
+                let socket = &self.sockets[n as usize % self.sockets.len()];
+                let sbc = self.sbc;
+                let message = format!(
+                    "INVITE sip:{n}@{sbc} SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKf{n}\r\nMax-Forwards: 70\r\n\
+                     From: <sip:f@10.0.0.1>;tag=f{n}\r\nTo: <sip:{n}@{sbc}>\r\nCall-ID: f{n}\r\nCSeq: 1 INVITE\r\n\
+                     Contact: <sip:f@10.0.0.1>\r\nContent-Length: 0\r\n\r\n"
+                );
+                if socket.send_to(message.as_bytes(), sbc).is_ok() {
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            count = due;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn report(
+        &self,
+        report: &mut Report,
+        daemon: &crate::sbcd::Daemon,
+        sent: &AtomicU64,
+        outcome: &calls::CallOutcome,
+    ) -> Result<()> {
+        let stats = daemon.admin.stats()?;
+        let sent = sent.load(Ordering::Relaxed);
+        let per_second = sent as f64 / outcome.elapsed.as_secs_f64();
+        report.figure("flood", "sent_per_second", round(per_second, 0));
+        for counter in ["guard_banned", "guard_rate", "sip_unknown_source", "guard_bans"] {
+            report.figure("flood", counter, stats.counter(counter));
+        }
+        report.figure("flood", "dropped_by_the_kernel", outcome.drops.own_sockets);
+        report.gate(
+            "the flood took place",
+            per_second > f64::from(self.pps) * 0.8,
+            format!("{per_second:.0} datagrams a second"),
+        );
+        Ok(())
     }
 }
 

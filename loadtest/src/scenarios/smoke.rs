@@ -60,6 +60,7 @@ impl Smoke {
             seconds: 3,
             pps: 1000,
             seed: 1,
+            flood: 0,
         };
         report.absorb(hostile.run(bench)?);
         let tls = Tls {

@@ -52,6 +52,8 @@ reasons! {
     LineTooLong = "line_too_long", -32006;
     /// No complete request came for too long. The connection is closed.
     IdleTimeout = "idle_timeout", -32007;
+    /// That address is not banned.
+    NoSuchBan = "no_such_ban", -32020;
     /// A certificate, a key or a list of CAs cannot be used; the old ones stay.
     BadCertificate = "bad_certificate", -32008;
     /// A configuration is wrong, or cannot take the place of the one that runs; that stays.

@@ -2,6 +2,8 @@
 //! names that `docs/ADMIN.md` must cover.
 
 use super::{
+    audit::*,
+    bans::*,
     failure::{Failure, Reason},
     protocol::*,
     provision::*,
@@ -91,6 +93,10 @@ methods! {
     "limits.set" => LimitsSet(SetLimits) -> Limits,
     "stats" => Stats(GetStats) -> Stats,
     "shards" => Shards(ListShards) -> Shards,
+    "audit" => Audit(RunAudit) -> Audit,
+    "bans.list" => BansList(ListBans) -> BanList,
+    "bans.add" => BansAdd(AddBan) -> BanList,
+    "bans.lift" => BansLift(LiftBan) -> BanList,
     "drain" => Drain(Drain) -> DrainProgress,
     "log.level" => LogLevel(SetLogLevel) -> LogLevelResult,
     "tls.show" => TlsShow(ShowTls) -> Certificates,
@@ -108,6 +114,7 @@ impl Request {
         match self {
             Self::CallsHangup(_) | Self::LimitsSet(_) | Self::TlsReload(_) => true,
             Self::ConfigReload(_) | Self::ConfigApply(_) | Self::ConfigEdit(_) => true,
+            Self::BansAdd(_) | Self::BansLift(_) => true,
             Self::Drain(drain) => drain.on.is_some(),
             Self::LogLevel(set) => set.level.is_some(),
             _ => false,
@@ -127,6 +134,8 @@ impl Request {
         match self {
             Self::CallsList(list) => 1 + list.rows() / 100,
             Self::RegistrationsList(_) => 10,
+            // All calls are gone through, several times.
+            Self::Audit(_) => 200,
             // They read every file.
             Self::TlsReload(_) | Self::ConfigReload(_) | Self::ConfigApply(_) => 100,
             Self::ConfigEdit(_) | Self::ConfigDiff(_) => 5,
@@ -165,6 +174,9 @@ impl SetLimits {
         }
         for change in &self.changes {
             let scope = change.scope();
+            if change.limit.is_some() && (change.trunk.is_some() || change.direction.is_some()) {
+                return invalid(format!("{scope} is no trunk's: leave trunk and direction out"));
+            }
             match (&change.trunk, change.direction) {
                 (Some(_), None) => {
                     return invalid(format!(
@@ -225,6 +237,13 @@ mod tests {
             ("limits.set", json!({"changes": [{"cps": 0, "channels": 5}]})),
             ("stats", json!({})),
             ("shards", json!({})),
+            ("audit", json!({})),
+            ("bans.list", json!({})),
+            (
+                "bans.add",
+                json!({"address": "192.0.2.1", "for_s": 60, "reason": "noise"}),
+            ),
+            ("bans.lift", json!({"address": "192.0.2.1"})),
             ("drain", json!({"on": true})),
             ("log.level", json!({"level": "debug"})),
             ("tls.show", json!({})),

@@ -4,6 +4,8 @@
 //! a handler → [`method::Answer`] or [`failure::Failure`] → a line. [`client`] is the other end.
 
 pub mod attempt;
+pub mod audit;
+pub mod bans;
 pub mod client;
 pub mod failure;
 pub mod frame;

@@ -389,10 +389,16 @@ pub struct Scope {
     /// The trunk's calls it counts; `None` exactly when `trunk` is.
     #[serde(default)]
     pub direction: Option<Direction>,
+    /// It is the `[[limit]]` of this name, and no trunk's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
 }
 
 impl std::fmt::Display for Scope {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(limit) = &self.limit {
+            return write!(f, "limit:{limit}");
+        }
         match (&self.trunk, self.direction) {
             (None, _) => f.write_str("global"),
             (Some(trunk), None) => f.write_str(trunk),
@@ -463,6 +469,9 @@ pub struct LimitChange {
     /// Which of the trunk's limits; required with `trunk`, not allowed without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
+    /// The `[[limit]]` of this name; then neither `trunk` nor `direction`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
     /// Calls per second; 0: no limit, as in the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cps: Option<u32>,
@@ -481,6 +490,7 @@ impl LimitChange {
         Scope {
             trunk: self.trunk.clone(),
             direction: self.direction,
+            limit: self.limit.clone(),
         }
     }
 }
@@ -545,6 +555,18 @@ pub struct ShardStatus {
     pub handed_over: u64,
     /// Media packets it received.
     pub media_received: u64,
+    /// Share of the time that its thread was busy lately, in percent. (A daemon of before does not say.)
+    #[serde(default)]
+    pub busy_percent: u32,
+    /// Share of new calls that it refuses because it is overloaded, in percent.
+    #[serde(default)]
+    pub shed_percent: u32,
+    /// Longest turn of its loop lately, in microseconds: how long a message may have waited for others.
+    #[serde(default)]
+    pub lag_us: u64,
+    /// New calls refused because it was overloaded, since start-up.
+    #[serde(default)]
+    pub refused_overload: u64,
 }
 
 /// `drain`.

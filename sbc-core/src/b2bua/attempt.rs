@@ -9,6 +9,7 @@ use super::{
     Body, Caller, Hunt, LegState, Part, Phase, Ringback, history::Attempt, negotiate::media_of, write_contact,
 };
 use crate::{
+    admission::LimitId,
     dialog::Dialog,
     sdp::Sdp,
     shard::{Level, Shard},
@@ -49,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) redirected: Vec<Box<[u8]>>,
     /// What the caller is told and played of our own.
     pub(crate) ringback: Ringback,
+    /// The call waits for its place in the rate of this limit; nothing has been sent yet.
+    pub(crate) held: Option<LimitId>,
 }
 
 /// Most attempts of one call because of 422.
@@ -264,7 +267,7 @@ impl Shard {
 
     /// Send the INVITE of a call's plan again, to the same target and in the same Call-ID, with the offer described
     /// anew.
-    fn ask_again(&mut self, now: Timestamp, slot: u32) -> bool {
+    pub(super) fn ask_again(&mut self, now: Timestamp, slot: u32) -> bool {
         let Some(call) = self.calls.get(slot as usize) else {
             return false;
         };

@@ -7,6 +7,7 @@
 
 use super::{
     Abilities, AttemptFailure, Call, Leg, LegState, Part, Phase, Ports, Session, Skip, Unfit,
+    admit::limits_of,
     attempt::ATTEMPTS_MAX,
     history::Attempt,
     negotiate::{Crossing, arm, media_of, tracks_formats},
@@ -14,6 +15,7 @@ use super::{
     secure::choose,
 };
 use crate::{
+    admission::{Permit, Place, Scope},
     sdp::{Format, Sdp},
     shard::{Level, Shard},
     snapshot::{Snapshot, TrunkMedia},
@@ -153,29 +155,24 @@ impl Shard {
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return Err(gone);
         };
-        let from = call.a.trunk;
-        if let Some(permit) = &mut call.permit {
-            let limits = snapshot.limits_between(from, to);
-            match emergency {
-                true => self.admission.exchange_always(permit, &limits),
-                false => self
-                    .admission
-                    .exchange(now, permit, &limits)
-                    .map_err(Skip::Limit)?,
+        let has_media = call.media.is_some();
+        let place = match call.permit.take() {
+            Some(mut permit) => {
+                let place = self.exchange_limits(now, slot, snapshot, to, &mut permit);
+                if let Some(call) = self.calls.get_mut(slot as usize) {
+                    call.permit = Some(permit);
+                }
+                place?
             }
-        }
-        let ports = match call.media {
-            Some(_) => Some(self.open_pair(now, to).ok_or(Skip::NoPort)?),
             None => None,
         };
-        let described = self.offer_to(slot, snapshot, to, ports);
-        let session = match described {
-            Ok(session) => session,
-            Err(unfit) => {
-                if let Some(ports) = ports {
-                    self.close_pair(now, ports);
+        let (session, ports) = match self.offer_at(now, slot, snapshot, to, has_media) {
+            Ok(offered) => offered,
+            Err(skip) => {
+                if let Some(place) = place {
+                    self.admission.give_back(&place);
                 }
-                return Err(Skip::Unfit(unfit));
+                return Err(skip);
             }
         };
         let offer = std::mem::take(&mut self.sdp_scratch);
@@ -225,10 +222,68 @@ impl Shard {
             }
         }
         self.sdp_scratch = offer;
-        self.begin_attempt(now, slot);
-        self.launch(now, slot);
-        self.watch_attempt(now, slot);
+        match place {
+            Some(place) => self.hold(slot, place),
+            None => {
+                self.begin_attempt(now, slot);
+                self.launch(now, slot);
+                self.watch_attempt(now, slot);
+            }
+        }
         Ok(())
+    }
+
+    /// The `permit` of the call, which is at one trunk, becomes one for trunk `to`.
+    fn exchange_limits(
+        &self,
+        now: Timestamp,
+        slot: u32,
+        snapshot: &Snapshot,
+        to: TrunkId,
+        permit: &mut Permit,
+    ) -> Result<Option<Place>, Skip> {
+        let call = self.calls.get(slot as usize);
+        let Some((call, plan)) = call.and_then(|call| Some((call, call.plan.as_ref()?))) else {
+            return Err(Skip::Unfit(Unfit::Media));
+        };
+        let scope = Scope {
+            from: call.a.trunk,
+            to,
+            source: Some(call.a.hop.peer.ip()),
+            called: plan.parties.called_number(),
+            route: plan.hunt.rule_name(),
+        };
+        if plan.hunt.is_emergency() {
+            self.admission
+                .exchange_always(permit, &limits_of(snapshot, &scope));
+            return Ok(None);
+        }
+        self.exchange_or_hold(now, snapshot, &scope, permit)
+    }
+
+    /// The session for leg B at trunk `to`, with ports of its own where there is media. The offer is in the SDP scratch
+    /// buffer.
+    fn offer_at(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        snapshot: &Snapshot,
+        to: TrunkId,
+        has_media: bool,
+    ) -> Result<(Session, Option<Ports>), Skip> {
+        let ports = match has_media {
+            true => Some(self.open_pair(now, to).ok_or(Skip::NoPort)?),
+            false => None,
+        };
+        match self.offer_to(slot, snapshot, to, ports) {
+            Ok(session) => Ok((session, ports)),
+            Err(unfit) => {
+                if let Some(ports) = ports {
+                    self.close_pair(now, ports);
+                }
+                Err(Skip::Unfit(unfit))
+            }
+        }
     }
 
     /// The session for leg B at trunk `to`, whose media would go by `ports`. The offer is in the SDP scratch buffer.

@@ -8,11 +8,13 @@
 //! flood of it costs the far side as much as one of calls, and nothing is held afterwards.
 
 use super::{
+    admit::{limits_of, over_limit},
     pass::check_body,
     pass::{MESSAGE_BYTES_MAX, write_body},
     setup::{check_require, max_forwards_of},
 };
 use crate::{
+    admission::Scope,
     shard::{Arrival, Shard},
     sip::{Message, Method, OptionTags},
     snapshot::Snapshot,
@@ -20,7 +22,6 @@ use crate::{
     topology,
     transaction::{Reply, Side},
     transport::Transport,
-    trunk::TrunkId,
 };
 use ahash::RandomState;
 use std::{collections::HashMap, sync::Arc};
@@ -60,10 +61,10 @@ impl Shard {
         check_require(request, OptionTags::NONE)?;
         check_body(request)?;
         let max_forwards = max_forwards_of(request)?;
-        let parties = self.parties_of(request, from.trunk)?;
+        let parties = self.parties_of(now, request, from)?;
         let snapshot = Arc::clone(&self.snapshot);
-        let hunt = self.route(now, &snapshot, from.trunk, request, &parties)?;
-        let (to, mut targets) = self.first_open(now, &snapshot, hunt, &parties.callee)?;
+        let mut hunt = self.route(now, &snapshot, from.trunk, request, &parties)?;
+        let (to, mut targets) = self.first_open(now, &snapshot, from.trunk, &mut hunt, &parties.callee)?;
         let trunk = snapshot.trunks.get(usize::from(to.0)).ok_or(Reply::new(404))?;
         let target = targets.remove(0);
         let hop = target.hop;
@@ -83,7 +84,16 @@ impl Shard {
         if slow && self.io.scratch.len() > MESSAGE_BYTES_MAX {
             return Err(Reply::new(513));
         }
-        self.admit_message(now, &snapshot, from.trunk, to)?;
+        let scope = Scope {
+            from: from.trunk,
+            to,
+            source: Some(from.hop.peer.ip()),
+            called: parties.called_number(),
+            route: hunt.rule_name(),
+        };
+        if !hunt.is_emergency() {
+            self.admit_message(now, &snapshot, &scope)?;
+        }
         let server = self.transactions.accept_request(&self.io, request, from.hop);
         let client = self
             .transactions
@@ -94,21 +104,9 @@ impl Shard {
     }
 
     /// The tokens of a call on the same way, but no channel.
-    fn admit_message(
-        &mut self,
-        now: Timestamp,
-        snapshot: &Snapshot,
-        from: TrunkId,
-        to: TrunkId,
-    ) -> Result<(), Reply> {
-        let trunk = |id: TrunkId| snapshot.trunks.get(usize::from(id.0)).ok_or(Reply::new(404));
-        let (from, to) = (trunk(from)?, trunk(to)?);
-        let limits = [snapshot.limits, from.inbound, from.both, to.outbound, to.both];
-        self.admission.take_tokens(now, &limits).map_err(|wait| {
-            self.io.counters.refused_cps += 1;
-            let seconds = wait.as_secs_f64().ceil().clamp(1.0, 60.0) as u16;
-            Reply::retry_after(snapshot.reject_code, seconds)
-        })
+    fn admit_message(&mut self, now: Timestamp, snapshot: &Snapshot, scope: &Scope<'_>) -> Result<(), Reply> {
+        let taken = self.admission.take_tokens(now, &limits_of(snapshot, scope));
+        taken.map_err(|refused| over_limit(&mut self.io.counters, snapshot, scope.from, refused))
     }
 
     /// A final response to a request of ours that belongs to no call.

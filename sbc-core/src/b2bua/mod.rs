@@ -3,6 +3,7 @@
 //! | event on one leg | other leg | file |
 //! |---|---|---|
 //! | new INVITE | routed, admitted, INVITE | `setup`, `attempt` |
+//! | new INVITE, a rate | INVITE, when its time has come | `admit`, `paced` |
 //! | 18x, 2xx, failure, time-out | the same, another attempt, or an ending | `setup`, `attempt` |
 //! | 3xx | attempts at its contacts | `redirect` |
 //! | failure, time-out | an attempt at the next trunk of the route | `route`, `failover`, `history` |
@@ -21,11 +22,14 @@
 //! | ACK, BYE, CANCEL | ACK, BYE, CANCEL | `teardown`, `setup` |
 //! | 401, 407 | nothing: the request is sent again with credentials | `challenge` |
 //! | silence | both legs end | `media` |
+//! | an audit | what both hold is counted | `audit` |
 //! | keys, codecs, packet times | those of its own | `secure`, `negotiate`, `ptime` |
 //!
 //! A leg is told only what is rebuilt for it (`topology`, `sdp`): no byte is forwarded unread.
 
+mod admit;
 mod attempt;
+mod audit;
 mod call;
 mod challenge;
 mod digits;
@@ -40,6 +44,7 @@ mod media;
 mod message;
 mod negotiate;
 mod opening;
+mod paced;
 mod pass;
 mod ptime;
 mod redirect;
@@ -68,6 +73,7 @@ pub(crate) use history::History;
 pub(crate) use media::{PortPool, Ports};
 pub(crate) use message::Messages;
 pub(crate) use negotiate::{Body, Part, Session};
+pub(crate) use paced::Paced;
 pub(crate) use refer::Referral;
 pub(crate) use reliable::Caller;
 pub(crate) use replaces::{Detours, Replaces};

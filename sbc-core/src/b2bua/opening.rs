@@ -6,15 +6,17 @@
 
 use super::{
     Aim, AttemptTarget, History, Hunt, Media, Part, Ringback, Session, Skip, Unfit,
+    admit::limits_of,
     history::Attempt,
     negotiate::{Crossing, arm, media_of, tracks_formats},
 };
 use crate::{
-    admission::{LimitId, Permit, Refused},
+    admission::{LimitId, Permit, Place, Refused, Scope},
     sdp::Sdp,
-    shard::Shard,
+    shard::{Arrival, Shard},
     snapshot::Snapshot,
     time::Timestamp,
+    topology::Parties,
     transaction::{Reply, Side},
     trunk::TrunkId,
 };
@@ -26,6 +28,8 @@ pub(super) struct Opening {
     /// Where to send the INVITE, best first; at least one.
     pub(super) targets: SmallVec<[AttemptTarget; 2]>,
     pub(super) permit: Permit,
+    /// `None`: it goes at once.
+    pub(super) place: Option<Place>,
     /// `None`: there is no offer; the call takes its ports when a description comes.
     pub(super) media: Option<Media>,
     /// Of both legs, A first.
@@ -34,7 +38,7 @@ pub(super) struct Opening {
 }
 
 impl Shard {
-    /// Begin a call of trunk `from` with `offer` to the first trunk of `hunt` that can take it. `aim`: its Request-URI and
+    /// Begin a call that came by `from` with `offer` to the first trunk of `hunt` that can take it. `aim`: its Request-URI and
     /// next hop are known. Trunks that are passed over go into `history`.
     #[expect(
         clippy::too_many_arguments,
@@ -44,9 +48,9 @@ impl Shard {
         &mut self,
         now: Timestamp,
         snapshot: &Snapshot,
-        from: TrunkId,
+        from: Arrival,
         hunt: &mut Hunt,
-        callee: &str,
+        parties: &Parties,
         aim: Option<&Aim>,
         offer: Option<&Sdp<'_>>,
         history: &mut History,
@@ -54,12 +58,20 @@ impl Shard {
         let emergency = hunt.is_emergency();
         self.io.counters.emergency_calls += u64::from(emergency);
         while let Some(to) = hunt.take() {
-            let skip = match self.open_towards(now, snapshot, [from, to], emergency, callee, aim, offer) {
+            let scope = Scope {
+                from: from.trunk,
+                to,
+                source: Some(from.hop.peer.ip()),
+                called: parties.called_number(),
+                route: hunt.rule_name(),
+            };
+            let skip = match self.open_towards(now, snapshot, &scope, emergency, &parties.callee, aim, offer)
+            {
                 Ok(opening) => return Ok(opening),
                 Err(skip) => skip,
             };
-            if hunt.is_empty() || concerns_all(&skip, snapshot, from) {
-                return Err(skip.refuse(&mut self.io.counters, snapshot.reject_code));
+            if hunt.is_empty() || concerns_all(&skip, snapshot, from.trunk) {
+                return Err(skip.refuse(&mut self.io.counters, snapshot, from.trunk));
             }
             self.io.counters.targets_skipped += 1;
             history.push(Attempt::skipped(now, to, skip.reason()));
@@ -73,22 +85,22 @@ impl Shard {
         &mut self,
         now: Timestamp,
         snapshot: &Snapshot,
-        trunks: [TrunkId; 2],
+        scope: &Scope<'_>,
         emergency: bool,
         callee: &str,
         aim: Option<&Aim>,
         offer: Option<&Sdp<'_>>,
     ) -> Result<Opening, Skip> {
-        let [from, to] = trunks;
+        let to = scope.to;
+        let trunks = [scope.from, to];
         let targets = match aim {
             Some(aim) => smallvec::smallvec![aim.target.clone()],
             None if emergency => self.addresses_of(now, snapshot, to, callee)?,
             None => self.targets_of(now, snapshot, to, callee)?,
         };
-        let limits = snapshot.limits_between(from, to);
-        let permit = match emergency {
-            true => self.admission.admit_always(&limits),
-            false => self.admission.admit(now, &limits).map_err(Skip::Limit)?,
+        let (permit, place) = match emergency {
+            true => (self.admission.admit_always(&limits_of(snapshot, scope)), None),
+            false => self.admit_or_hold(now, snapshot, scope)?,
         };
         let mut sessions = [self.new_session(), self.new_session()];
         let ringback = match aim {
@@ -99,7 +111,7 @@ impl Shard {
         let media =
             match offer.map(|sdp| self.open_offer(now, snapshot, trunks, sdp, &mut sessions, ringback)) {
                 Some(Err(skip)) => {
-                    self.admission.release(permit);
+                    self.forgo(permit, place);
                     return Err(skip);
                 }
                 Some(Ok(media)) => Some(media),
@@ -109,6 +121,7 @@ impl Shard {
             to,
             targets,
             permit,
+            place,
             media,
             sessions,
             ringback,
@@ -158,7 +171,9 @@ impl Shard {
 fn concerns_all(skip: &Skip, snapshot: &Snapshot, from: TrunkId) -> bool {
     let of_caller = |id: LimitId| {
         let trunk = &snapshot.trunks.get(usize::from(from.0));
-        id == snapshot.limits || trunk.is_some_and(|trunk| id == trunk.inbound || id == trunk.both)
+        id == snapshot.limits
+            || trunk.is_some_and(|trunk| id == trunk.inbound || id == trunk.both)
+            || snapshot.scoped.is_for_any_target(id)
     };
     match skip {
         Skip::Limit(Refused::Cps(id, _) | Refused::Channels(id)) => of_caller(*id),

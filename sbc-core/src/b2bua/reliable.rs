@@ -40,8 +40,8 @@ pub(crate) struct Unacked {
     hop: Hop,
     response: Bytes,
     interval: Duration,
-    resend: Option<TimerKey>,
-    expire: Option<TimerKey>,
+    pub(super) resend: Option<TimerKey>,
+    pub(super) expire: Option<TimerKey>,
     /// SDP is in it.
     pub(crate) described: bool,
 }

@@ -3,7 +3,7 @@
 //! In: an INVITE, or what else is sent to where an INVITE would go. Out: a [`Hunt`], the trunks of the rule that wins, in the
 //! order in which they are tried; and of one trunk the addresses, or why it is passed over.
 
-use super::{AttemptTarget, Unfit, attempt::ATTEMPTS_MAX, setup::RETRY_AFTER_S};
+use super::{AttemptTarget, Unfit, admit::over_limit, attempt::ATTEMPTS_MAX, setup::RETRY_AFTER_S};
 use crate::{
     admission::Refused,
     counters::ShardCounters,
@@ -57,6 +57,11 @@ impl Hunt {
         self.rule.as_ref().map(|rule| &rule.failover)
     }
 
+    /// The name of the rule.
+    pub(super) fn rule_name(&self) -> Option<&str> {
+        self.rule.as_ref().map(|rule| &*rule.name)
+    }
+
     /// Its calls pass all limits.
     pub(super) fn is_emergency(&self) -> bool {
         self.rule
@@ -78,6 +83,8 @@ pub(super) enum Skip {
     Unresolved,
     /// The call is over a limit.
     Limit(Refused),
+    /// Its rate would have the call wait, and too many wait already.
+    HeldMax,
     /// No media port of its interface is free.
     NoPort,
     /// The caller's offer is of no use there.
@@ -94,13 +101,14 @@ impl Skip {
             Self::Unresolved => "unresolved",
             Self::Limit(Refused::Cps(..)) => "cps_limit",
             Self::Limit(Refused::Channels(_)) => "channel_limit",
+            Self::HeldMax => "held_max",
             Self::NoPort => "no_media_port",
             Self::Unfit(_) => "offer_unfit",
         }
     }
 
-    /// The answer to a call that is refused for it, which is counted.
-    pub(super) fn refuse(self, counters: &mut ShardCounters, reject_code: u16) -> Reply {
+    /// The answer to a call of `from` that is refused for it, which is counted.
+    pub(super) fn refuse(self, counters: &mut ShardCounters, snapshot: &Snapshot, from: TrunkId) -> Reply {
         match self {
             // Not 503: that would keep the caller from sending us calls to other trunks (§21.5.4).
             Self::Disabled => {
@@ -116,14 +124,10 @@ impl Skip {
                 counters.refused_unresolved += 1;
                 Reply::retry_after(500, RETRY_AFTER_S)
             }
-            Self::Limit(Refused::Cps(_, wait)) => {
-                counters.refused_cps += 1;
-                let seconds = wait.as_secs_f64().ceil().clamp(1.0, 60.0) as u16;
-                Reply::retry_after(reject_code, seconds)
-            }
-            Self::Limit(Refused::Channels(_)) => {
-                counters.refused_channels += 1;
-                Reply::retry_after(reject_code, RETRY_AFTER_S)
+            Self::Limit(refused) => over_limit(counters, snapshot, from, refused),
+            Self::HeldMax => {
+                counters.refused_held_max += 1;
+                Reply::retry_after(snapshot.reject_code, RETRY_AFTER_S)
             }
             Self::NoPort => {
                 counters.refused_no_media_port += 1;
@@ -185,12 +189,13 @@ impl Shard {
         })
     }
 
-    /// The first trunk of `hunt` that can be asked, and where.
+    /// The first trunk of `hunt` that can be asked, and where, for something that `from` asks for.
     pub(super) fn first_open(
         &mut self,
         now: Timestamp,
         snapshot: &Snapshot,
-        mut hunt: Hunt,
+        from: TrunkId,
+        hunt: &mut Hunt,
         callee: &str,
     ) -> Result<(TrunkId, SmallVec<[AttemptTarget; 2]>), Reply> {
         let mut skipped = None;
@@ -200,9 +205,8 @@ impl Shard {
                 Err(skip) => skipped = Some(skip),
             }
         }
-        let reject_code = snapshot.reject_code;
         Err(skipped.map_or(Reply::new(404), |skip| {
-            skip.refuse(&mut self.io.counters, reject_code)
+            skip.refuse(&mut self.io.counters, snapshot, from)
         }))
     }
 

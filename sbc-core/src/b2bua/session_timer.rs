@@ -31,7 +31,7 @@ pub(crate) struct SessionTimer {
     /// The refreshes are ours, not the peer's.
     ours: bool,
     due: Due,
-    key: TimerKey,
+    pub(super) key: TimerKey,
     /// Our UPDATE that has no answer yet.
     pub(crate) refresh: Option<u32>,
 }

@@ -3,20 +3,19 @@
 use super::session_timer::{Ask, demanded_min, write_agreed};
 use super::{
     Abilities, Aim, Answer, AttemptFailure, Call, Caller, History, Hunt, LateOffer, Leg, LegState, Part,
-    Party, Phase, Plan, Replaces, Session, Skip, Unfit, negotiate::media_of, opening::Opening,
-    secure::choose, write_contact,
+    Party, Phase, Plan, Replaces, Session, Unfit, negotiate::media_of, opening::Opening, secure::choose,
+    write_contact,
 };
 use crate::{
     dialog::{Dialog, DialogError},
     sdp::Sdp,
     shard::{Arrival, Shard},
     sip::{HeaderName, Message, Method, OptionTags},
-    snapshot::{self, Snapshot},
+    snapshot,
     time::Timestamp,
     token::{Token, TokenText},
     topology::{self, Parties},
     transaction::{ALLOW, Ack, Alarm, Extra, Key, Reply, Side, met_hop, retry_after},
-    trunk::TrunkId,
 };
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -31,6 +30,13 @@ impl Shard {
         if self.transactions.is_full() {
             self.io.counters.refused_transactions_max += 1;
             let reply = Reply::retry_after(503, RETRY_AFTER_S);
+            self.transactions
+                .answer_stateless(&mut self.io, request, from.hop, reply);
+            return;
+        }
+        if self.overload.sheds() {
+            self.io.counters.refused_overload += 1;
+            let reply = Reply::retry_after(503, self.snapshot.overload.retry_after_s);
             self.transactions
                 .answer_stateless(&mut self.io, request, from.hop, reply);
             return;
@@ -73,7 +79,7 @@ impl Shard {
         let reliable = peer.map_or(snapshot::Reliable::Off, |peer| peer.reliable);
         let timer = peer.map(|peer| peer.session_timer).unwrap_or_default();
         let checked = self
-            .check_invite(request, from.trunk, reliable, timer)
+            .check_invite(now, request, from, reliable, timer)
             .inspect_err(|_| self.io.counters.refused_request += 1)?;
         let mut hunt = match &aim {
             Some(aim) if !self.draining => Hunt::straight(aim.trunk),
@@ -94,15 +100,16 @@ impl Shard {
             to,
             mut targets,
             permit,
+            place,
             media,
             sessions: [session_a, session_b],
             ringback,
         } = self.open(
             now,
             &snapshot,
-            from.trunk,
+            from,
             &mut hunt,
-            &checked.parties.callee,
+            &checked.parties,
             aim.as_ref(),
             checked.offer.as_ref(),
             &mut history,
@@ -179,6 +186,7 @@ impl Shard {
                 // Of several contacts, the next one is tried after any failure that is not global.
                 redirected: first.uri.into_iter().collect(),
                 ringback,
+                held: None,
             })),
             started: now,
             ringing: None,
@@ -193,9 +201,14 @@ impl Shard {
         };
         let placed = self.calls.insert(call);
         debug_assert_eq!(placed, slot as usize);
-        self.begin_attempt(now, slot);
-        self.launch(now, slot);
-        self.watch_attempt(now, slot);
+        match place {
+            Some(place) => self.hold(slot, place),
+            None => {
+                self.begin_attempt(now, slot);
+                self.launch(now, slot);
+                self.watch_attempt(now, slot);
+            }
+        }
         self.learn_peers(now, slot);
         self.ring_back_at_once(now, slot);
         Ok(())
@@ -204,8 +217,9 @@ impl Shard {
     /// What must hold before an INVITE costs anything (§8.2, §16.3).
     pub(super) fn check_invite<'m>(
         &mut self,
+        now: Timestamp,
         request: &Message<'m>,
-        from: TrunkId,
+        from: Arrival,
         reliable: snapshot::Reliable,
         timer: snapshot::SessionTimer,
     ) -> Result<Checked<'m>, Reply> {
@@ -217,10 +231,10 @@ impl Shard {
         check_require(request, understood)?;
         check_accept(request)?;
         let ask = Ask::of(request, timer)?;
-        let parties = self.parties_of(request, from)?;
+        let parties = self.parties_of(now, request, from)?;
         let offer = session_of(request)?;
         if let Some(sdp) = &offer {
-            choose(sdp, media_of(&self.snapshot, from)).map_err(Unfit::reply)?;
+            choose(sdp, media_of(&self.snapshot, from.trunk)).map_err(Unfit::reply)?;
         }
         Ok(Checked {
             ask,
@@ -228,19 +242,6 @@ impl Shard {
             parties,
             offer,
         })
-    }
-
-    /// One token and one channel of every limit that the call falls under.
-    pub(super) fn admit(
-        &mut self,
-        now: Timestamp,
-        snapshot: &Snapshot,
-        from: TrunkId,
-        to: TrunkId,
-    ) -> Result<crate::admission::Permit, Reply> {
-        let limits = snapshot.limits_between(from, to);
-        let admitted = self.admission.admit(now, &limits);
-        admitted.map_err(|refused| Skip::Limit(refused).refuse(&mut self.io.counters, snapshot.reject_code))
     }
 
     /// The callee answered our first INVITE.

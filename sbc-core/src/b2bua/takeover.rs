@@ -20,7 +20,7 @@ use super::{
     teardown::Past,
 };
 use crate::{
-    admission::Permit,
+    admission::{Permit, Scope},
     dialog::Dialog,
     numbers::E164,
     shard::{Arrival, Shard},
@@ -131,7 +131,7 @@ impl Shard {
         let reliable = peer.map_or(Reliable::Off, |peer| peer.reliable);
         let timer = peer.map(|peer| peer.session_timer).unwrap_or_default();
         let checked = self
-            .check_invite(request, from.trunk, reliable, timer)
+            .check_invite(now, request, from, reliable, timer)
             .inspect_err(|_| self.io.counters.refused_request += 1)?;
         if self.draining {
             self.io.counters.refused_draining += 1;
@@ -143,12 +143,20 @@ impl Shard {
             return Err(Reply::new(491)); // An INVITE is in progress there.
         }
         let has_media = call.media.is_some();
+        let called = call.leg(side.other()).party.called_number().to_owned();
         let tag = self.mint_tag(slot, side);
         let dialog = Dialog::uas(request, tag).map_err(|error| {
             self.io.counters.refused_request += 1;
             super::setup::dialog_refusal(error)
         })?;
-        let permit = self.admit(now, &snapshot, from.trunk, to)?;
+        let scope = Scope {
+            from: from.trunk,
+            to,
+            source: Some(from.hop.peer.ip()),
+            called: &called,
+            route: None,
+        };
+        let permit = self.admit(now, &snapshot, &scope)?;
         let pair = if has_media {
             self.open_pair(now, from.trunk)
         } else {

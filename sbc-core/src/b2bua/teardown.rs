@@ -1,6 +1,9 @@
 //! ACK, BYE, CANCEL, time-outs: how calls are acknowledged and how they end.
 
-use super::{Asker, AttemptFailure, LegState, Part, Phase, setup::session_of};
+use super::{
+    Asker, AttemptFailure, LegState, Part, Phase,
+    setup::{RETRY_AFTER_S, session_of},
+};
 use crate::{
     admin::protocol::MediaDetail,
     shard::{Arrival, CallRecord, Event, Level, Output, Shard},
@@ -319,7 +322,7 @@ impl Shard {
         let status = if call.answered.is_some() { 200 } else { status };
         call.outcome = Some((status, cause));
         call.ended = Some(now);
-        call.plan = None;
+        let held = call.plan.take().and_then(|plan| plan.held);
         if call.answered.is_none() {
             self.io.counters.calls_failed += 1;
         }
@@ -336,6 +339,9 @@ impl Shard {
             self.admission.release(permit);
         }
         let (answered, media) = (call.answered, call.media);
+        if let Some(limit) = held {
+            self.leave_line(slot, limit);
+        }
         self.abort_digits(now, slot);
         if let Some(media) = media {
             self.count_unlatched(now, media, answered);
@@ -365,6 +371,9 @@ impl Shard {
                     .respond(&mut self.io, now, server, status, &tag, |mut w| {
                         if let Some(reason) = &reason {
                             w.header("Reason", reason);
+                        }
+                        if status == 503 {
+                            w.header_fmt("Retry-After", format_args!("{RETRY_AFTER_S}"));
                         }
                         w.empty_body();
                     });

@@ -18,6 +18,7 @@ use super::{
     write_contact,
 };
 use crate::{
+    admission::Scope,
     shard::{Arrival, Shard},
     sip::{Message, Method, OptionTags},
     time::Timestamp,
@@ -39,7 +40,7 @@ pub(crate) struct Transfer {
     targets: SmallVec<[AttemptTarget; 2]>,
     max_forwards: u8,
     /// It rings for too long.
-    watch: Option<TimerKey>,
+    pub(super) watch: Option<TimerKey>,
 }
 
 /// Whose REFER a [`Takeover`] comes from.
@@ -82,11 +83,18 @@ impl Shard {
         let parties = Parties::to_user(&destination.user, numbering, &transferee.party);
         let transferee = transferee.trunk;
         let has_media = call.media.is_some();
-        let hunt = self.route(now, &snapshot, referrer, request, &parties)?;
-        let (to, mut targets) = self.first_open(now, &snapshot, hunt, &parties.callee)?;
+        let mut hunt = self.route(now, &snapshot, referrer, request, &parties)?;
+        let (to, mut targets) = self.first_open(now, &snapshot, referrer, &mut hunt, &parties.callee)?;
         let trunk = snapshot.trunks.get(usize::from(to.0)).ok_or(Reply::new(404))?;
         let first = targets.remove(0);
-        let permit = self.admit(now, &snapshot, transferee, to)?;
+        let scope = Scope {
+            from: transferee,
+            to,
+            source: None,
+            called: parties.called_number(),
+            route: hunt.rule_name(),
+        };
+        let permit = self.admit(now, &snapshot, &scope)?;
         let pair = if has_media { self.open_pair(now, to) } else { None };
         if has_media && pair.is_none() {
             self.admission.release(permit);

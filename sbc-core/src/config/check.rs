@@ -9,10 +9,11 @@ mod tls;
 pub(super) use fixed::check as fixed;
 
 use super::{
-    identity,
+    guard, identity,
     interfaces::{self, Interface},
-    numbers,
+    limits, numbers,
     options::{Config, Listener, Trunk},
+    overload,
     read::{Value, nearest, printable, without_indices},
     value::{Latch, TrunkTransport},
 };
@@ -48,6 +49,9 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
     login::realms(config, report);
     claimed_domains(config, report);
     route::check(config, report);
+    guard::check(&config.guard, &config.acl, report);
+    limits::check(config, report);
+    overload::check(&config.overload, report);
 }
 
 fn shards(config: &Config, report: Report<'_>) {
@@ -282,7 +286,7 @@ fn media_of_trunk(config: &Config, at: &str, trunk: &Trunk, report: Report<'_>) 
     }
 }
 
-fn burst(path: &str, cps: u32, burst: Option<u32>, report: Report<'_>) {
+pub(super) fn burst(path: &str, cps: u32, burst: Option<u32>, report: Report<'_>) {
     if burst.is_some() && cps == 0 {
         report(
             path,

@@ -3,13 +3,16 @@
 use super::{
     check,
     error::{ConfigError, Problem},
+    guard::trunk_rate,
     interfaces::Interface,
+    limits::compile as compile_scoped,
     options::{Config, Limit, Listener, Trunk, TrunkTls},
     succession::{Seats, Succession, Successor},
     value::{Destination, FilePath, Latch, TrunkTransport},
 };
 use crate::{
     admission::{Admission, LimitSpec, burst_default},
+    guard,
     id::ListenerId,
     resolve::Query,
     snapshot::{self, Service, Snapshot},
@@ -94,6 +97,12 @@ impl Config {
                 inbound: limit("inbound", &trunk.limits.inbound),
                 outbound: limit("outbound", &trunk.limits.outbound),
                 both: limit("both", &trunk.limits.both),
+                wait_max: ms(trunk.limits.outbound.max_wait_ms),
+                reject: snapshot::Reject {
+                    status: trunk.limits.reject_code,
+                    retry_after_s: trunk.limits.retry_after_s,
+                },
+                packets: trunk_rate(trunk.packets_per_s),
                 peer: snapshot::Peer {
                     kind: trunk.kind(),
                     login: login.map_err(|(key, what)| refuse(&format!("trunk.login.{key}"), &what))?,
@@ -137,6 +146,9 @@ impl Config {
             };
             seats.take(id, compiled);
         }
+        let scoped = self.scoped_limits.iter();
+        let scoped: Vec<_> = scoped.map(|limit| seats.limits.place(limit.spec())).collect();
+        let scoped = compile_scoped(&self.scoped_limits, &scoped, &seats.ids);
         let former = seats.former(self, &hosts);
         let by_id: HashMap<TrunkId, &Trunk> = self
             .trunks
@@ -176,6 +188,14 @@ impl Config {
                 server_name: self.sip.server_name.clone(),
             },
             streams: self.streams.compile(),
+            overload: self.overload.compile(),
+            guard: guard::Rules {
+                // Who is banned stays so.
+                bans: before.map_or_else(Arc::default, |before| Arc::clone(&before.snapshot.guard.bans)),
+                proven: before.map_or_else(Arc::default, |before| Arc::clone(&before.snapshot.guard.proven)),
+                ..self.guard.compile(&self.acl)
+            },
+            scoped,
             limits: global,
             reject_code: self.limits.reject_code,
         };

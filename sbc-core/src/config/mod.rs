@@ -10,11 +10,14 @@ mod compile;
 mod difference;
 mod edit;
 mod error;
+mod guard;
 mod identity;
 mod interfaces;
+mod limits;
 mod login;
 mod numbers;
 mod options;
+mod overload;
 mod ptime;
 mod read;
 mod reference;
@@ -28,12 +31,15 @@ mod value;
 pub use difference::{difference, revision};
 pub use edit::{EditError, edit};
 pub use error::{ConfigError, Problem};
+pub use guard::{AclRule, Guard};
 pub use identity::{
     CallerNumber, DisplayName, NumberBlock, PassedName, RuleDirection, RuleName, RuleValue, TrunkHeaderRule,
     TrunkHeaders, TrunkIdentity, TrunkProof, TrunkProofWay, UserPart,
 };
+pub use limits::ScopedLimit;
 pub use numbers::{CountryName, NumberPrefix, TrunkNumbers};
 pub use options::*;
+pub use overload::Overload;
 pub use ptime::PacketTime;
 pub use reference::reference;
 pub use route_value::{Moment, Names, Numbers};

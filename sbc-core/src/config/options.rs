@@ -2,8 +2,11 @@
 //! unknown keys and the reference `docs/CONFIG.md` all come from the declarations below.
 
 use super::{
+    guard::{AclRule, Guard},
     identity::{TrunkHeaders, TrunkIdentity, TrunkProof},
+    limits::ScopedLimit,
     numbers::TrunkNumbers,
+    overload::Overload,
     ptime::PacketTime,
     read::{Absent, Key, Reader, Section, Value},
     route_value::{Moment, Names, Numbers},
@@ -135,6 +138,14 @@ sections! {
         logins as "login": Logins = section;
         /// Limits on all calls together.
         limits: Limits = section;
+        /// More limits.
+        scoped_limits as "limit": Vec<ScopedLimit> = default(Vec::new());
+        /// What a shard does when its core cannot keep up.
+        overload: Overload = section;
+        /// Who may send us anything at all.
+        guard: Guard = section;
+        /// Networks that are let in or kept out.
+        acl: Vec<AclRule> = default(Vec::new());
         /// Providers and platforms. At least one.
         trunks as "trunk": Vec<Trunk> = required;
         /// Where calls go. A call that no route takes is refused with 404.
@@ -478,6 +489,8 @@ sections! {
         proof: Option<TrunkProof> = described("nothing");
         /// Session timers (RFC 4028) of its calls.
         session_timer: SessionTimer = section;
+        /// Packets a second that are taken from it, on each shard; what is more is dropped unseen. 0: any number.
+        packets_per_s: u32 = default(0) in 0..=10_000_000;
         /// Limits on its calls.
         limits: TrunkLimits = section;
         /// Certificates for connections to and from it.
@@ -584,6 +597,10 @@ sections! {
         outbound: Limit = section;
         /// Calls from and to the trunk together.
         both: Limit = section;
+        /// Status of the answer to its calls that are over any limit.
+        reject_code: Option<u16> = described("that of `[limits]`") in 400..=699;
+        /// Seconds in the Retry-After of that answer.
+        retry_after_s: Option<u16> = described("until the rate allows a call again; 5 when all channels are in use") in 1..=3_600;
     }
 
     /// One limit.
@@ -595,6 +612,9 @@ sections! {
         burst: Option<u32> = described("a tenth of `cps`, at least 1") in 1..=1_000_000;
         /// Calls at the same time. 0: unlimited.
         channels: u32 = default(0) in 0..=10_000_000;
+        /// Milliseconds that a call may wait, after 100 Trying, until `cps` allows it, instead of being refused. Calls
+        /// leave in the order in which they came. Only for `outbound`. 0: they are refused at once.
+        max_wait_ms: u32 = default(0) in 0..=30_000;
     }
 
     /// Where calls go (`docs/ROUTING.md`). The route with the longest prefix of the called number wins; of several with the same

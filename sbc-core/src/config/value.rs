@@ -3,6 +3,7 @@
 use super::read::{Reader, Section, Shape, Value, printable};
 use crate::{
     digest::Algorithm,
+    guard::Action,
     resolve::host_name,
     snapshot::{ClientAuth, Dtmf, Hold, Refer, Reliable, Ringback, RtcpMux, Srtp, SrtpOffer},
     transport::Transport,
@@ -490,6 +491,13 @@ word_value!(
     "auto" => Backend::Auto,
     "io_uring" => Backend::IoUring,
     "syscall" => Backend::Syscall
+);
+
+word_value!(
+    Action,
+    "\"allow\" or \"deny\"",
+    "allow" => Action::Allow,
+    "deny" => Action::Deny
 );
 
 word_value!(

@@ -3,7 +3,10 @@
 //! In: a typed [`Request`]. Out: its [`Answer`], or a [`Failure`] that tells the operator what to
 //! do. Runs on the control thread; [`super::admin_server`] brings the requests.
 
+mod audit;
+mod bans;
 mod registrations;
+mod scoped;
 
 use super::{
     admin_server::{Handler, Peer},
@@ -56,6 +59,10 @@ impl Handler for Methods {
             Request::LimitsSet(set) => Answer::LimitsSet(self.set_limits(&set)?),
             Request::Stats(_) => Answer::Stats(self.stats().await?),
             Request::Shards(_) => Answer::Shards(self.shards().await?),
+            Request::Audit(_) => Answer::Audit(self.audit().await?),
+            Request::BansList(_) => Answer::BansList(self.bans()),
+            Request::BansAdd(add) => Answer::BansAdd(self.ban(&add)?),
+            Request::BansLift(lift) => Answer::BansLift(self.lift_ban(&lift)?),
             Request::Drain(drain) => Answer::Drain(self.drain(drain.on).await?),
             Request::TlsShow(_) => Answer::TlsShow(certificates(&self.daemon.tls.current())),
             Request::TlsReload(_) => Answer::TlsReload(reload_tls(&self.daemon)?),
@@ -348,6 +355,7 @@ impl Methods {
             limits: global
                 .into_iter()
                 .chain(trunks.flat_map(|(_, trunk)| self.limits_of(trunk)))
+                .chain(self.scoped_limits())
                 .collect(),
         })
     }
@@ -357,6 +365,7 @@ impl Methods {
             let scope = Scope {
                 trunk: Some(trunk.name.clone()),
                 direction: Some(direction),
+                limit: None,
             };
             self.limit(limit_id(trunk, direction), scope)
         };
@@ -381,6 +390,9 @@ impl Methods {
         let mut ids = Vec::with_capacity(set.changes.len());
         for change in &set.changes {
             ids.push(match (&change.trunk, change.direction) {
+                _ if change.limit.is_some() => {
+                    self.scoped_limit(change.limit.as_deref().unwrap_or_default())?
+                }
                 (Some(trunk), Some(direction)) => limit_id(&self.trunk(trunk)?, direction),
                 _ => self.daemon.running.snapshot().limits,
             });
@@ -455,12 +467,23 @@ impl Methods {
                 calls_attempted: counters.calls_attempted,
                 handed_over: counters.handed_over,
                 media_received: counters.media_received,
+                busy_percent: 0,
+                shed_percent: 0,
+                lag_us: 0,
+                refused_overload: counters.refused_overload,
             }
         };
         let stats = self.all_stats().await?;
-        Ok(Shards {
-            shards: (0..).zip(stats).map(status).collect(),
-        })
+        let mut shards: Vec<ShardStatus> = (0..).zip(stats).map(status).collect();
+        for (status, reply) in shards.iter_mut().zip(self.broadcast(Command::Load).await?) {
+            let Reply::Load(load) = reply else {
+                return Err(unexpected());
+            };
+            status.busy_percent = load.busy / 10;
+            status.shed_percent = load.shed / 10;
+            status.lag_us = u64::try_from(load.lag.as_micros()).unwrap_or(u64::MAX);
+        }
+        Ok(Shards { shards })
     }
 
     fn uptime_ms(&self) -> u64 {

@@ -170,7 +170,10 @@ impl<B: Backend> ShardThread<B> {
             self.run_connections();
             self.links.wake_receivers();
             let wait = self.plan_wait();
+            let asleep = self.clock.now();
             let waited = self.backend.wait(wait);
+            let now = self.clock.now();
+            self.shard.handle_wake(now, now.since(asleep));
             self.links.waker().awake();
             waited?;
             self.backend.counters().io_turns += 1;

@@ -31,6 +31,9 @@ impl Shard {
             },
             Command::Drain(draining) => {
                 self.draining = draining;
+                if draining {
+                    self.give_up_held(now);
+                }
                 self.leave_registrars(now);
                 self.run_registrations(now);
                 Reply::Done
@@ -57,6 +60,8 @@ impl Shard {
                     .map(|(in_use, resting)| (in_use as u64, resting as u64))
                     .collect(),
             ),
+            Command::Load => Reply::Load(self.load()),
+            Command::Audit => Reply::Audit(self.audit()),
             Command::Stats => Reply::Stats(Box::new(self.counters()), self.gauges()),
         };
         self.tell_of_losses(now);

@@ -31,6 +31,9 @@ impl Shard {
     ) -> Option<ConnectionId> {
         self.io.now = now;
         let trunk = self.trunk_of_stream(peer).or_else(|| self.former_trunk_of(peer));
+        if !self.lets_in(now, peer, trunk) {
+            return None;
+        }
         let Some(trunk) = trunk.or_else(|| self.stranger(listener)) else {
             self.io.counters.streams_unknown_source += 1;
             return None;

@@ -4,6 +4,7 @@ use super::{Output, Shard, ShardId};
 use crate::{
     b2bua::{AttemptFailure, LegState, check_require},
     dialog::counts_cseq,
+    guard::Offence,
     sip::{HeaderName, Message, Method, OptionTags, validate},
     snapshot::Service,
     time::Timestamp,
@@ -36,6 +37,7 @@ impl Shard {
             Ok(message) => message,
             Err(error) => {
                 self.io.counters.sip_malformed += 1;
+                self.blame(now, from.hop.peer, Offence::Malformed, bytes);
                 if from.trunk != TrunkId::STRANGER {
                     self.refuse_malformed(bytes, from, error.status());
                 }

@@ -20,6 +20,7 @@
 use super::{Arrival, Shard};
 use crate::{
     digest::{Challenge, Credentials, Nonces, Protection, Question, Standing},
+    guard,
     io::{Event, Level, Output},
     login::{Login, Verdict},
     sip::{HeaderName, Message, Method},
@@ -210,9 +211,20 @@ impl Shard {
         match self.examine(now, request, from, scope, &login) {
             Finding::Proven(trunk) => {
                 self.io.counters.logins_proven += 1;
+                self.proven(now, from.hop.peer);
                 return Some(of_trunk(trunk, from));
             }
-            Finding::Unproven { stale } => self.challenge(now, request, from, &login, stale),
+            Finding::Unproven { stale } => {
+                if !stale && from.trunk == TrunkId::STRANGER {
+                    self.blame(
+                        now,
+                        from.hop.peer,
+                        guard::Offence::Unproven,
+                        request.method_bytes(),
+                    );
+                }
+                self.challenge(now, request, from, &login, stale);
+            }
             Finding::Refused => self.forbid(now, request, from),
         }
         None
@@ -382,6 +394,8 @@ impl Shard {
     /// `source` has done wrong: counted, and told of once a minute. Whoever bans sources hears of it here.
     fn login_failed(&mut self, now: Timestamp, source: SocketAddr, offence: Offence) {
         self.io.counters.logins_refused += 1;
+        let evidence = offence.name().as_bytes();
+        self.blame(now, source, guard::Offence::BadCredentials, evidence);
         let cell = self.challenger.cell(source.ip());
         cell.offences = cell.offences.saturating_add(1);
         if cell.told.is_some_and(|told| now < told + TELL_EVERY) {

@@ -8,6 +8,7 @@ mod command;
 mod configure;
 mod connections;
 mod dispatch;
+mod guard;
 mod login;
 mod names;
 mod probe;
@@ -24,8 +25,10 @@ pub(crate) use dispatch::Arrival;
 
 use crate::{
     admission::Admission,
-    b2bua::{Call, Detours, KeySource, Messages, PortPool, Ports, Replaces},
+    b2bua::{Call, Detours, KeySource, Messages, Paced, PortPool, Ports, Replaces},
     counters::ShardCounters,
+    guard::{Guard, Offence},
+    overload::{Load, Overload},
     resolve::{Names, Setbacks},
     routing::Turns,
     sip::{HeaderName, Message, Method},
@@ -95,6 +98,10 @@ pub struct Shard {
     pub(crate) turns: Turns,
     /// Unix time in seconds at [`Timestamp::ZERO`].
     pub(crate) epoch_s: u64,
+    guard: Guard,
+    pub(crate) overload: Overload,
+    /// Calls that wait for their place in a rate.
+    pub(crate) paced: Paced,
 }
 
 impl Shard {
@@ -109,6 +116,8 @@ impl Shard {
         seed: u64,
         token_key: u64,
     ) -> Self {
+        snapshot.guard.bans.seed(token_key);
+        snapshot.guard.proven.seed(token_key);
         let mut random = ChaCha12Rng::seed_from_u64(seed ^ u64::from(id.0).rotate_left(56));
         let tokens = TokenKey::new(token_key);
         let base = Base {
@@ -155,6 +164,9 @@ impl Shard {
             setbacks: Setbacks::default(),
             probes: Probes::default(),
             registrations: Registrations::default(),
+            paced: Paced::default(),
+            overload: Overload::default(),
+            guard: Guard::new(seed.rotate_left(31) ^ u64::from(id.0)),
             challenger: Challenger::new(&nonce_key, hasher.clone()),
             bindings: Bindings::default(),
             turns: Turns::default(),
@@ -216,9 +228,16 @@ impl Shard {
         self.io.counters.sip_received += 1;
         let listed = self.trunk_of(peer);
         let known = listed.or_else(|| self.former_trunk_of(peer));
+        if !self.lets_in(now, peer, known) {
+            return;
+        }
+        if known.is_none() && self.is_scanner(now, peer, bytes) {
+            return;
+        }
         let Some(trunk) = known.or_else(|| self.stranger(listener)) else {
             self.io.counters.sip_unknown_source += 1;
-            return;
+            let line = bytes.split(|c| matches!(c, b'\r' | b'\n')).next();
+            return self.blame(now, peer, Offence::Stranger, line.unwrap_or_default());
         };
         let hop = Hop {
             listener,
@@ -323,6 +342,7 @@ impl Shard {
             Alarm::SessionTimer(slot, side) => self.session_timer(now, slot, side),
             Alarm::MediaCheck(slot) => self.media_check(now, slot),
             Alarm::HoldCheck(slot) => self.hold_check(now, slot),
+            Alarm::Held(limit) => self.held_due(now, limit),
             Alarm::Connection(slot) => {
                 let (streams, mut out) = self.io.streams();
                 streams.alarm(&mut out, slot);
@@ -354,6 +374,17 @@ impl Shard {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// The loop that drives this shard has slept for `slept` and wakes at `now`. For overload control.
+    #[inline]
+    pub fn handle_wake(&mut self, now: Timestamp, slept: std::time::Duration) {
+        self.overload.turn(now, slept, &self.snapshot.overload);
+    }
+
+    /// How busy the shard is.
+    pub fn load(&self) -> Load {
+        self.overload.load()
     }
 
     /// The next thing to do outside.
@@ -408,10 +439,8 @@ fn nonce_key(mut random: ChaCha12Rng) -> [u8; 64] {
 impl Drop for Shard {
     /// A shard that ends with calls in it gives their channels back to the others.
     fn drop(&mut self) {
-        for mut call in self.calls.drain() {
-            let joining = call.exchange.take().and_then(|exchange| exchange.takeover);
-            let joining = joining.map(|takeover| takeover.permit);
-            for permit in call.permit.take().into_iter().chain(joining) {
+        for call in self.calls.drain() {
+            for permit in call.into_permits() {
                 self.admission.release(permit);
             }
         }

@@ -15,9 +15,10 @@
 //! is not met by all of its customers at once (RFC 5626 §4.5). The Call-ID stays for as long as we run, and the number
 //! in CSeq grows (§10.2).
 
-use super::Shard;
+use super::{Arrival, Shard};
 use crate::{
     dialog::Dialog,
+    guard::Offence,
     health::Registration,
     id::ShardId,
     io::{Event, Level, Output},
@@ -178,10 +179,15 @@ impl Shard {
         self.draining || self.snapshot.service_of(id) != Service::Enabled
     }
 
-    /// Who takes part in the call that `request`, of trunk `from`, asks for. A Request-URI with a Contact that we have
+    /// Who takes part in the call that `request`, which came by `from`, asks for. A Request-URI with a Contact that we have
     /// registered says where we are and not who is called: that is in To. To without a user, or with our Contact:
     /// nobody is called, and the other side must not see it.
-    pub(crate) fn parties_of(&mut self, request: &Message<'_>, from: TrunkId) -> Result<Parties, Reply> {
+    pub(crate) fn parties_of(
+        &mut self,
+        now: Timestamp,
+        request: &Message<'_>,
+        from: Arrival,
+    ) -> Result<Parties, Reply> {
         let registered = |user: &str| {
             let token = self.tokens.decode(user.as_bytes());
             token.is_some_and(|token| token.slot & !0xffff == CONTACT_MARK)
@@ -189,7 +195,7 @@ impl Shard {
         let trunk = self
             .snapshot
             .trunks
-            .get(usize::from(from.0))
+            .get(usize::from(from.trunk.0))
             .ok_or(Reply::new(404))?;
         let parties = match trunk.numbers.as_deref() {
             Some(numbering) => Parties::of(request, &trunk.origin(numbering), registered),
@@ -198,7 +204,11 @@ impl Shard {
         let counters = &mut self.io.counters;
         match &parties {
             Ok(parties) => counters.headers_dropped += parties.headers_dropped(),
-            Err(status) => counters.refused_proof += u64::from(*status == UNPROVED),
+            Err(UNPROVED) => {
+                counters.refused_proof += 1;
+                self.blame(now, from.hop.peer, Offence::BadCredentials, b"proof of its trunk");
+            }
+            Err(_) => {}
         }
         parties.map_err(Reply::new)
     }

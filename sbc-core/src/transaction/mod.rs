@@ -6,6 +6,7 @@
 //! transaction by the slot that its branch token names.
 
 mod ack;
+mod audit;
 mod challenge;
 mod client;
 mod io;

@@ -224,7 +224,20 @@ impl Desk {
             self.shard.handle_command(self.now, 0, command);
             sent.extend(self.drain());
         }
+        self.assert_audited();
         sent
+    }
+
+    /// Whatever is counted as in use is found with a call.
+    fn assert_audited(&self) {
+        let differs: Vec<_> = self
+            .shard
+            .audit()
+            .counts
+            .into_iter()
+            .filter(|count| count.counted != count.found)
+            .collect();
+        assert!(differs.is_empty(), "{differs:?}");
     }
 
     pub(crate) fn deliver(&mut self, from: &str, text: &str) -> Vec<Sent> {

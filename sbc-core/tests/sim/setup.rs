@@ -260,6 +260,9 @@ impl Setup {
                 keepalive: Duration::from_secs(self.idle / 3),
                 ..Streams::default()
             },
+            guard: sbc_core::guard::Rules::default(),
+            scoped: Default::default(),
+            overload: Default::default(),
             limits: LimitId(0),
             reject_code: 503,
         }

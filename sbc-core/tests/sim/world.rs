@@ -147,7 +147,7 @@ pub struct World {
     /// When each shard's next wake-up stands in the queue.
     wakes: Vec<Option<u64>>,
     pub(super) shards: Vec<Shard>,
-    admission: Arc<Admission>,
+    pub(super) admission: Arc<Admission>,
     pub(super) uas: [Ua; 2],
     pub(super) network: Network,
     pub(super) rng: Rng,
@@ -426,6 +426,7 @@ impl World {
                 states.insert(state);
             });
         }
+        self.audit();
         self.sockets(shard);
         self.arm(shard);
     }
