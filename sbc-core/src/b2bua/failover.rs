@@ -70,6 +70,15 @@ impl Shard {
         }
     }
 
+    /// The callee has answered: from now on it is the caller who may take too long.
+    pub(super) fn stop_attempt_watches(&mut self, slot: u32) {
+        self.stop_ringback_watch(slot);
+        let call = self.calls.get_mut(slot as usize);
+        if let Some(key) = call.and_then(|call| call.watch.take()) {
+            self.io.timers.cancel(key);
+        }
+    }
+
     /// The callee has not answered for too long.
     pub(crate) fn no_answer(&mut self, now: Timestamp, slot: u32) {
         if let Some(call) = self.call_mut(slot) {
@@ -341,6 +350,7 @@ impl Call {
             return false;
         };
         let waits = matches!(self.a.state, LegState::Invited(_))
+            && self.b.state != LegState::Confirmed
             && matches!(self.phase, Phase::Proceeding | Phase::Ringing);
         let rejected = match failure {
             AttemptFailure::Status(status) | AttemptFailure::Redirected(status) => failover.is_final(status),

@@ -277,7 +277,7 @@ impl Shard {
         call.end_attempt(now, response.status(), "answered");
         let hop = call.b.hop;
         self.served(hop);
-        self.stop_ringback_watch(slot);
+        self.stop_attempt_watches(slot);
         self.learn_peers(now, slot);
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return;

@@ -540,6 +540,28 @@ fn a_caller_told_reliably_goes_on_too() {
 }
 
 #[test]
+fn a_callee_that_has_answered_is_left_for_no_other_trunk() {
+    let mut desk = three("no_answer_s = 10\n");
+    let sent = desk.caller(&crate::reliable::supporting(&invite()));
+    let first = invited(&sent, CALLEE);
+    let sent = desk.callee(&crate::reliable::reliable(&first, 183, "t1", 7, ANSWER));
+    desk.callee(&response(only(&sent, "PRACK"), 200, "", "", ""));
+    // The caller hears of the answer when it has acknowledged the 183: it never does (RFC 3262 §5, §3).
+    let sent = desk.callee(&response(&first, 200, "t1", "sip:bob@127.0.0.3", ANSWER));
+    assert_eq!(kinds(&sent), ["B<ACK"]);
+    let sent = desk.pass(seconds(31));
+    assert!(sent.iter().all(|sent| sent.kind() == "183"), "{sent:#?}");
+    let sent = desk.pass(Duration::from_millis(1_100));
+    assert_eq!(kinds(&sent), ["A<183", "A<504", "B<BYE"]);
+    desk.callee(&response(&sent[2], 200, "", "", ""));
+    desk.caller(&request("ACK", "sip:1000@127.0.0.1", 1, "inv1", "x", ""));
+    desk.pass(seconds(40));
+    desk.assert_quiet();
+    assert_eq!(desk.records[0].cause, "no_prack");
+    assert_eq!(attempts(&desk), [("platform", Some(200), "answered")]);
+}
+
+#[test]
 fn the_attempts_are_shown_while_the_call_is_there() {
     let mut desk = three("");
     let sent = desk.caller(&invite());
