@@ -27,6 +27,7 @@ fn reframe(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     for (name, ptime_ms) in [
         ("reframe_joining", 40),
+        ("reframe_joining_60", 60),
         ("reframe_cutting", 10),
         ("reframe_as_they_are", 20),
     ] {

@@ -234,13 +234,18 @@ mod tests {
 
     #[test]
     fn every_packet_is_joined_or_cut() {
-        for (ptime_ms, expected) in [(40, CALLS), (20, 2 * CALLS), (10, 4 * CALLS)] {
+        for (ptime_ms, expected) in [
+            (60, 4 * CALLS),
+            (40, 6 * CALLS),
+            (20, 12 * CALLS),
+            (10, 24 * CALLS),
+        ] {
             let mut calls = Calls::reframing(ptime_ms);
             let mut round = || (0..2 * CALLS).map(|_| calls.reframe()).sum::<u32>();
-            let left: u32 = (0..4).map(|_| round()).sum();
+            let left: u32 = (0..6).map(|_| round()).sum();
             // Of what is cut the last pieces are due in the next round.
             assert!(
-                (3 * expected..=4 * expected).contains(&left),
+                (expected / 6 * 5..=expected).contains(&left),
                 "{ptime_ms}: {left}"
             );
         }
