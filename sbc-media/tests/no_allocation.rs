@@ -8,7 +8,7 @@ use sbc_media::g711::Law;
 use sbc_media::noise::Noise;
 use sbc_media::relay::{Action, Formats, OWN_LEN_MAX, OutletParams, PairIndex, Relay, Verdict, Voice, Yield};
 use sbc_media::source::Sound;
-use sbc_media::srtp::{MasterKey, OVERHEAD_MAX, Receiver, Sender, Suite};
+use sbc_media::srtp::{MKI_LEN_MAX, MasterKey, Mki, OVERHEAD_MAX, Receiver, Sender, Suite};
 use sbc_media::time::Timestamp;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -245,25 +245,32 @@ fn digits_that_are_converted_allocate_nothing() {
 #[test]
 fn protecting_and_unprotecting_allocate_nothing() {
     for suite in Suite::ALL {
-        let key = MasterKey::new(suite, &[3; 46][..suite.key_bytes() + suite.salt_bytes()]).unwrap();
-        let (mut sender, mut receiver) = (Sender::new(&key), Receiver::new(&key));
-        let before = ALLOCATIONS.get();
-        for round in 0..2_000u32 {
-            let mut buffer = [0x80; 172 + OVERHEAD_MAX];
-            // Over a wrap; some SSRCs that are new, some packets that are forged.
-            buffer[2..4].copy_from_slice(&(65_000 + round).to_be_bytes()[2..]);
-            buffer[8..12].copy_from_slice(&(round / 500).to_be_bytes());
-            let len = sender.protect(&mut buffer, 172).unwrap();
-            let mut forged = buffer;
-            forged[20] ^= 1;
-            assert!(receiver.unprotect(&mut forged, len).is_err());
-            assert_eq!(receiver.unprotect(&mut buffer, len), Ok(172));
-            let len = sender.protect_rtcp(&mut buffer, 60).unwrap();
-            assert_eq!(receiver.unprotect_rtcp(&mut buffer, len), Ok(60));
-            assert!(receiver.unprotect_rtcp(&mut buffer, len).is_err());
-        }
-        assert_eq!(ALLOCATIONS.get() - before, 0, "{suite:?}");
+        let key =
+            |octet| MasterKey::new(suite, &[octet; 46][..suite.key_bytes() + suite.salt_bytes()]).unwrap();
+        let named = |octet| key(octet).identified(Mki::new(&[octet; 4]).unwrap());
+        protects_and_unprotects_without_allocating(&key(3));
+        protects_and_unprotects_without_allocating(&named(3).with_further(named(4)).unwrap());
     }
+}
+
+fn protects_and_unprotects_without_allocating(key: &MasterKey) {
+    let (mut sender, mut receiver) = (Sender::new(key), Receiver::new(key));
+    let before = ALLOCATIONS.get();
+    for round in 0..2_000u32 {
+        let mut buffer = [0x80; 172 + OVERHEAD_MAX + MKI_LEN_MAX];
+        // Over a wrap; some SSRCs that are new, some packets that are forged.
+        buffer[2..4].copy_from_slice(&(65_000 + round).to_be_bytes()[2..]);
+        buffer[8..12].copy_from_slice(&(round / 500).to_be_bytes());
+        let len = sender.protect(&mut buffer, 172).unwrap();
+        let mut forged = buffer;
+        forged[20] ^= 1;
+        assert!(receiver.unprotect(&mut forged, len).is_err());
+        assert_eq!(receiver.unprotect(&mut buffer, len), Ok(172));
+        let len = sender.protect_rtcp(&mut buffer, 60).unwrap();
+        assert_eq!(receiver.unprotect_rtcp(&mut buffer, len), Ok(60));
+        assert!(receiver.unprotect_rtcp(&mut buffer, len).is_err());
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0, "{key:?}");
 }
 
 const OUTLET: OutletParams = OutletParams {

@@ -1,13 +1,14 @@
 //! SRTP and SRTCP: arbitrary packets into a receiver, and between them good ones, all of which must pass.
 //!
-//! The first octet chooses the suite. The rest is a series of `meta, length, packet`.
+//! The first octet chooses the suite, and from 128 on that packets name their key. The rest is a series of `meta, length, packet`.
 
-use sbc_media::srtp::{MasterKey, OVERHEAD_MAX, Receiver, Sender, Suite};
+use sbc_media::srtp::{MKI_LEN_MAX, MasterKey, Mki, OVERHEAD_MAX, Receiver, Sender, Suite};
 
 /// Feeds every packet to a receiver, or to a sender whose packets it gets.
 pub(crate) fn run(bytes: &[u8]) {
     let [choice, rest @ ..] = bytes else { return };
     let suite = Suite::ALL[usize::from(*choice) % Suite::ALL.len()];
+    let key = |suite, generation| key(suite, generation, choice & 0x80 != 0);
     let mut generation = 0;
     let (mut sender, mut receiver) = {
         let key = key(suite, generation);
@@ -49,7 +50,7 @@ fn good(sender: &mut Sender, receiver: &mut Receiver, packet: &[u8], rtcp: bool)
         ssrc[3] &= 7;
     }
     let mut buffer = plain.clone();
-    buffer.resize(plain.len() + OVERHEAD_MAX, 0xaa);
+    buffer.resize(plain.len() + OVERHEAD_MAX + MKI_LEN_MAX, 0xaa);
     let protected = if rtcp {
         sender.protect_rtcp(&mut buffer, plain.len())
     } else {
@@ -66,7 +67,12 @@ fn good(sender: &mut Sender, receiver: &mut Receiver, packet: &[u8], rtcp: bool)
     assert_eq!(buffer[..plain.len()], plain);
 }
 
-fn key(suite: Suite, generation: u8) -> MasterKey {
+fn key(suite: Suite, generation: u8, named: bool) -> MasterKey {
     let octets = [generation; 46];
-    MasterKey::new(suite, &octets[..suite.key_bytes() + suite.salt_bytes()]).expect("of its length")
+    let key =
+        MasterKey::new(suite, &octets[..suite.key_bytes() + suite.salt_bytes()]).expect("of its length");
+    match Mki::new(&[1, generation]).filter(|_| named) {
+        Some(mki) => key.identified(mki),
+        None => key,
+    }
 }

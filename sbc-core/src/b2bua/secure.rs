@@ -4,8 +4,9 @@
 //! relay once both sides' are known. The legs of a call know nothing of each other's keys.
 //!
 //! A key of ours is made when a description first needs one, and again when the peer's answer must be by
-//! another tag or suite, or when the peer's address has changed: who is there now may not know how
-//! far the packets have counted (§7.1.4). Otherwise it stays, so that a description that changes
+//! another tag, suite or MKI, or when the peer's address has changed: who is there now may not know how
+//! far the packets have counted (§7.1.4). We name no key (MKI) unless the peer has named its own in an offer; then ours has
+//! the same name, for what we send. Otherwise it stays, so that a description that changes
 //! nothing is the same octets again; a trunk may want another with every negotiation (`srtp_roc`). What an offer changes holds when it is answered; of one that is
 //! refused, [`super::Session::restore`] leaves nothing.
 
@@ -274,7 +275,16 @@ impl Security {
     pub(super) fn answer(&mut self, source: &mut KeySource) {
         self.keep_settled();
         if let (Some(theirs), true) = (&self.theirs, self.ours.is_empty()) {
-            self.ours.extend(source.line(theirs.tag, theirs.key.suite()));
+            let line = source.line(theirs.tag, theirs.key.suite());
+            // A peer that names its keys has ours named, too, in as many octets: some expect that of an answer.
+            let named = |line: CryptoLine| match theirs.key.mki() {
+                Some(mki) => CryptoLine {
+                    tag: line.tag,
+                    key: line.key.identified(mki.clone()),
+                },
+                None => line,
+            };
+            self.ours.extend(line.map(named));
         }
     }
 
@@ -298,9 +308,9 @@ impl Security {
     /// The peer's description is agreed, or about to be answered. `rtp`: where it wants packets.
     pub(super) fn hear(&mut self, chosen: &Chosen, part: Part, rtp: Option<SocketAddr>) {
         let moved = self.rtp.is_some() && rtp.is_some() && rtp != self.rtp;
-        if part == Part::Offer && moved {
+        if part == Part::Offer && (moved || self.renames(chosen)) {
             self.ours.clear();
-            self.fresh |= self.theirs != chosen.line;
+            self.fresh |= moved && self.theirs != chosen.line;
         } else if part == Part::Offer {
             self.renew();
         }
@@ -308,6 +318,15 @@ impl Security {
         self.savp = chosen.savp;
         self.theirs.clone_from(&chosen.line);
         self.settled = true;
+    }
+
+    /// The peer's offer names its keys otherwise than our line does ours, or no longer: ours is another one then.
+    fn renames(&self, chosen: &Chosen) -> bool {
+        let theirs = chosen.line.as_ref();
+        let agreed = self.ours.first().filter(|_| self.settled);
+        agreed
+            .zip(theirs)
+            .is_some_and(|(own, theirs)| own.key.mki() != theirs.key.mki())
     }
 
     pub(super) fn lines(&self) -> &[CryptoLine] {

@@ -3,13 +3,16 @@
 //! In: the lines of an m-line, of which only those are seen that can be used as they stand. Out: lines with
 //! keys of our own. Each side's line holds the key that it sends with.
 //!
+//! A line may name its keys (MKI, §6.1): then its writer's packets carry the name of the key that they are under, and there may
+//! be several.
+//!
 //! A line is passed over, as if it were not there, when it asks for what is not done here: another suite than those
-//! wanted, several keys, an MKI (packets would carry it), a session parameter that changes the
-//! packets (RFC 4568 §6.3). The lifetime of a key binds its sender alone and is not looked at further.
+//! wanted, more than [`KEYS_MAX`](sbc_media::srtp::KEYS_MAX) keys, a session parameter that changes the
+//! packets (RFC 4568 §6.3); and when it is wrong: several keys that are not all named, by names of one length. The lifetime of a key binds its sender alone and is not looked at further.
 
 use super::Media;
 use crate::text::put;
-use sbc_media::srtp::{MasterKey, Suite};
+use sbc_media::srtp::{MasterKey, Mki, Suite};
 use zeroize::Zeroize;
 
 /// Most octets of key and salt that a suite has (AES_256_CM).
@@ -22,7 +25,7 @@ const KEY_AND_SALT_MAX: usize = 46;
 pub struct CryptoLine {
     /// What an answer names the line by; 1 to 9 digits.
     pub tag: u32,
-    /// Suite and key.
+    /// Suite and key, with the others that packets may name.
     pub key: MasterKey,
 }
 
@@ -46,21 +49,18 @@ impl CryptoLine {
         }
         Some(Self {
             tag: tag.parse().ok()?,
-            key: key_of(suite, keys)?,
+            key: keys_of(suite, keys)?,
         })
     }
 
     /// Append the line.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        put!(
-            out,
-            "a=crypto:",
-            self.tag,
-            " ",
-            self.key.suite().name(),
-            " inline:"
-        );
-        encode(out, self.key.key_and_salt());
+        put!(out, "a=crypto:", self.tag, " ", self.key.suite().name(), " ");
+        write_key(out, &self.key);
+        for key in self.key.further() {
+            out.push(b';');
+            write_key(out, key);
+        }
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -87,23 +87,58 @@ fn is_harmless(parameter: &str) -> bool {
     parameter.starts_with('-') || parameter.starts_with("WSH=")
 }
 
-/// `inline:key-and-salt[|lifetime]` (§6.1).
+/// `inline:key-and-salt[|MKI:length]` (§6.1).
+fn write_key(out: &mut Vec<u8>, key: &MasterKey) {
+    out.extend_from_slice(b"inline:");
+    encode(out, key.key_and_salt());
+    if let Some(mki) = key.mki() {
+        put!(out, "|", mki.to_string().as_str(), ":", mki.octets().len());
+    }
+}
+
+/// One key, or several with a semicolon between them (§6.1, §9.1).
+fn keys_of(suite: Suite, parameters: &str) -> Option<MasterKey> {
+    let mut keys = parameters.split(';');
+    let first = key_of(suite, keys.next()?)?;
+    keys.try_fold(first, |keys, next| keys.with_further(key_of(suite, next)?))
+}
+
+/// `inline:key-and-salt[|lifetime][|MKI:length]` (§6.1).
 fn key_of(suite: Suite, parameters: &str) -> Option<MasterKey> {
     let method = parameters.get(..7)?;
-    if !method.eq_ignore_ascii_case("inline:") || parameters.contains(';') {
+    if !method.eq_ignore_ascii_case("inline:") {
         return None;
     }
     let mut parts = parameters.get(7..)?.split('|');
     let key = parts.next()?;
-    // What has a colon is an MKI and its length; what has none, a lifetime.
-    if !parts.next().is_none_or(is_lifetime) || parts.next().is_some() {
+    let mut part = parts.next();
+    if part.is_some_and(is_lifetime) {
+        part = parts.next();
+    }
+    let mki = match part {
+        Some(part) => Some(mki_of(part)?),
+        None => None,
+    };
+    if parts.next().is_some() {
         return None;
     }
     let mut bytes = [0; KEY_AND_SALT_MAX];
     let len = decode(key.as_bytes(), &mut bytes);
     let key = len.and_then(|len| MasterKey::new(suite, &bytes[..len]).ok());
     bytes.zeroize();
-    key
+    match mki {
+        Some(mki) => Some(key?.identified(mki)),
+        None => key,
+    }
+}
+
+/// `value:length` (§6.1): a whole number, and the octets that it has in packets, 1 to 128.
+fn mki_of(text: &str) -> Option<Mki> {
+    let (value, len) = text.split_once(':')?;
+    if len.is_empty() || len.len() > 3 || !len.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Mki::of_decimal(value, len.parse().ok()?)
 }
 
 /// A number of packets, `2^n` or decimal.
@@ -159,6 +194,7 @@ fn decode(text: &[u8], out: &mut [u8]) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::sdp::Sdp;
+    use sbc_media::srtp::KEYS_MAX;
 
     /// RFC 4568 §10.1.
     const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
@@ -187,13 +223,61 @@ mod tests {
         assert_eq!(line(&text.replacen('1', "999999999", 1))[0].0, 999_999_999);
     }
 
+    /// A line with so many keys.
+    fn named(keys: usize) -> String {
+        let keys: Vec<_> = (1..=keys).map(|n| format!("inline:{KEY}|2^20|{n}:4")).collect();
+        format!("1 AES_CM_128_HMAC_SHA1_80 {}", keys.join(";"))
+    }
+
+    #[test]
+    fn keys_may_have_names() {
+        let of = |rest: &str| {
+            CryptoLine::parse(format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}{rest}").as_bytes()).unwrap()
+        };
+        assert_eq!(of("|2^20").key.mki(), None);
+        for text in ["|1:4", "|2^20|1:4", "|1048576|001:4"] {
+            assert_eq!(of(text).key.mki().unwrap().octets(), [0, 0, 0, 1], "{text}");
+        }
+        let longest = of("|258:128");
+        assert_eq!(longest.key.mki().unwrap().octets()[125..], [0, 1, 2]);
+        let two = of(&format!("|1066:4;inline:{KEY}|2^31|4278190081:4"));
+        assert_eq!(two.key.mki().unwrap().octets(), [0, 0, 4, 42]);
+        let [further] = two.key.further() else {
+            panic!("{two:?}")
+        };
+        assert_eq!(further.mki().unwrap().octets(), [255, 0, 0, 1]);
+        for line in [longest, two] {
+            let mut out = Vec::new();
+            line.write(&mut out);
+            assert_eq!(
+                CryptoLine::parse(&out.trim_ascii()["a=crypto:".len()..]).unwrap(),
+                line
+            );
+        }
+    }
+
     #[test]
     fn a_line_that_asks_for_more_is_passed_over() {
         let good = format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}");
+        assert_eq!(line(&named(KEYS_MAX)).len(), 1);
         for bad in [
-            format!("{good}|2^20|1:4"),
-            format!("{good}|1:4"),
             format!("{good};inline:{KEY}"),
+            format!("{good}|1:4;inline:{KEY}"),
+            format!("{good};inline:{KEY}|1:4"),
+            format!("{good}|1:4;inline:{KEY}|1:4"),
+            format!("{good}|1:4;inline:{KEY}|2:2"),
+            format!("{good}|1:4;inline:{}|2:4", &KEY[4..]),
+            format!("{good}|1:4;"),
+            format!("{good}|1:0"),
+            format!("{good}|1:129"),
+            format!("{good}|1:0004"),
+            format!("{good}|256:1"),
+            format!("{good}|-1:4"),
+            format!("{good}|1:4|2^20"),
+            format!("{good}|1:4|2:4"),
+            format!("{good}|:4"),
+            format!("{good}|1:"),
+            named(9),
             format!("{good} UNENCRYPTED_SRTP"),
             format!("{good} UNENCRYPTED_SRTCP"),
             format!("{good} UNAUTHENTICATED_SRTP"),

@@ -287,7 +287,7 @@ fn the_tag_and_the_suite_of_the_answer_are_those_of_the_offer() {
         &format!(
             "{}{}{}",
             crypto(3, "F8_128_HMAC_SHA1_80", KEY_C),
-            crypto(41, SHA1_80, &format!("{KEY_B}|2^31|1:4")),
+            crypto(41, SHA1_80, &format!("{KEY_B}|2^31 KDR=1")),
             crypto(7, SHA1_32, KEY_A)
         ),
     );
@@ -590,5 +590,103 @@ fn no_key_is_shown_or_logged() {
     assert!(shown.contains(SHA1_80), "{shown}");
     for key in keys {
         assert!(!told.contains(&key), "{told}");
+    }
+}
+
+/// The same key with a lifetime and a name (RFC 4568 §6.1).
+fn with_name(key: &str, name: &str) -> String {
+    format!("{key}|2^20|{name}")
+}
+
+#[test]
+fn keys_with_names_are_answered_by_one_with_a_name() {
+    let keys = format!(
+        "{};inline:{}",
+        with_name(KEY_A, "258:4"),
+        with_name(KEY_C, "259:4")
+    );
+    for suite in [SHA1_80, SHA1_32, "AEAD_AES_128_GCM"] {
+        let short = |keys: &str| match suite.starts_with("AEAD") {
+            // 28 octets.
+            true => keys.replace(KEY_A, &KEY_A[..38]).replace(KEY_C, &KEY_C[..38]),
+            false => keys.to_owned(),
+        };
+        let offer = savp(OFFER, &crypto(1, suite, &short(&keys)));
+        let mut desk = desk(REQUIRED, PLAIN);
+        let up = establish(&mut desk, &offer, ANSWER);
+        let (own, name) = lines(&up.ok)[0]
+            .2
+            .split_once('|')
+            .map(|(key, name)| (key.to_owned(), name.to_owned()))
+            .unwrap();
+        assert_eq!(
+            name, "258:4",
+            "the name of the peer's first, for a key of our own"
+        );
+        assert!(!offer.contains(&own) && lines(&up.invite).is_empty());
+        let theirs = key_in(&offer);
+        let mut senders = [Sender::new(&theirs), Sender::new(&theirs.further()[0])];
+        let mut at_caller = Receiver::new(&key_in(up.ok.body()));
+        for n in 1..20 {
+            let made = senders.each_mut().map(|sender| protected(sender, &rtp(n)));
+            let sent = relay(&mut desk, true, &made[usize::from(n > 9)]).unwrap();
+            assert_eq!(speech(&sent), speech(&rtp(n)));
+            let sent = relay(&mut desk, false, &rtp(n)).unwrap();
+            assert_eq!(speech(&unprotected(&mut at_caller, sent)), speech(&rtp(n)));
+        }
+        // A key that was never named to us.
+        let other = key_in(&offer.replace("258:4", "257:4"));
+        let stranger = protected(&mut Sender::new(&other), &rtp(30));
+        assert_eq!(relay(&mut desk, true, &stranger), Err(DropReason::Unauthentic));
+        assert_eq!(suites(&mut desk)[0].as_deref(), Some(suite));
+    }
+}
+
+#[test]
+fn a_name_stays_until_the_peer_has_another() {
+    let of = |keys: &str| savp(OFFER, &crypto(1, SHA1_80, keys));
+    let first = of(&with_name(KEY_A, "1:4"));
+    for (keys, expected) in [
+        (with_name(KEY_A, "1:4"), None),
+        (with_name(KEY_C, "1:4"), None),
+        (with_name(KEY_A, "2:4"), Some(Some("2:4"))),
+        (with_name(KEY_A, "1:1"), Some(Some("1:1"))),
+        (KEY_A.to_owned(), Some(None)),
+    ] {
+        let mut desk = desk(REQUIRED, PLAIN);
+        let up = establish(&mut desk, &first, ANSWER);
+        let body = next_version(&of(&keys));
+        let sent = desk.caller(&request("INVITE", &up.contact, 2, "re1", &up.tag, &body));
+        let re = only(&sent, "INVITE").clone();
+        let sent = desk.callee(&response(&re, 200, "", "sip:bob@127.0.0.3:5060", ANSWER));
+        let (before, after) = (lines(&up.ok)[0].2.clone(), lines(only(&sent, "200"))[0].2.clone());
+        let name = |line: &str| line.split_once('|').map(|(_, name)| name.to_owned());
+        match expected {
+            None => assert_eq!(before, after, "{keys}"),
+            Some(expected) => {
+                assert_eq!(name(&after).as_deref(), expected, "{keys}");
+                assert_ne!(
+                    before.split('|').next(),
+                    after.split('|').next(),
+                    "no key has two names"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn we_name_no_key_in_offers_and_read_what_is_named_in_answers() {
+    let mut desk = desk(PLAIN, REQUIRED);
+    let answer = savp(ANSWER, &crypto(1, SHA1_80, &with_name(KEY_B, "7:1")));
+    let up = establish(&mut desk, OFFER, &answer);
+    assert!(lines(&up.invite).iter().all(|line| !line.2.contains('|')));
+    let mut callee = Sender::new(&key_in(&answer));
+    let mut at_callee = Receiver::new(&key_in(up.invite.body()));
+    for n in 1..5 {
+        let sent = relay(&mut desk, false, &protected(&mut callee, &rtp(n))).unwrap();
+        assert_eq!(speech(&sent), speech(&rtp(n)));
+        let sent = relay(&mut desk, true, &rtp(n)).unwrap();
+        assert_eq!(speech(&unprotected(&mut at_callee, sent)), speech(&rtp(n)));
     }
 }

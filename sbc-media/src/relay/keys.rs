@@ -87,12 +87,20 @@ impl Crypto {
     pub(super) fn set(&mut self, keys: &Keys) {
         if keys.send != self.send_key {
             match keys.roc {
+                // Nothing may begin anew under a key that has been in use (RFC 3711 §9.1).
+                _ if keys.send.shares(&self.send_key) => self.sender.reidentify(&keys.send),
                 Roc::Keep => self.sender.rekey(&keys.send),
                 Roc::Reset => self.sender = Sender::new(&keys.send),
             }
             self.send_key = keys.send.clone();
         }
         if keys.receive == self.receiving.key {
+            return;
+        }
+        if keys.receive.shares(&self.receiving.key) {
+            self.receiving.receiver.reidentify(&keys.receive);
+            self.receiving.key = keys.receive.clone();
+            self.former = None;
             return;
         }
         let next = match self.former.take() {

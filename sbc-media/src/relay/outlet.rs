@@ -13,14 +13,14 @@ use crate::{
     rtp,
     source::{PACKET_MAX, Sound, Source},
     splice::Splice,
-    srtp::OVERHEAD_MAX,
+    srtp::{MKI_LEN_MAX, OVERHEAD_MAX},
     stream::CLOCK_RATE_DEFAULT,
     time::Timestamp,
 };
 use core::time::Duration;
 
 /// A buffer of so many octets holds every packet of our own, protected.
-pub const OWN_LEN_MAX: usize = PACKET_MAX + OVERHEAD_MAX;
+pub const OWN_LEN_MAX: usize = PACKET_MAX + OVERHEAD_MAX + MKI_LEN_MAX;
 
 /// How the stream for a peer begins. SSRC and timestamp are random (RFC 3550 §5.1, §8); the sequence number is, too,
 /// but below 2^15 where it is protected, so that losing the first packets cannot hide a wrap (RFC 3711 §3.3.1).

@@ -14,11 +14,12 @@ use crate::{
         reporter::{LEN_MAX, Received, Reporter, Sent},
         round_trip::RoundTrip,
     },
+    srtp::{MKI_LEN_MAX, OVERHEAD_MAX},
     time::Timestamp,
 };
 use core::time::Duration;
 
-const _: () = assert!(LEN_MAX + crate::srtp::OVERHEAD_MAX <= super::OWN_LEN_MAX);
+const _: () = assert!(LEN_MAX + OVERHEAD_MAX + MKI_LEN_MAX <= super::OWN_LEN_MAX);
 
 /// A source that was heard within so many intervals is active (RFC 3550 §6.4: SR, not RR, if something was
 /// sent since the last report or the one before).

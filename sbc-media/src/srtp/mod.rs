@@ -4,31 +4,38 @@
 //! room behind them. [`Sender`] protects what leaves, [`Receiver`] unprotects what comes. Each
 //! belongs to one direction between us and one peer, and knows every SSRC in it.
 //!
+//! A key with a master key identifier ([`Mki`]) is that of packets which name it, and may have others beside it
+//! ([`MasterKey::with_further`]). Rollover counters and replay windows are those of the SSRC, whichever key a packet
+//! names (§3.3.1). A packet that names none that is known fails its authentication, as one with an MKI does where
+//! none is expected.
+//!
 //! What it does not do: other transforms than those of [`Suite`], key derivation rates other than
-//! 0, a master key identifier (MKI). No MKI is offered, and a packet that carries one fails its
-//! authentication. Without an MKI or other signalling there is no way to learn the rollover counter
+//! 0. Without signalling there is no way to learn the rollover counter
 //! of a stream that is long under way, so every SSRC begins at 0 on both sides (§3.3.1).
 mod cipher;
 mod derive;
 mod gcm;
 mod hmac;
+mod identified;
 mod key;
+mod mki;
 mod receiver;
 mod sender;
 mod source;
 mod suite;
 mod transform;
 
-pub use key::{KeyLength, MasterKey};
+pub use key::{KEYS_MAX, KeyLength, MasterKey};
+pub use mki::{MKI_LEN_MAX, Mki};
 pub use receiver::Receiver;
 pub use sender::Sender;
 pub use suite::Suite;
 
 use thiserror::Error;
 
-/// The most octets by which protecting makes a packet longer: an SRTCP packet under AES-GCM gets a
-/// tag of 16 octets and the word of its index. A buffer with as much room behind the packet is
-/// large enough for every suite.
+/// The most octets by which protecting makes a packet longer that does not name its key: an SRTCP packet
+/// under AES-GCM gets a tag of 16 octets and the word of its index. A buffer with as much room behind the
+/// packet is large enough for every suite, and with [`MKI_LEN_MAX`] more for every key.
 pub const OVERHEAD_MAX: usize = 20;
 
 /// RTP packets that one SSRC may have under one key: its 48-bit indices (RFC 3711 §9.2).

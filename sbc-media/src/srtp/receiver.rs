@@ -60,6 +60,12 @@ impl Receiver {
         }
     }
 
+    /// Go on under the same key, which packets name in another way now, or which has others beside it. What has been
+    /// heard under it stays known.
+    pub fn reidentify(&mut self, key: &MasterKey) {
+        self.session = Session::new(key);
+    }
+
     /// Check and decrypt the SRTP packet that is `buffer[..len]`. Returns the length of the RTP
     /// packet that `buffer` begins with then. Its padding is yet to be checked.
     #[inline]

@@ -47,6 +47,11 @@ impl Sender {
         self.rtcp_sent = 0;
     }
 
+    /// Go on under the same key, which packets name in another way now.
+    pub fn reidentify(&mut self, key: &MasterKey) {
+        self.session = Session::new(key);
+    }
+
     /// Protect the RTP packet that is `buffer[..len]`: encrypt what follows its header, CSRC list and
     /// extension, and write the tag behind it. Returns the new length.
     #[inline]

@@ -14,6 +14,7 @@ use super::{
     derive::{Label, session_key},
     gcm::{self, BadTag, Gcm},
     hmac::HmacSha1,
+    identified::Identified,
 };
 use aes::{Aes128Enc, Aes256Enc, cipher::KeyInit};
 use subtle::ConstantTimeEq;
@@ -25,7 +26,7 @@ const E: u32 = 1 << 31;
 /// Octets of the word of E bit and SRTCP index.
 const WORD: usize = 4;
 
-/// The session keys of one direction: one transform for RTP, one for RTCP.
+/// The session keys of one direction: one transform for RTP, one for RTCP, each around others where packets name their key.
 pub(super) struct Session {
     pub(super) suite: Suite,
     pub(super) rtp: Transform,
@@ -34,6 +35,23 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(master: &MasterKey) -> Self {
+        let suite = master.suite();
+        let [mut rtp, mut rtcp] = Self::transforms(master);
+        if let Some(mki) = master.mki() {
+            let mut named = [rtp, rtcp].map(|transform| Identified::new(mki.clone(), transform));
+            for key in master.further() {
+                let Some(mki) = key.mki() else { continue };
+                for (named, transform) in named.iter_mut().zip(Self::transforms(key)) {
+                    named.add(mki.clone(), transform);
+                }
+            }
+            [rtp, rtcp] = named.map(|named| Transform::Identified(Box::new(named)));
+        }
+        Self { suite, rtp, rtcp }
+    }
+
+    /// Of one key, for RTP and for RTCP.
+    fn transforms(master: &MasterKey) -> [Transform; 2] {
         let suite = master.suite();
         let transform = |tag_len, [encryption, authentication, salt]: [Label; 3]| match suite {
             Suite::AesCm128Sha1_80 | Suite::AesCm128Sha1_32 => Transform::Cm128(Cm {
@@ -57,17 +75,16 @@ impl Session {
                 &session_key(master, salt),
             )),
         };
-        Self {
-            suite,
-            rtp: transform(
+        [
+            transform(
                 suite.rtp_tag_bytes(),
                 [Label::RtpEncryption, Label::RtpAuthentication, Label::RtpSalt],
             ),
-            rtcp: transform(
+            transform(
                 suite.rtcp_tag_bytes(),
                 [Label::RtcpEncryption, Label::RtcpAuthentication, Label::RtcpSalt],
             ),
-        }
+        ]
     }
 }
 
@@ -101,6 +118,8 @@ pub(super) enum Transform {
     Cm128(Cm<Aes128Enc>),
     Cm256(Cm<Aes256Enc>),
     Gcm(Gcm),
+    /// Packets name one of several keys.
+    Identified(Box<Identified>),
 }
 
 impl Transform {
@@ -111,6 +130,16 @@ impl Transform {
             Self::Cm128(cm) => cm.tag_len,
             Self::Cm256(cm) => cm.tag_len,
             Self::Gcm(_) => gcm::TAG_LEN,
+            Self::Identified(named) => named.rtp_overhead(),
+        }
+    }
+
+    /// Octets of a packet that stand behind an MKI: the tag, but for that of AES-GCM, which belongs to the text.
+    pub(super) fn behind_mki(&self) -> usize {
+        match self {
+            Self::Cm128(cm) => cm.tag_len,
+            Self::Cm256(cm) => cm.tag_len,
+            Self::Gcm(_) | Self::Identified(_) => 0,
         }
     }
 
@@ -131,6 +160,9 @@ impl Transform {
                 let (header, text) = packet.split_at_mut(header_len);
                 gcm.seal(ssrc, index, header, text, tag);
             }
+            Self::Identified(named) => named.seal(packet, |transform, packet| {
+                transform.seal_rtp(packet, header_len, ssrc, index);
+            }),
         }
     }
 
@@ -153,6 +185,10 @@ impl Transform {
                 gcm.open(ssrc, index, header, text, *tag)?;
                 Ok(packet.len())
             }
+            Self::Identified(named) => {
+                let (transform, packet) = named.named(packet)?;
+                transform.open_rtp(packet, header_len, ssrc, index)
+            }
         }
     }
 
@@ -169,6 +205,9 @@ impl Transform {
                 let (header, text) = packet.split_at_mut(RTCP_HEADER_LEN);
                 gcm.seal(ssrc, index.into(), &rtcp_aad(header, word), text, tag);
             }
+            Self::Identified(named) => named.seal(packet, |transform, packet| {
+                transform.seal_rtcp(packet, ssrc, index);
+            }),
         }
     }
 
@@ -178,6 +217,7 @@ impl Transform {
             Self::Cm128(cm) => packet.len().checked_sub(cm.tag_len),
             Self::Cm256(cm) => packet.len().checked_sub(cm.tag_len),
             Self::Gcm(_) => Some(packet.len()),
+            Self::Identified(named) => return named.rtcp_word(packet),
         };
         end.and_then(|end| packet.get(..end)?.last_chunk())
             .map(|word| RtcpWord(*word))
@@ -192,6 +232,10 @@ impl Transform {
             Self::Cm128(cm) => cm.open_rtcp(packet, ssrc, word),
             Self::Cm256(cm) => cm.open_rtcp(packet, ssrc, word),
             Self::Gcm(gcm) => open_rtcp_gcm(gcm, packet, ssrc, word),
+            Self::Identified(named) => {
+                let (transform, packet) = named.named(packet)?;
+                transform.open_rtcp(packet, ssrc, word)
+            }
         }
     }
 }
@@ -201,6 +245,10 @@ impl Transform {
 pub(super) struct RtcpWord([u8; WORD]);
 
 impl RtcpWord {
+    pub(super) fn new(octets: [u8; WORD]) -> Self {
+        Self(octets)
+    }
+
     fn encrypted(self) -> bool {
         u32::from_be_bytes(self.0) & E != 0
     }

@@ -4,7 +4,7 @@
 use super::support::{A, A_RTCP, A_RTP, B, B_RTCP, B_RTP, Session};
 use sbc_media::{
     relay::{Keys, PairIndex, Roc, Verdict},
-    srtp::{MasterKey, OVERHEAD_MAX, Receiver, Sender, Suite},
+    srtp::{MKI_LEN_MAX, MasterKey, OVERHEAD_MAX, Receiver, Sender, Suite},
 };
 
 pub const SUITE: Suite = Suite::AesCm128Sha1_80;
@@ -64,14 +64,14 @@ impl Peer {
 
     /// `packet`, protected by the peer.
     pub fn protect(&mut self, packet: &[u8]) -> Vec<u8> {
-        let mut buffer = [packet, &[0; OVERHEAD_MAX]].concat();
+        let mut buffer = [packet, &[0; OVERHEAD_MAX + MKI_LEN_MAX]].concat();
         let len = self.sender.protect(&mut buffer, packet.len()).unwrap();
         buffer.truncate(len);
         buffer
     }
 
     pub fn protect_rtcp(&mut self, packet: &[u8]) -> Vec<u8> {
-        let mut buffer = [packet, &[0; OVERHEAD_MAX]].concat();
+        let mut buffer = [packet, &[0; OVERHEAD_MAX + MKI_LEN_MAX]].concat();
         let len = self.sender.protect_rtcp(&mut buffer, packet.len()).unwrap();
         buffer.truncate(len);
         buffer

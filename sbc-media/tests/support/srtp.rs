@@ -1,7 +1,7 @@
 //! Keys, packets and seeded chance for the tests of SRTP.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use sbc_media::srtp::{MasterKey, OVERHEAD_MAX, Receiver, Refused, Sender, Suite, Unprotected};
+use sbc_media::srtp::{MKI_LEN_MAX, MasterKey, OVERHEAD_MAX, Receiver, Refused, Sender, Suite, Unprotected};
 
 /// SplitMix64: the same seed, the same series.
 pub(crate) struct Chance(pub(crate) u64);
@@ -78,7 +78,7 @@ fn in_buffer<E>(
     work: impl FnOnce(&mut [u8], usize) -> Result<usize, E>,
 ) -> Result<Vec<u8>, E> {
     let mut buffer = packet.to_vec();
-    buffer.resize(packet.len() + OVERHEAD_MAX, 0xee);
+    buffer.resize(packet.len() + OVERHEAD_MAX + MKI_LEN_MAX, 0xee);
     let len = work(&mut buffer, packet.len())?;
     buffer.truncate(len);
     Ok(buffer)
