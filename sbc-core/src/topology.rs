@@ -94,6 +94,15 @@ impl<'t> Towards<'t> {
 /// How a request is refused whose sender has not proved itself.
 pub(crate) const UNPROVED: u16 = 403;
 
+/// Who is called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Callee<'c> {
+    /// As the caller's trunk has written it.
+    pub(crate) user: &'c str,
+    /// The number that it means; `None`: it is none.
+    pub(crate) number: Option<E164>,
+}
+
 /// Who is on a leg, for others that it is brought together with.
 #[derive(Clone, Debug)]
 pub(crate) struct Party {
@@ -256,6 +265,14 @@ impl Parties {
             privacy: caller.privacy.clone(),
             asserted: None,
             carried: None,
+        }
+    }
+
+    /// Who is called.
+    pub(crate) fn callee(&self) -> Callee<'_> {
+        Callee {
+            user: &self.callee,
+            number: self.called,
         }
     }
 

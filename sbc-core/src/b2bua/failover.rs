@@ -20,6 +20,7 @@ use crate::{
     shard::{Level, Shard},
     snapshot::{Snapshot, TrunkMedia},
     time::Timestamp,
+    topology::Callee,
     transaction::{Alarm, Side},
     trunk::TrunkId,
 };
@@ -155,10 +156,13 @@ impl Shard {
         let gone = Skip::Unfit(Unfit::Media);
         let plan = self.calls.get(slot as usize).and_then(|call| call.plan.as_ref());
         let emergency = plan.is_some_and(|plan| plan.hunt.is_emergency());
-        let callee = plan.map(|plan| plan.parties.callee.clone()).unwrap_or_default();
+        let Some((user, number)) = plan.map(|plan| (plan.parties.callee.clone(), plan.parties.called)) else {
+            return Err(gone);
+        };
+        let callee = Callee { user: &user, number };
         let mut targets = match emergency {
-            true => self.addresses_of(now, snapshot, to, &callee)?,
-            false => self.targets_of(now, snapshot, to, &callee)?,
+            true => self.addresses_of(now, snapshot, to, callee)?,
+            false => self.targets_of(now, snapshot, to, callee)?,
         };
         let first = targets.remove(0);
         let Some(call) = self.calls.get_mut(slot as usize) else {

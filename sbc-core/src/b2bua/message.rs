@@ -64,7 +64,7 @@ impl Shard {
         let parties = self.parties_of(now, request, from)?;
         let snapshot = Arc::clone(&self.snapshot);
         let mut hunt = self.route(now, &snapshot, from.trunk, request, &parties)?;
-        let (to, mut targets) = self.first_open(now, &snapshot, from.trunk, &mut hunt, &parties.callee)?;
+        let (to, mut targets) = self.first_open(now, &snapshot, from.trunk, &mut hunt, parties.callee())?;
         let trunk = snapshot.trunks.get(usize::from(to.0)).ok_or(Reply::new(404))?;
         let target = targets.remove(0);
         let hop = target.hop;

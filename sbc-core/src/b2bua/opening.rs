@@ -16,7 +16,7 @@ use crate::{
     shard::{Arrival, Shard},
     snapshot::Snapshot,
     time::Timestamp,
-    topology::Parties,
+    topology::{Callee, Parties},
     transaction::{Reply, Side},
     trunk::TrunkId,
 };
@@ -65,7 +65,7 @@ impl Shard {
                 called: parties.called_number(),
                 route: hunt.rule_name(),
             };
-            let skip = match self.open_towards(now, snapshot, &scope, emergency, &parties.callee, aim, offer)
+            let skip = match self.open_towards(now, snapshot, &scope, emergency, parties.callee(), aim, offer)
             {
                 Ok(opening) => return Ok(opening),
                 Err(skip) => skip,
@@ -87,7 +87,7 @@ impl Shard {
         snapshot: &Snapshot,
         scope: &Scope<'_>,
         emergency: bool,
-        callee: &str,
+        callee: Callee<'_>,
         aim: Option<&Aim>,
         offer: Option<&Sdp<'_>>,
     ) -> Result<Opening, Skip> {

@@ -12,7 +12,7 @@ use crate::{
     sip::{Message, Uri},
     snapshot::{Service, Snapshot, Target},
     time::Timestamp,
-    topology::Parties,
+    topology::{Callee, Parties},
     transaction::Reply,
     trunk::TrunkId,
 };
@@ -196,7 +196,7 @@ impl Shard {
         snapshot: &Snapshot,
         from: TrunkId,
         hunt: &mut Hunt,
-        callee: &str,
+        callee: Callee<'_>,
     ) -> Result<(TrunkId, SmallVec<[AttemptTarget; 2]>), Reply> {
         let mut skipped = None;
         while let Some(to) = hunt.take() {
@@ -216,7 +216,7 @@ impl Shard {
         now: Timestamp,
         snapshot: &Snapshot,
         id: TrunkId,
-        callee: &str,
+        callee: Callee<'_>,
     ) -> Result<SmallVec<[AttemptTarget; 2]>, Skip> {
         if snapshot.health.is_down(id) && snapshot.service_of(id) == Service::Enabled {
             return Err(Skip::Down);
@@ -230,7 +230,7 @@ impl Shard {
         now: Timestamp,
         snapshot: &Snapshot,
         id: TrunkId,
-        callee: &str,
+        callee: Callee<'_>,
     ) -> Result<SmallVec<[AttemptTarget; 2]>, Skip> {
         if snapshot.service_of(id) != Service::Enabled {
             return Err(Skip::Disabled);

@@ -84,7 +84,7 @@ impl Shard {
         let transferee = transferee.trunk;
         let has_media = call.media.is_some();
         let mut hunt = self.route(now, &snapshot, referrer, request, &parties)?;
-        let (to, mut targets) = self.first_open(now, &snapshot, referrer, &mut hunt, &parties.callee)?;
+        let (to, mut targets) = self.first_open(now, &snapshot, referrer, &mut hunt, parties.callee())?;
         let trunk = snapshot.trunks.get(usize::from(to.0)).ok_or(Reply::new(404))?;
         let first = targets.remove(0);
         let scope = Scope {

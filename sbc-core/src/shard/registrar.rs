@@ -16,19 +16,20 @@
 use super::{Arrival, Shard};
 use crate::{
     bindings::{Binding, Change, Record, Refusal, Wish},
-    digest::Credentials,
+    digest::{Account, Credentials},
     io::{Event, Level, Output},
     sip::{HeaderName, Message, OptionTags, Writer},
     snapshot::Trunk,
     text::put,
     time::Timestamp,
-    topology::user_of,
+    topology::{Callee, user_of},
     transaction::{Extra, Reply, met_hop},
     transport::Hop,
     trunk::TrunkId,
 };
 use ahash::RandomState;
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap, VecDeque},
     net::IpAddr,
     sync::Arc,
@@ -290,18 +291,31 @@ impl Shard {
         &mut self,
         now: Timestamp,
         (id, trunk): (TrunkId, &Trunk),
-        callee: &str,
+        callee: Callee<'_>,
     ) -> Result<Vec<Contact>, Reply> {
         let Some(login) = &trunk.peer.login else {
             return Err(Reply::new(404));
         };
+        let written = match trunk.numbers.as_deref() {
+            Some(numbering) => numbering.destination(callee.user, callee.number),
+            None => Cow::Borrowed(callee.user),
+        };
+        let is_called = |account: &&Account| {
+            let name = account.username();
+            let plain = name.strip_prefix(b"+").unwrap_or(name);
+            name == callee.user.as_bytes()
+                || name == written.as_bytes()
+                || callee
+                    .number
+                    .is_some_and(|number| number.as_str().as_bytes() == plain)
+        };
         let user = match &*login.accounts {
-            [only] => std::str::from_utf8(only.username()).unwrap_or_default(),
-            all if all.iter().any(|account| account.username() == callee.as_bytes()) => callee,
-            _ => {
-                self.io.counters.refused_no_user += 1;
-                return Err(Reply::new(404));
-            }
+            [only] => Some(only),
+            all => all.iter().find(is_called),
+        };
+        let Some(user) = user.and_then(|user| std::str::from_utf8(user.username()).ok()) else {
+            self.io.counters.refused_no_user += 1;
+            return Err(Reply::new(404));
         };
         let Some(record) = self.bindings.find(id, user).cloned() else {
             self.io.counters.refused_not_registered += 1;
@@ -321,7 +335,7 @@ impl Shard {
             .into_iter()
             .map(|binding| {
                 let uri = match login.number_in_uri {
-                    true => with_user(&binding.contact, callee),
+                    true => with_user(&binding.contact, &written),
                     false => binding.contact.clone(),
                 };
                 let hop = Hop {

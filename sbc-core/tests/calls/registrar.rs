@@ -132,6 +132,34 @@ fn the_only_user_of_a_trunk_takes_every_number() {
 }
 
 #[test]
+fn a_number_reaches_its_user_and_is_written_as_the_trunk_wants_it() {
+    let numbers = |written: &str| {
+        let german = format!("numbers = {{ country = \"DE\", destination = \"{written}\" }}");
+        text(&german, ", number_in_uri = true").replace("\"alice\"", "\"4930777888\"")
+    };
+    for (written, user) in [
+        ("e164", "+4930777888"),
+        ("plain", "4930777888"),
+        ("national", "030777888"),
+        ("pass", "+49-30-777888"),
+    ] {
+        let mut desk = desk_of(&numbers(written));
+        let account = Account::new(b"4930777888", b"s3cret");
+        let contact = "Contact: <sip:al@10.9.8.7:33333>\r\n";
+        answered(&mut desk, PHONE, &account, "c", 1, contact);
+        // Of two users it is the one whose name means the number that is called.
+        let sent = called(&mut desk, "in", "+49-30-777888");
+        let invite = only(&sent, "INVITE");
+        assert_eq!(
+            invite.start(),
+            format!("INVITE sip:{user}@10.9.8.7:33333 SIP/2.0")
+        );
+        let sent = called(&mut desk, "none", "+4930777889");
+        assert_eq!(sent.last().unwrap().kind(), "404");
+    }
+}
+
+#[test]
 fn contacts_are_tried_in_their_order_and_the_next_after_a_failure() {
     const OTHER: &str = "10.9.8.8:5070";
     let mut desk = desk();
