@@ -307,7 +307,19 @@ fn sheet(sheet: &Sheet) -> String {
     if !sheet.certificate_names.is_empty() {
         rows.push(("Names in our certificate", sheet.certificate_names.join(", ")));
     }
-    rows.push(("We expect you to send from", sheet.hosts.join(", ")));
+    let hosts = match &sheet.login {
+        Some(_) if sheet.hosts.is_empty() => "anywhere, by name and password".to_owned(),
+        _ => sheet.hosts.join(", "),
+    };
+    rows.push(("We expect you to send from", hosts));
+    if let Some(login) = &sheet.login {
+        rows.push(("You log in as", login.users.join(", ")));
+        rows.push(("Realm", login.realm.clone()));
+        rows.push(("Digest algorithms", login.algorithms.join(", ")));
+        if let Some((min, max)) = login.expires_s {
+            rows.push(("You register for", format!("{min} to {max} s")));
+        }
+    }
     rows.push(("We send calls to", sheet.target.clone()));
     if let Some(registration) = &sheet.registration {
         rows.push(("We register as", registration.clone()));

@@ -31,6 +31,7 @@ const PLAIN: &[(&str, &[&str])] = &[
     ("calls.show", &["call", "show", "0-42-9a7e"]),
     ("calls.hangup", &["call", "hangup", "0-42-9a7e"]),
     ("trunks.list", &["trunks"]),
+    ("route.test", &["route", "test", "+493012340"]),
     ("registrations.list", &["registrations"]),
     ("limits.show", &["limits", "show"]),
     ("limits.set", &["limits", "set", "carrier", "inbound.cps=200"]),

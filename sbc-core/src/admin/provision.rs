@@ -222,6 +222,9 @@ pub struct Sheet {
     pub registration: Option<String>,
     /// It asks us for a name and a password.
     pub account: Option<String>,
+    /// What it logs in to us with; `None`: it is known by its addresses.
+    #[serde(default)]
+    pub login: Option<SheetLogin>,
     /// Codecs in their order; `None`: what both sides have.
     pub codecs: Option<Vec<String>>,
     /// `disabled`, `optional` or `required`.
@@ -245,6 +248,19 @@ pub struct SheetAddress {
     pub transport: String,
     /// Address and port that peers are told.
     pub address: String,
+}
+
+/// How the other end logs in to us.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SheetLogin {
+    /// Realm of our challenges.
+    pub realm: String,
+    /// Names. The passwords are shown nowhere.
+    pub users: Vec<String>,
+    /// Hash algorithms, the best first.
+    pub algorithms: Vec<String>,
+    /// Shortest and longest registration in seconds; `None`: it is called at `target` and need not register.
+    pub expires_s: Option<(u32, u32)>,
 }
 
 /// The media ports.

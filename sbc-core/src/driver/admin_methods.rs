@@ -326,8 +326,15 @@ impl Methods {
                     continue;
                 };
                 target.addresses = known.iter().map(|address| address.address.clone()).collect();
-                if known.is_empty() {
-                    target.state = "no address: passed over".to_owned();
+                let users = at.and_then(|at| snapshot.trunks.get(at));
+                let users = users.filter(|trunk| *trunk.next_hop() == Target::Registered);
+                let gone = match users {
+                    Some(trunk) if self.users_registered(&trunk.name) > 0 => None,
+                    Some(_) => Some("nobody has registered: passed over"),
+                    None => known.is_empty().then_some("no address: passed over"),
+                };
+                if let Some(gone) = gone {
+                    target.state = gone.to_owned();
                 }
             }
         }

@@ -6,8 +6,10 @@ use super::{control::Daemon, tls::Tls};
 use crate::{
     admin::{
         failure::{Failure, Reason},
-        provision::{Sheet, SheetAddress, SheetMedia},
+        provision::{Sheet, SheetAddress, SheetLogin, SheetMedia},
     },
+    digest::Account,
+    login::Login,
     snapshot::{Listener, Service, Snapshot, Srtp, Trunk},
     topology::Host,
     transport::Transport,
@@ -51,6 +53,7 @@ pub(super) fn sheet(daemon: &Daemon, trunk: &Trunk) -> Result<Sheet, Failure> {
             .account
             .as_ref()
             .map(|account| account.username.clone()),
+        login: trunk.peer.login.as_deref().map(login),
         codecs: trunk
             .media
             .codecs
@@ -86,6 +89,18 @@ fn ways<'s>(snapshot: &'s Snapshot, trunk: &Trunk) -> Vec<&'s Listener> {
     let others = snapshot.listeners.iter().filter(same_family);
     let others = others.filter(|listener| own.is_none_or(|own| own.name != listener.name));
     own.into_iter().chain(others).collect()
+}
+
+fn login(login: &Login) -> SheetLogin {
+    let name = |account: &Account| String::from_utf8_lossy(account.username()).into_owned();
+    SheetLogin {
+        realm: login.realm.to_string(),
+        users: login.accounts.iter().map(name).collect(),
+        algorithms: login.algorithms.iter().map(|a| a.name().to_owned()).collect(),
+        expires_s: login
+            .grants
+            .map(|grants| (grants.expires_min_s, grants.expires_max_s)),
+    }
 }
 
 fn address(listener: &Listener) -> SheetAddress {
