@@ -87,6 +87,8 @@ enum Scenario {
     Limits(scenarios::limits::Limits),
     /// Changes of the configuration while calls run.
     Provision(scenarios::provision::Provision),
+    /// A table of very many prefixes read anew while calls run.
+    Prefixes(scenarios::prefixes::Prefixes),
     /// Calls for minutes: does memory stay flat?
     Soak(scenarios::soak::Soak),
     /// More and more calls a second until something gives.
@@ -145,6 +147,7 @@ fn run(cli: &Cli) -> Result<bool> {
         Scenario::SrtpPeer(scenario) => scenario.run(&bench),
         Scenario::Limits(scenario) => scenario.run(&bench),
         Scenario::Provision(scenario) => scenario.run(&bench),
+        Scenario::Prefixes(scenario) => scenario.run(&bench),
         Scenario::Soak(scenario) => scenario.run(&bench),
         Scenario::Max(scenario) => scenario.run(&bench),
         Scenario::Hold(scenario) => scenario.run(&bench),

@@ -11,6 +11,7 @@ pub(crate) mod limits;
 pub(crate) mod max;
 pub(crate) mod media;
 pub(crate) mod phones;
+pub(crate) mod prefixes;
 pub(crate) mod provision;
 pub(crate) mod smoke;
 pub(crate) mod soak;

@@ -236,6 +236,8 @@ impl Sipp {
                 "-l",
                 &offer.calls.to_string(),
             ]);
+            // A number, so that routes are looked up as for real calls.
+            command.args(["-s", "+4930123456"]);
             command.args(["-d", &offer.hold_ms.to_string(), "-timer_resol", "2"]);
             if !spec.message_log {
                 command.args(["-trace_rtt", "-rtt_freq", "50"]);
