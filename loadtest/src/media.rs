@@ -113,6 +113,7 @@ impl Party {
             local: *local,
             remote: told.sbc,
             law: self.side.law,
+            ptime_ms: self.side.ptime_ms,
             keys: keys.map(|(ours, theirs)| Keys { ours, theirs }),
         }
     }
@@ -383,6 +384,7 @@ pub(crate) fn rtpengine(bench: &Bench, shape: Shape, calls: u16) -> Result<(Rtpe
             local: at[n],
             remote,
             law: sides[n].law,
+            ptime_ms: sides[n].ptime_ms,
             keys: keys[n]
                 .clone()
                 .zip(theirs)

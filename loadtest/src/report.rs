@@ -108,6 +108,7 @@ impl Report {
             ("duplicated", counts.duplicated),
             ("corrupted", counts.corrupted),
             ("misrouted", counts.misrouted),
+            ("short", counts.short),
             ("send_errors", counts.send_errors),
         ] {
             self.figure(group, name, value);

@@ -13,10 +13,10 @@ use crate::{
     bare_relay::connected,
     measure,
     ring::{Completion, Ring, Tag, Wait},
-    shape::Keys,
+    shape::{Keys, PTIME_MS},
 };
 use hdrhistogram::Histogram;
-use packet::{Conversion, Expected, Headers, PACKET_LEN, Stamp};
+use packet::{Conversion, Expected, Headers, Heard, JOINED_LEN_MAX, PACKET_LEN, Stamp};
 use sbc_media::{
     g711::Law,
     srtp::{OVERHEAD_MAX, Receiver, Sender},
@@ -71,6 +71,8 @@ pub(crate) struct End {
     pub(crate) remote: SocketAddr,
     /// Its codec.
     pub(crate) law: Law,
+    /// Milliseconds in a packet that it hears.
+    pub(crate) ptime_ms: u32,
     /// SRTP; `None`: RTP.
     pub(crate) keys: Option<Keys>,
 }
@@ -82,6 +84,7 @@ impl End {
             local,
             remote,
             law: Law::Mu,
+            ptime_ms: PTIME_MS,
             keys: None,
         }
     }
@@ -106,6 +109,8 @@ pub(crate) struct Counts {
     pub(crate) corrupted: u64,
     /// Arrived intact at a socket it was not meant for.
     pub(crate) misrouted: u64,
+    /// Packets that arrived shorter than their receiver wants them.
+    pub(crate) short: u64,
 }
 
 impl Counts {
@@ -119,6 +124,7 @@ impl Counts {
         self.duplicated += other.duplicated;
         self.corrupted += other.corrupted;
         self.misrouted += other.misrouted;
+        self.short += other.short;
     }
 
     /// Whether every packet arrived once, intact, in order, where it belongs.
@@ -193,6 +199,8 @@ struct StreamEnd {
     sender: Option<Sender>,
     receiver: Option<Receiver>,
     hears: Expected,
+    /// How many packets make one that it hears.
+    pieces: usize,
     /// Sequence of the next packet to send.
     next: u32,
     /// Sequence of the next packet expected, i.e. one after the highest seen.
@@ -222,10 +230,10 @@ impl Streams {
     pub(crate) fn bind(calls: &[(End, End)], conversion: Conversion, headers: Headers) -> Result<Self> {
         let mut ends = Vec::with_capacity(calls.len() * 2);
         for (end, other) in calls.iter().flat_map(|(a, b)| [(a, b), (b, a)]) {
-            let headers = if end.keys.is_some() {
-                Headers::Moved
-            } else {
-                headers
+            let headers = match end.keys {
+                _ if end.ptime_ms != PTIME_MS => Headers::Joined,
+                Some(_) => Headers::Moved,
+                None => headers,
             };
             ends.push(StreamEnd::bind(end, other.law, conversion, headers)?);
         }
@@ -264,6 +272,7 @@ impl StreamEnd {
             sender: end.keys.as_ref().map(|keys| Sender::new(&keys.ours)),
             receiver: end.keys.as_ref().map(|keys| Receiver::new(&keys.theirs)),
             hears: Expected::new(spoken, end.law, conversion, headers),
+            pieces: (end.ptime_ms / PTIME_MS) as usize,
             next: FIRST,
             expected: FIRST,
             seen: 0,
@@ -287,14 +296,17 @@ impl StreamEnd {
     }
 
     /// What a packet that came says; `None` when it is not whole.
-    fn read(&mut self, bytes: &[u8]) -> Option<Stamp> {
+    fn read(&mut self, bytes: &[u8]) -> Option<Heard> {
         let Some(receiver) = &mut self.receiver else {
-            return self.hears.read(bytes);
+            return match self.pieces {
+                1 => self.hears.read(bytes).map(Heard::one),
+                pieces => self.hears.read_joined(bytes, pieces),
+            };
         };
         let mut buffer = [0; SLOT_LEN];
         buffer.get_mut(..bytes.len())?.copy_from_slice(bytes);
         let len = receiver.unprotect(&mut buffer, bytes.len()).ok()?;
-        self.hears.read(&buffer[..len])
+        self.hears.read(&buffer[..len]).map(Heard::one)
     }
 }
 
@@ -305,15 +317,26 @@ pub(crate) struct RtpLoad {
     slots: Box<[[u8; SLOT_LEN]]>,
     free: Vec<u16>,
     sockets: u32,
+    buffer_len: usize,
     completions: Vec<Completion>,
 }
 
 impl RtpLoad {
     /// A source and sink that belongs to the calling thread.
     pub(crate) fn new() -> Result<Self> {
+        Self::with_buffers(RECEIVE_BUFFER_LEN)
+    }
+
+    /// The same for packets that may be joined to longer ones.
+    pub(crate) fn joining() -> Result<Self> {
+        Self::with_buffers(RECEIVE_BUFFER_LEN - PACKET_LEN + JOINED_LEN_MAX)
+    }
+
+    fn with_buffers(buffer_len: usize) -> Result<Self> {
         measure::precise_timers();
         Ok(Self {
-            ring: Ring::new(RECEIVE_BUFFERS, RECEIVE_BUFFER_LEN).map_err(|source| Error::Io {
+            buffer_len,
+            ring: Ring::new(RECEIVE_BUFFERS, buffer_len).map_err(|source| Error::Io {
                 what: "making an io_uring".into(),
                 source,
             })?,
@@ -474,7 +497,7 @@ impl RtpLoad {
                 if let Some(buffer) = completion.buffer {
                     if ours {
                         let filled = &self.ring.bytes(buffer)
-                            [..(completion.result.max(0) as usize).min(RECEIVE_BUFFER_LEN)];
+                            [..(completion.result.max(0) as usize).min(self.buffer_len)];
                         receive(filled, index as u32, &mut streams.ends[index], measuring, window);
                     }
                     self.ring.recycle(buffer);
@@ -495,10 +518,19 @@ fn receive(filled: &[u8], at: u32, end: &mut StreamEnd, measuring: bool, window:
         window.counts.corrupted += 1;
         return;
     };
-    let Some(packet) = end.read(message.payload_data()) else {
+    let Some(heard) = end.read(message.payload_data()) else {
         window.counts.corrupted += 1;
         return;
     };
+    window.counts.short += u64::from(heard.short);
+    let arrived = timestamp(message.control_data()).filter(|_| measuring);
+    for packet in heard.stamps.into_iter().flatten() {
+        judge(packet, arrived, at, end, window);
+    }
+}
+
+/// Judge one of the packets that were sent; `arrived`: when it did, in the measured part.
+fn judge(packet: Stamp, arrived: Option<u64>, at: u32, end: &mut StreamEnd, window: &mut Window) {
     if packet.stream != at ^ 1 {
         window.counts.misrouted += 1;
         return;
@@ -512,7 +544,7 @@ fn receive(filled: &[u8], at: u32, end: &mut StreamEnd, measuring: bool, window:
         }
     }
     window.counts.received += 1;
-    if measuring && let Some(arrived) = timestamp(message.control_data()) {
+    if let Some(arrived) = arrived {
         // The histogram's bounds hold every delay that the straggler time lets through.
         let _ = window.delay.record(arrived.saturating_sub(packet.sent_ns).max(1));
     }

@@ -20,6 +20,8 @@ pub(crate) enum Shape {
     Transcode,
     /// SRTP on both sides, each with keys and a suite of its own: both for every packet.
     SrtpSrtp,
+    /// PCMU in packets of 20 ms from both sides, of which one wants 40 ms and the other 60: joining them.
+    Ptime,
 }
 
 /// One side.
@@ -29,7 +31,12 @@ pub(crate) struct Side {
     pub(crate) law: Law,
     /// SRTP; `None`: RTP.
     pub(crate) suite: Option<Suite>,
+    /// Milliseconds in a packet that it wants, a multiple of the [`PTIME_MS`] that it sends.
+    pub(crate) ptime_ms: u32,
 }
+
+/// Milliseconds in a packet that every side sends.
+pub(crate) const PTIME_MS: u32 = 20;
 
 /// Keys of one side: what it sends with, and what is sent to it with.
 #[derive(Clone, Debug)]
@@ -43,7 +50,8 @@ pub(crate) struct Keys {
 impl Shape {
     /// A and B.
     pub(crate) fn sides(self) -> [Side; 2] {
-        let side = |law, suite| Side { law, suite };
+        let wanting = |ptime_ms, law, suite| Side { law, suite, ptime_ms };
+        let side = |law, suite| wanting(PTIME_MS, law, suite);
         let (short, long) = (Suite::AesCm128Sha1_32, Suite::AesCm128Sha1_80);
         match self {
             Self::Plain => [side(Law::Mu, None); 2],
@@ -51,6 +59,7 @@ impl Shape {
             Self::Transcode => [side(Law::Mu, None), side(Law::A, None)],
             // With one suite on both sides rtpengine would pass the keys on and leave the packets as they are.
             Self::SrtpSrtp => [side(Law::Mu, Some(short)), side(Law::Mu, Some(long))],
+            Self::Ptime => [wanting(40, Law::Mu, None), wanting(60, Law::Mu, None)],
         }
     }
 
@@ -133,6 +142,9 @@ impl Side {
         }
         if codecs {
             text += &format!("codecs = [\"{}\", \"telephone-event\"]\n", self.codec());
+        }
+        if self.ptime_ms != PTIME_MS {
+            text += &format!("ptime = {}\n", self.ptime_ms);
         }
         text
     }

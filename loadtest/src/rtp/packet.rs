@@ -13,6 +13,10 @@ use std::sync::LazyLock;
 pub(crate) const PACKET_LEN: usize = HEADER_LEN + PAYLOAD_LEN;
 const HEADER_LEN: usize = 12;
 const PAYLOAD_LEN: usize = 160;
+/// Packets that are joined to one at most: those of 60 ms.
+pub(crate) const PIECES_MAX: usize = 3;
+/// The longest packet of those.
+pub(crate) const JOINED_LEN_MAX: usize = HEADER_LEN + PIECES_MAX * PAYLOAD_LEN;
 /// Magic, stream, sequence, time and a checksum over them, as nibbles.
 const STAMP_LEN: usize = 2 * STAMP_OCTETS;
 const STAMP_OCTETS: usize = 4 + 4 + 4 + 8 + 8;
@@ -49,6 +53,8 @@ pub(crate) enum Headers {
     /// The stream has another SSRC, and numbers and timestamps that are off by the same from the first packet on: so
     /// whatever leaves under one key of SRTP.
     Moved,
+    /// The same, and several packets are joined to one: numbers count those, and the marker is that of the first.
+    Joined,
 }
 
 /// By how much a stream is off: SSRC, sequence number, timestamp.
@@ -63,6 +69,8 @@ pub(crate) struct Expected {
     headers: Headers,
     /// Of a stream that is moved, once its first packet has come.
     shift: Option<Shift>,
+    /// Number of the last packet of a stream that is joined.
+    number: Option<u16>,
     table: &'static [u8; 256],
     /// What is as good, where two values are equally near.
     other: &'static [u8; 256],
@@ -143,6 +151,7 @@ impl Expected {
             conversion,
             headers,
             shift: None,
+            number: None,
             table,
             other,
         }
@@ -165,6 +174,9 @@ impl Expected {
                 && match self.headers {
                     Headers::Kept => shift == Some((0, 0, 0)),
                     Headers::Moved => self.shift.is_none() || self.shift == shift,
+                    Headers::Joined => self.shift.is_none_or(|known| {
+                        shift.is_some_and(|(ssrc, _, clock)| (ssrc, clock) == (known.0, known.2))
+                    }),
                 }
         };
         let expected = &mut expected[HEADER_LEN + STAMP_LEN..];
@@ -178,6 +190,57 @@ impl Expected {
             self.shift = shift;
         }
         same.then_some(stamp)
+    }
+}
+
+/// What packets were joined to one, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// The stamp of each.
+    pub(crate) stamps: [Option<Stamp>; PIECES_MAX],
+    /// Fewer than there is room for.
+    pub(crate) short: bool,
+}
+
+impl Heard {
+    /// A packet as it was sent.
+    pub(crate) fn one(stamp: Stamp) -> Self {
+        let mut stamps = [None; PIECES_MAX];
+        stamps[0] = Some(stamp);
+        Self { stamps, short: false }
+    }
+}
+
+impl Expected {
+    /// The stamps of the packets, at most `pieces`, that were joined to `packet`; `None` when it is not octet by octet what
+    /// they held, with the SSRC of those before, the time of the first, and a number that none before it had.
+    pub(crate) fn read_joined(&mut self, packet: &[u8], pieces: usize) -> Option<Heard> {
+        let (header, payload) = packet.split_at_checked(HEADER_LEN)?;
+        let number = u16::from_be_bytes(header[2..4].try_into().ok()?);
+        let clock = u32::from_be_bytes(header[4..8].try_into().ok()?);
+        let goes_on = |last: u16| number.wrapping_sub(last).cast_signed() > 0;
+        let count = payload.len() / PAYLOAD_LEN;
+        let whole = payload.len() == count * PAYLOAD_LEN && (1..=pieces.min(PIECES_MAX)).contains(&count);
+        if !whole || !self.number.is_none_or(goes_on) {
+            return None;
+        }
+        let mut stamps = [None; PIECES_MAX];
+        for ((n, piece), stamp) in (0u32..).zip(payload.chunks_exact(PAYLOAD_LEN)).zip(&mut stamps) {
+            let mut packet = [0; PACKET_LEN];
+            packet[..HEADER_LEN].copy_from_slice(header);
+            let time = clock.wrapping_add(n * PAYLOAD_LEN as u32);
+            packet[4..8].copy_from_slice(&time.to_be_bytes());
+            if n > 0 {
+                packet[1] &= 0x7f;
+            }
+            packet[HEADER_LEN..].copy_from_slice(piece);
+            *stamp = Some(self.read(&packet)?);
+        }
+        self.number = Some(number);
+        Some(Heard {
+            stamps,
+            short: count < pieces,
+        })
     }
 }
 
@@ -351,6 +414,45 @@ mod tests {
             assert!(expected.read(&moved(65_541, other)).is_none(), "{other:?}");
         }
         assert!(expected.read(&moved(65_541, by)).is_some());
+    }
+
+    #[test]
+    fn packets_that_are_joined_are_told_apart() {
+        let joined = |number: u16, first: u32, pieces: u32| {
+            let mut joined = Vec::new();
+            for sequence in first..first + pieces {
+                let mut packet = [0; PACKET_LEN];
+                write(&mut packet, Law::Mu, Stamp { sequence, ..STAMP });
+                if sequence == first {
+                    joined.extend_from_slice(&packet[..HEADER_LEN]);
+                    joined[2..4].copy_from_slice(&number.to_be_bytes());
+                }
+                joined.extend_from_slice(&packet[HEADER_LEN..]);
+            }
+            joined
+        };
+        let mut expected = Expected::new(Law::Mu, Law::Mu, Conversion::Tables, Headers::Joined);
+        let mut read = |packet: &[u8]| {
+            let heard = expected.read_joined(packet, 3)?;
+            let numbers = heard.stamps.into_iter().flatten().map(|stamp| stamp.sequence);
+            Some((numbers.collect::<Vec<_>>(), heard.short))
+        };
+        let first = crate::rtp::FIRST;
+        let full = |from: u32| Some((vec![from, from + 1, from + 2], false));
+        assert_eq!(read(&joined(65_535, first, 3)), full(first));
+        assert_eq!(read(&joined(0, first + 3, 3)), full(first + 3));
+        assert_eq!(read(&joined(0, first + 6, 3)), None, "its number is used");
+        assert_eq!(read(&joined(1, first + 6, 4)), None, "too long");
+        assert_eq!(read(&joined(1, first + 6, 0)), None);
+        assert_eq!(read(&joined(1, first + 6, 3)[..400]), None, "no whole packets");
+        let mut wrong = joined(1, first + 6, 3);
+        for at in [1, 5, 11, 12, 200, 491] {
+            wrong[at] ^= 1;
+            assert_eq!(read(&wrong), None, "{at}");
+            wrong[at] ^= 1;
+        }
+        assert_eq!(read(&wrong), full(first + 6));
+        assert_eq!(read(&joined(3, first + 12, 1)), Some((vec![first + 12], true)));
     }
 
     #[test]

@@ -238,6 +238,12 @@ impl Media {
                 self.shape.name()
             )));
         }
+        if self.shape == Shape::Ptime && (self.climb || self.against.contains(&Against::Rtpengine)) {
+            return Err(Error::Setup(
+                "--shape ptime: what is joined waits for up to 40 ms, so leave --climb and --against out"
+                    .into(),
+            ));
+        }
         let compares = [self.added_p50_us, self.ratio_bare, self.ratio_rtpengine];
         if self.windows == 0 && (!self.climb || compares.iter().any(Option::is_some)) {
             return Err(Error::Setup(
@@ -322,7 +328,10 @@ impl Media {
                 source,
             })?;
         }
-        let mut load = RtpLoad::new()?;
+        let mut load = match self.shape {
+            Shape::Ptime => RtpLoad::joining()?,
+            _ => RtpLoad::new()?,
+        };
         for window in 0..self.windows as usize {
             let count = contenders.len();
             for (index, contender) in contenders.iter_mut().enumerate() {
@@ -362,6 +371,16 @@ impl Media {
             perfect,
             format!("{:?}", ours.counts),
         );
+        if self.shape == Shape::Ptime {
+            // The last of a window leaves short, and whatever waits while the machine stands still.
+            let last = ours.streams.len() as u64 * u64::from(self.windows);
+            let most = last + ours.counts.sent / 100;
+            report.gate(
+                "packets are as long as their side wants",
+                ours.counts.short <= most,
+                format!("{} shorter, at most {most}", ours.counts.short),
+            );
+        }
         let added = micros(
             ours.delay
                 .value_at_quantile(0.5)

@@ -22,7 +22,13 @@ impl Smoke {
             coarse: false,
         };
         report.absorb(calls.run(bench)?);
-        for shape in [Shape::Plain, Shape::Srtp, Shape::Transcode, Shape::SrtpSrtp] {
+        for shape in [
+            Shape::Plain,
+            Shape::Srtp,
+            Shape::Transcode,
+            Shape::SrtpSrtp,
+            Shape::Ptime,
+        ] {
             let media = Media {
                 calls: 20,
                 seconds: 1,

@@ -12,7 +12,7 @@ use crate::{
         packet::{Conversion, Headers},
     },
     rtpengine::Spoken,
-    shape::Side,
+    shape::{PTIME_MS, Side},
 };
 use sbc_media::{g711::Law, srtp::Suite};
 use std::{net::SocketAddr, time::Duration};
@@ -59,6 +59,7 @@ impl SrtpPeer {
         let plain = Side {
             law: Law::Mu,
             suite: None,
+            ptime_ms: PTIME_MS,
         };
         let encrypted = Side {
             suite: Some(suite),
