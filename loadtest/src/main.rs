@@ -14,6 +14,7 @@ mod bench;
 mod bencode;
 mod calls;
 mod flows;
+mod kamailio;
 mod measure;
 mod media;
 mod report;
@@ -99,6 +100,8 @@ enum Scenario {
     Hostile(scenarios::hostile::Hostile),
     /// Every message flow, over every transport, judged message by message.
     Flows(scenarios::flows::Flows),
+    /// Registering with another implementation: strict, slow, busy and stingy.
+    Registrations(scenarios::registrations::Registrations),
     /// Real phones on both sides, and what they hear.
     Phones(scenarios::phones::Phones),
     /// Calls over UDP, TCP and TLS, and what each costs.
@@ -153,6 +156,7 @@ fn run(cli: &Cli) -> Result<bool> {
         Scenario::Hold(scenario) => scenario.run(&bench),
         Scenario::Hostile(scenario) => scenario.run(&bench),
         Scenario::Flows(scenario) => scenario.run(&bench),
+        Scenario::Registrations(scenario) => scenario.run(&bench),
         Scenario::Phones(scenario) => scenario.run(&bench),
         Scenario::Tls(scenario) => scenario.run(&bench),
         Scenario::HostileStreams(scenario) => scenario.run(&bench),

@@ -13,6 +13,7 @@ pub(crate) mod media;
 pub(crate) mod phones;
 pub(crate) mod prefixes;
 pub(crate) mod provision;
+pub(crate) mod registrations;
 pub(crate) mod smoke;
 pub(crate) mod soak;
 pub(crate) mod srtp_peer;
