@@ -206,6 +206,8 @@ fn fresh_seeds() {
             ("unknown sources", c.sip_unknown_source),
             ("malformed messages", c.sip_malformed),
             ("calls refused by limits", c.refused_channels + c.refused_cps),
+            ("calls that waited for their place in a rate", c.calls_held_sent),
+            ("calls given up while they waited", c.calls_held_left),
             ("configurations taken over", c.configurations),
             ("calls refused because a trunk is off", c.refused_disabled),
         ] {

@@ -5,7 +5,7 @@ use super::{
     rng::Rng,
 };
 use sbc_core::{
-    admission::{Admission, LimitId, LimitSpec},
+    admission::{Admission, LimitId, LimitSpec, ScopedLimit, ScopedLimits},
     resolve::Query,
     routing::{Digits, Entry, Failover, RouteTable, Rule, Strategy, Weighted},
     shard::ListenerId,
@@ -37,6 +37,22 @@ const METHODS: [Option<Dtmf>; 6] = [
     Some(Dtmf::InfoPlain),
     Some(Dtmf::Inband),
 ];
+
+/// Seeds in a thousand in which a certain limit is low.
+const LIMITED: u64 = 80;
+/// The same for calls to a side, which may wait.
+const PACED: u64 = 250;
+
+/// A limit that is low in so many of a thousand seeds.
+fn limit(rng: &mut Rng, name: &str, seeds: u64) -> LimitSpec {
+    let low = rng.chance(seeds);
+    LimitSpec {
+        name: name.to_owned(),
+        cps: if low { rng.range(1, 8) as u32 } else { 0 },
+        burst: rng.range(1, 5) as u32,
+        channels: if low { rng.pick(&[0, 3, 12]) } else { 0 },
+    }
+}
 
 /// How the daemon of this seed is set up.
 #[derive(Debug)]
@@ -71,6 +87,11 @@ pub struct Setup {
     pub ringback_timeout: u64,
     /// The spare trunks have so few channels that they are passed over now and then.
     pub spare_channels: u32,
+    /// Limits of calls of a source, by a route, and to a trunk; then of calls to each side.
+    pub scoped: [LimitSpec; 3],
+    pub towards: [LimitSpec; 2],
+    /// Milliseconds that a call to each side may wait for its place in the rate there.
+    pub wait_max: [u64; 2],
     /// How each trunk exchanges digits.
     pub dtmf: [Option<Dtmf>; 2],
     /// What callers of each side hear before the answer, and who is held afterwards.
@@ -118,6 +139,9 @@ impl Setup {
             strategy: rng.pick(&[Strategy::Sequential, Strategy::RoundRobin, Strategy::Weighted]),
             ringback_timeout: if rng.chance(500) { rng.range(2, 8) } else { 0 },
             spare_channels: rng.pick(&[0, 0, 2]),
+            scoped: ["source", "route", "way"].map(|name| limit(rng, name, LIMITED)),
+            towards: ["to a", "to b"].map(|name| limit(rng, name, PACED)),
+            wait_max: [0, 1].map(|_| rng.pick(&[0, 300, 3_000])),
         }
     }
 
@@ -150,7 +174,11 @@ impl Setup {
     pub fn snapshot(&self) -> Snapshot {
         let trunk = |side: Side, limit: u32| Trunk {
             inbound: LimitId(limit),
-            outbound: LimitId(limit),
+            outbound: LimitId(8 + u32::from(side == Side::B)),
+            wait_max: Duration::from_millis(match self.towards[side as usize].cps {
+                0 => 0,
+                _ => self.wait_max[side as usize],
+            }),
             both: LimitId(3),
             peer: Peer {
                 reliable: if self.reliable[side as usize] {
@@ -261,7 +289,24 @@ impl Setup {
                 ..Streams::default()
             },
             guard: sbc_core::guard::Rules::default(),
-            scoped: Default::default(),
+            scoped: ScopedLimits::new([
+                ScopedLimit {
+                    id: LimitId(5),
+                    sources: vec![(Side::A.sip().ip(), 32)],
+                    ..ScopedLimit::default()
+                },
+                ScopedLimit {
+                    id: LimitId(6),
+                    route: Some(Rule::straight(TrunkId(0), TrunkId(1)).name.into()),
+                    ..ScopedLimit::default()
+                },
+                ScopedLimit {
+                    id: LimitId(7),
+                    from: Some(TrunkId(1)),
+                    to: Some(TrunkId(0)),
+                    ..ScopedLimit::default()
+                },
+            ]),
             overload: Default::default(),
             limits: LimitId(0),
             reject_code: 503,
@@ -318,6 +363,11 @@ impl Setup {
             free("b"),
             free("both"),
             spare,
+            self.scoped[0].clone(),
+            self.scoped[1].clone(),
+            self.scoped[2].clone(),
+            self.towards[0].clone(),
+            self.towards[1].clone(),
         ])
     }
 }

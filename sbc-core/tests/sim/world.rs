@@ -2,6 +2,7 @@
 //! every byte on its way. No threads, no real time: an event queue is all that moves.
 
 use super::{
+    audit::Watched,
     message::Msg,
     network::{Network, Weather},
     plan::{MS, Plan, SECOND, Side, T1},
@@ -14,7 +15,7 @@ use super::{
 };
 use bytes::Bytes;
 use sbc_core::{
-    admission::Admission,
+    admission::{Admission, LimitId},
     counters::ShardCounters,
     id::QueryId,
     resolve::{Candidate, Query, ResolveError, Resolved},
@@ -148,6 +149,7 @@ pub struct World {
     wakes: Vec<Option<u64>>,
     pub(super) shards: Vec<Shard>,
     pub(super) admission: Arc<Admission>,
+    pub(super) watched: Vec<Watched>,
     pub(super) uas: [Ua; 2],
     pub(super) network: Network,
     pub(super) rng: Rng,
@@ -221,7 +223,12 @@ impl World {
         });
         let network = Network::new(rng.fork(3), Weather::draw(&mut rng));
         let trace = traced.then(|| Trace::new(format!("{setup:?}\n{:?}", network.weather)));
+        let waits = |limit: LimitId| match limit.0 {
+            id @ 8..=9 => setup.wait_max[id as usize - 8],
+            _ => 0,
+        };
         let mut world = Self {
+            watched: Watched::all(&admission, waits),
             wakes: vec![None; shards.len()],
             setup,
             now: 0,
