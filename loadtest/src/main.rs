@@ -98,6 +98,8 @@ enum Scenario {
     Hold(scenarios::hold::Hold),
     /// Good calls while hostile datagrams pour in.
     Hostile(scenarios::hostile::Hostile),
+    /// SIPVicious against the daemon while good calls run.
+    Vicious(scenarios::vicious::Vicious),
     /// Every message flow, over every transport, judged message by message.
     Flows(scenarios::flows::Flows),
     /// Registering with another implementation: strict, slow, busy and stingy.
@@ -139,6 +141,9 @@ fn run(cli: &Cli) -> Result<bool> {
         options.t1_ms.get_or_insert(50);
         options.shards = options.shards.max(2);
     }
+    if matches!(cli.scenario, Scenario::Vicious(_)) {
+        options.t1_ms.get_or_insert(50);
+    }
     if matches!(cli.scenario, Scenario::Flows(_)) {
         options.shards = options.shards.max(2);
     }
@@ -155,6 +160,7 @@ fn run(cli: &Cli) -> Result<bool> {
         Scenario::Max(scenario) => scenario.run(&bench),
         Scenario::Hold(scenario) => scenario.run(&bench),
         Scenario::Hostile(scenario) => scenario.run(&bench),
+        Scenario::Vicious(scenario) => scenario.run(&bench),
         Scenario::Flows(scenario) => scenario.run(&bench),
         Scenario::Registrations(scenario) => scenario.run(&bench),
         Scenario::Phones(scenario) => scenario.run(&bench),

@@ -18,3 +18,4 @@ pub(crate) mod smoke;
 pub(crate) mod soak;
 pub(crate) mod srtp_peer;
 pub(crate) mod tls;
+pub(crate) mod vicious;

@@ -44,6 +44,9 @@ const SHARE_MIN: u32 = ALL / 100;
 const SATURATED: u32 = 90;
 /// With hardly any.
 const OVERLOADED: u32 = 98;
+/// So many windows in a row without sleep begin an overload. In one alone the core may have been lent to others, or one thing have
+/// taken long.
+const WINDOWS_MIN: u32 = 3;
 /// The most by which the share is raised after a window.
 const RAISED_MAX: u32 = 110;
 
@@ -59,6 +62,8 @@ pub struct Overload {
     /// Longest turn of this window.
     lag: Duration,
     last_turn: Timestamp,
+    /// Windows without sleep until now, in a row.
+    saturated: u32,
     /// Of the last whole window.
     busy: u32,
     lag_last: Duration,
@@ -100,6 +105,13 @@ impl Overload {
         (self.window_from, self.slept, self.lag) = (now, Duration::ZERO, Duration::ZERO);
         if thresholds.busy_max == 0 {
             self.shed = 0;
+            return;
+        }
+        self.saturated = match self.busy > thresholds.busy_max {
+            true => self.saturated.saturating_add(1),
+            false => 0,
+        };
+        if self.shed == 0 && self.saturated < WINDOWS_MIN {
             return;
         }
         let share = ALL - self.shed;
@@ -277,6 +289,20 @@ mod tests {
         let run = run(&offer, &Thresholds::default());
         assert!(run.sheds[8] > 500, "{:?}", run.sheds);
         assert_eq!(run.sheds[13], 0, "{:?}", run.sheds);
+    }
+
+    #[test]
+    fn a_core_that_was_lent_to_others_for_a_moment_is_no_overload() {
+        let (mut overload, thresholds) = (Overload::default(), Thresholds::default());
+        let mut now = Timestamp::from_millis(1);
+        let mut window = |slept_ms| {
+            overload.turn(now, Duration::from_millis(slept_ms), &thresholds);
+            now = now + thresholds.window;
+            overload.load().shed
+        };
+        let sheds = [100, 0, 0, 50, 0, 0, 50, 0, 0, 0, 0].map(&mut window);
+        assert!(sheds[..9].iter().all(|shed| *shed == 0), "{sheds:?}");
+        assert!(sheds[9] > 0 && sheds[10] > sheds[9], "{sheds:?}");
     }
 
     #[test]

@@ -449,7 +449,7 @@ fn check_installed() -> Result<()> {
 }
 
 /// Cargo's target directory, as seen from our own executable.
-fn target_directory() -> Result<PathBuf> {
+pub(super) fn target_directory() -> Result<PathBuf> {
     let own = std::env::current_exe().map_err(|source| Error::Io {
         what: "finding our own executable".into(),
         source,

@@ -16,7 +16,7 @@ sections! {
         busy_max: u32 = default(985) in 0..=1_000;
         /// Busy for less, more new calls are taken again, until all are.
         busy_low: u32 = default(970) in 1..=999;
-        /// Milliseconds over which it is measured.
+        /// Milliseconds over which it is measured. Three such windows in a row begin an overload.
         window_ms: u32 = default(100) in 10..=10_000;
         /// Seconds in the Retry-After of these refusals.
         retry_after_s: u16 = default(1) in 1..=600;
