@@ -340,6 +340,8 @@ impl Shard {
                 let sent = self
                     .transactions
                     .prove(&mut self.io, now, client, nonce, cseq, &credentials);
+                self.transactions
+                    .give_up_at(&mut self.io, now, client, now + ANSWER_MAX);
                 self.io.counters.challenges_answered += u64::from(sent);
                 sent
             }

@@ -256,6 +256,20 @@ fn silence_is_a_failure_and_an_answer_too_late_is_nobodys() {
 }
 
 #[test]
+fn silence_after_a_challenge_is_as_good_as_before_it() {
+    let (mut desk, snapshot) = desk("");
+    let register = first(&mut desk);
+    let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n";
+    let sent = desk.callee(&answer(&register, 401, challenge));
+    only(&sent, "REGISTER");
+    desk.pass(seconds(17));
+    assert_eq!(
+        snapshot.health.registration(PLATFORM).0,
+        Registration::Failed(408)
+    );
+}
+
+#[test]
 fn who_drains_says_that_it_goes_and_comes_back_when_it_stays() {
     let (mut desk, snapshot) = desk("");
     let register = first(&mut desk);
