@@ -13,6 +13,8 @@
 
 #[path = "sim/audit.rs"]
 mod audit;
+#[path = "sim/logins.rs"]
+mod logins;
 #[path = "sim/media.rs"]
 mod media;
 #[path = "sim/message.rs"]
@@ -210,6 +212,43 @@ fn fresh_seeds() {
             ("calls given up while they waited", c.calls_held_left),
             ("configurations taken over", c.configurations),
             ("calls refused because a trunk is off", c.refused_disabled),
+        ] {
+            assert!(n > 0, "no {what} in {count} seeds: the simulator tests nothing");
+        }
+    }
+}
+
+/// A provider that we register with and a PBX that registers with us (see `sim/logins.rs`).
+#[test]
+fn log_ins() {
+    let count = env("SIM_SEEDS").unwrap_or(SEEDS_DEFAULT);
+    let first = env("SIM_SEED").or(env("SIM_FIRST")).unwrap_or(1);
+    let count = if env("SIM_SEED").is_some() { 1 } else { count };
+    let mut total = logins::Outcome::default();
+    for seed in first..first + count {
+        let outcome = logins::run(seed);
+        assert!(
+            outcome.violations.is_empty(),
+            "seed {seed}:\n{}\nagain: SIM_SEED={seed} cargo test --test sim log_ins",
+            outcome.violations.join("\n")
+        );
+        total.sent += outcome.sent;
+        total.granted += outcome.granted;
+        total.refused += outcome.refused;
+        total.bound += outcome.bound;
+        total.restarts += outcome.restarts;
+        total.stale += outcome.stale;
+        total.well_after_s = total.well_after_s.max(outcome.well_after_s);
+    }
+    println!("{count} seeds: {total:?}");
+    if count >= 10 {
+        for (what, n) in [
+            ("REGISTERs of ours", total.sent),
+            ("registrations granted to us", total.granted),
+            ("REGISTERs of ours that were refused", total.refused),
+            ("registrations of the PBX", total.bound),
+            ("peers that came back", total.restarts),
+            ("nonces that were too old", total.stale),
         ] {
             assert!(n > 0, "no {what} in {count} seeds: the simulator tests nothing");
         }

@@ -22,14 +22,19 @@ pub struct Weather {
 }
 
 impl Weather {
+    /// Nothing is lost, doubled or late.
+    pub fn calm() -> Self {
+        Self {
+            loss: 0,
+            duplicates: 0,
+            stragglers: 0,
+            delay_max: 2 * MS,
+        }
+    }
+
     pub fn draw(rng: &mut Rng) -> Self {
         match rng.below(4) {
-            0 => Self {
-                loss: 0,
-                duplicates: 0,
-                stragglers: 0,
-                delay_max: 2 * MS,
-            },
+            0 => Self::calm(),
             1 => Self {
                 loss: 20,
                 duplicates: 10,
