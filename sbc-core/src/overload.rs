@@ -1,11 +1,11 @@
 //! Overload control of one shard (L4): what share of new calls it takes, so that the calls that it has are served.
 //!
-//! In: how long the shard's thread slept in each turn of its loop. Out: for each new INVITE, whether it is taken or
+//! In: how long the shard's thread had nothing to do. Out: for each new INVITE, whether it is taken or
 //! refused at once, before it costs anything. Never asked of anything else: responses, ACK, BYE and all else that belongs to a
 //! call are always served, and so are repeated INVITEs of calls that were taken.
 //!
-//! A thread that never sleeps has work waiting in its sockets, however much. So the share is lowered as long as a window
-//! of time had no sleep in it, and raised again as far as the sleep in a window allows; in between it stays (hysteresis). What
+//! A thread that is never idle has work waiting in its sockets, however much. So the share is lowered as long as a window
+//! of time had no idle moment in it, and raised again as far as the idle time in a window allows; in between it stays (hysteresis). What
 //! was measured at the door of a saturated server tells how much to shed no better: RFC 7339 §5.3 leaves the algorithm open,
 //! and its loss-based report is this share.
 
@@ -40,11 +40,11 @@ impl Default for Thresholds {
 const ALL: u32 = 1_000_000;
 /// However overloaded, this share is taken: there must be something to measure.
 const SHARE_MIN: u32 = ALL / 100;
-/// Without any sleep in a window, this much of the share remains, in per cent.
+/// Without an idle moment in a window, this much of the share remains, in per cent.
 const SATURATED: u32 = 90;
 /// With hardly any.
 const OVERLOADED: u32 = 98;
-/// So many windows in a row without sleep begin an overload. In one alone the core may have been lent to others, or one thing have
+/// So many windows in a row without an idle moment begin an overload. In one alone the core may have been lent to others, or one thing have
 /// taken long.
 const WINDOWS_MIN: u32 = 3;
 /// The most by which the share is raised after a window.
@@ -58,11 +58,11 @@ pub struct Overload {
     /// What is left of the shares of calls before, in millionths of a call.
     credit: u32,
     window_from: Timestamp,
-    slept: Duration,
+    idle: Duration,
     /// Longest turn of this window.
     lag: Duration,
     last_turn: Timestamp,
-    /// Windows without sleep until now, in a row.
+    /// Windows without an idle moment until now, in a row.
     saturated: u32,
     /// Of the last whole window.
     busy: u32,
@@ -81,17 +81,23 @@ pub struct Load {
 }
 
 impl Overload {
-    /// A turn of the loop ended its sleep at `now`, which took `slept`.
+    /// A turn of the loop ended its wait for I/O at `now`, which took `waited`.
     #[inline]
-    pub fn turn(&mut self, now: Timestamp, slept: Duration, thresholds: &Thresholds) {
-        if self.last_turn == Timestamp::ZERO {
-            // What went before was the start.
-            (self.last_turn, self.window_from) = (now, now);
+    pub fn turn(&mut self, now: Timestamp, waited: Duration) {
+        // What went before the first one was the start.
+        if self.last_turn != Timestamp::ZERO {
+            self.lag = self.lag.max(now.since(self.last_turn).saturating_sub(waited));
+        }
+        self.last_turn = now;
+    }
+
+    /// The thread had nothing to do for `idle` since it was asked last.
+    pub fn idle(&mut self, now: Timestamp, idle: Duration, thresholds: &Thresholds) {
+        if self.window_from == Timestamp::ZERO {
+            self.window_from = now;
             return;
         }
-        self.slept += slept;
-        self.lag = self.lag.max(now.since(self.last_turn).saturating_sub(slept));
-        self.last_turn = now;
+        self.idle += idle;
         let window = now.since(self.window_from);
         if window >= thresholds.window {
             self.measure(now, window, thresholds);
@@ -99,10 +105,10 @@ impl Overload {
     }
 
     fn measure(&mut self, now: Timestamp, window: Duration, thresholds: &Thresholds) {
-        let slept = self.slept.min(window).as_nanos() * 1000 / window.as_nanos().max(1);
-        self.busy = 1000 - u32::try_from(slept).unwrap_or(1000);
+        let idle = self.idle.min(window).as_nanos() * 1000 / window.as_nanos().max(1);
+        self.busy = 1000 - u32::try_from(idle).unwrap_or(1000);
         self.lag_last = self.lag;
-        (self.window_from, self.slept, self.lag) = (now, Duration::ZERO, Duration::ZERO);
+        (self.window_from, self.idle, self.lag) = (now, Duration::ZERO, Duration::ZERO);
         if thresholds.busy_max == 0 {
             self.shed = 0;
             return;
@@ -216,11 +222,9 @@ mod tests {
                 now = until;
                 continue;
             }
-            overload.turn(
-                Timestamp::from_nanos(now),
-                Duration::from_nanos(std::mem::take(&mut slept)),
-                thresholds,
-            );
+            let idle = Duration::from_nanos(std::mem::take(&mut slept));
+            overload.turn(Timestamp::from_nanos(now), idle);
+            overload.idle(Timestamp::from_nanos(now), idle, thresholds);
             for (at, call) in queue.drain(..queue.len().min(256)) {
                 now += match call {
                     false => REST,
@@ -296,7 +300,7 @@ mod tests {
         let (mut overload, thresholds) = (Overload::default(), Thresholds::default());
         let mut now = Timestamp::from_millis(1);
         let mut window = |slept_ms| {
-            overload.turn(now, Duration::from_millis(slept_ms), &thresholds);
+            overload.idle(now, Duration::from_millis(slept_ms), &thresholds);
             now = now + thresholds.window;
             overload.load().shed
         };

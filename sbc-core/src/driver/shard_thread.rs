@@ -12,6 +12,7 @@ use super::{
     clock::Clock,
     connections::Connections,
     handover::{Letter, Note, ShardLinks},
+    idle::Idle,
     log,
     pace::Pace,
     ring::Ring,
@@ -161,6 +162,7 @@ impl<B: Backend> ShardThread<B> {
     }
 
     fn run(&mut self) -> io::Result<()> {
+        let mut idle = Idle::of_this_thread(self.clock.now());
         while !self.links.control_ended() {
             self.run_messages();
             self.run_timers();
@@ -174,6 +176,9 @@ impl<B: Backend> ShardThread<B> {
             let waited = self.backend.wait(wait);
             let now = self.clock.now();
             self.shard.handle_wake(now, now.since(asleep));
+            if let Some(idle) = idle.measure(now) {
+                self.shard.handle_idle(now, idle);
+            }
             self.links.waker().awake();
             waited?;
             self.backend.counters().io_turns += 1;

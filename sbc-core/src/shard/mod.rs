@@ -376,10 +376,16 @@ impl Shard {
         .min()
     }
 
-    /// The loop that drives this shard has slept for `slept` and wakes at `now`. For overload control.
+    /// The loop that drives this shard has waited for I/O for `waited` and goes on at `now`: what lies between was one turn.
     #[inline]
-    pub fn handle_wake(&mut self, now: Timestamp, slept: std::time::Duration) {
-        self.overload.turn(now, slept, &self.snapshot.overload);
+    pub fn handle_wake(&mut self, now: Timestamp, waited: std::time::Duration) {
+        self.overload.turn(now, waited);
+    }
+
+    /// The thread that drives this shard had nothing to do for `idle` since the last time that this was called, or since it
+    /// began. For overload control: to be called several times in each of its windows.
+    pub fn handle_idle(&mut self, now: Timestamp, idle: std::time::Duration) {
+        self.overload.idle(now, idle, &self.snapshot.overload);
     }
 
     /// How busy the shard is.
