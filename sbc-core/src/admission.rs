@@ -105,6 +105,8 @@ pub struct Permit {
 
 /// The limits of a call. Global, inbound, outbound and twice "both directions" fit without allocation.
 pub type Limits = SmallVec<[LimitId; 6]>;
+/// Tokens that were taken, and how much of its rate each was at that moment.
+type Tokens = SmallVec<[(LimitId, u64); 6]>;
 
 impl Admission {
     /// Limits in the order of `specs`; a [`LimitId`] is an index there.
@@ -131,20 +133,33 @@ impl Admission {
         for &id in &ids {
             self.limit(id).check(now).map_err(|why| self.refuse(id, why))?;
         }
+        let permit = self.take_channels(ids)?;
+        match self.take_all_tokens(now, permit.limits()) {
+            Ok(_) => Ok(self.admitted(permit)),
+            Err((id, wait)) => {
+                self.release(permit);
+                Err(self.refuse(id, Full::Cps(wait)))
+            }
+        }
+    }
+
+    /// One channel of each of `ids`, or none.
+    fn take_channels(&self, ids: Limits) -> Result<Permit, Refused> {
         for (n, &id) in ids.iter().enumerate() {
             if !self.limit(id).take_channel() {
                 self.put_back_channels(&ids[..n]);
                 return Err(self.refuse(id, Full::Channels));
             }
         }
-        if let Err((id, wait)) = self.take_all_tokens(now, &ids) {
-            self.put_back_channels(&ids);
-            return Err(self.refuse(id, Full::Cps(wait)));
-        }
-        for &id in &ids {
+        Ok(Permit { limits: ids })
+    }
+
+    /// Count the call of `permit`.
+    fn admitted(&self, permit: Permit) -> Permit {
+        for &id in permit.limits() {
             self.limit(id).admitted.fetch_add(1, Relaxed);
         }
-        Ok(Permit { limits: ids })
+        permit
     }
 
     /// Take one CPS token from each of `limits` and no channel, or nothing at all: for what costs as
@@ -153,24 +168,30 @@ impl Admission {
     /// # Panics
     /// As [`Self::admit`].
     pub fn take_tokens(&self, now: Timestamp, limits: &[LimitId]) -> Result<(), Refused> {
-        self.take_all_tokens(now, &distinct(limits))
-            .map_err(|(id, wait)| self.refuse(id, Full::Cps(wait)))
+        match self.take_all_tokens(now, &distinct(limits)) {
+            Ok(_) => Ok(()),
+            Err((id, wait)) => Err(self.refuse(id, Full::Cps(wait))),
+        }
     }
 
-    fn take_all_tokens(&self, now: Timestamp, ids: &[LimitId]) -> Result<(), (LimitId, Duration)> {
-        let mut spacings: SmallVec<[u64; 6]> = SmallVec::new();
+    fn take_all_tokens(&self, now: Timestamp, ids: &[LimitId]) -> Result<Tokens, (LimitId, Duration)> {
+        let mut taken = Tokens::new();
         for &id in ids {
             match self.limit(id).take_token(now) {
-                Ok(spacing) => spacings.push(spacing),
+                Ok(spacing) => taken.push((id, spacing)),
                 Err(wait) => {
-                    for (&taken, spacing) in ids.iter().zip(spacings) {
-                        self.limit(taken).put_back_token(spacing);
-                    }
+                    self.put_back_tokens(taken);
                     return Err((id, wait));
                 }
             }
         }
-        Ok(())
+        Ok(taken)
+    }
+
+    fn put_back_tokens(&self, taken: Tokens) {
+        for (id, spacing) in taken {
+            self.limit(id).put_back_token(spacing);
+        }
     }
 
     /// One channel of each of `limits`, taken whether there is room or not, and no token: for calls that no limit

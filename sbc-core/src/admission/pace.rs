@@ -45,26 +45,24 @@ impl Admission {
         for &id in &ids {
             self.limit(id).check(now).map_err(|why| self.refuse(id, why))?;
         }
-        // Channels, as ever, and those of the paced limit last.
-        let permit = self.take_channels_of(&ids, paced)?;
-        let taken = self.take_all_tokens(now, &ids).and_then(|()| {
+        let others = ids.clone();
+        ids.push(paced);
+        let permit = self.take_channels(ids)?;
+        let taken = self.take_all_tokens(now, &others).and_then(|tokens| {
             self.limit(paced).take_ahead(now, wait_max).map_err(|wait| {
-                self.put_back_tokens(&ids);
+                self.put_back_tokens(tokens);
                 (paced, wait)
             })
         });
         match taken {
             Ok(place) => {
-                for &id in permit.limits() {
-                    self.limit(id).admitted.fetch_add(1, Relaxed);
-                }
                 let place = place.map(|(due, arrival, spacing)| Place {
                     due,
                     limit: paced,
                     arrival,
                     spacing,
                 });
-                Ok((permit, place))
+                Ok((self.admitted(permit), place))
             }
             Err((id, wait)) => {
                 self.release(permit);
@@ -104,27 +102,6 @@ impl Admission {
             .arrival
             .compare_exchange(place.arrival, before, Relaxed, Relaxed)
             .is_ok()
-    }
-
-    fn take_channels_of(&self, ids: &[LimitId], paced: LimitId) -> Result<Permit, Refused> {
-        let mut taken = super::Limits::new();
-        for &id in ids.iter().chain([&paced]) {
-            if !self.limit(id).take_channel() {
-                self.put_back_channels(&taken);
-                return Err(self.refuse(id, Full::Channels));
-            }
-            taken.push(id);
-        }
-        Ok(Permit { limits: taken })
-    }
-
-    /// Tokens that were taken at this moment.
-    fn put_back_tokens(&self, ids: &[LimitId]) {
-        for &id in ids {
-            let limit = self.limit(id);
-            let rate = Rate::unpack(limit.rate.load(Relaxed));
-            limit.put_back_token(rate.spacing().unwrap_or(0));
-        }
     }
 }
 
