@@ -54,6 +54,17 @@ pub enum HostMatch {
     Cidr(IpAddr, u8),
 }
 
+impl HostMatch {
+    /// The network that it names, with its prefix length; `None`: it names a port, too.
+    pub fn network(&self) -> Option<(IpAddr, u8)> {
+        match *self {
+            Self::Addr(address) => Some((address, if address.is_ipv4() { 32 } else { 128 })),
+            Self::Cidr(network, prefix) => Some((network, prefix)),
+            Self::AddrPort(_) => None,
+        }
+    }
+}
+
 /// Why a text is not a [`HostMatch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseHostError {

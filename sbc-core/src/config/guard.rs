@@ -8,7 +8,7 @@ use crate::{
     guard::{self, Acl, Action, Offence, Rate, Scanners},
     trunk::HostMatch,
 };
-use std::{net::IpAddr, ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 use toml::de::DeTable;
 
 sections! {
@@ -85,7 +85,7 @@ impl Guard {
         ] {
             tolerated[offence as usize] = most;
         }
-        let networks = |rule: &AclRule| rule.networks.iter().filter_map(network).collect();
+        let networks = |rule: &AclRule| rule.networks.iter().filter_map(HostMatch::network).collect();
         guard::Rules {
             acl: Acl::new(
                 self.acl_default,
@@ -118,15 +118,6 @@ pub(super) fn trunk_rate(packets_per_s: u32) -> Rate {
     }
 }
 
-/// The network that a rule names; `None`: it names a port, too.
-fn network(host: &HostMatch) -> Option<(IpAddr, u8)> {
-    match *host {
-        HostMatch::Addr(address) => Some((address, if address.is_ipv4() { 32 } else { 128 })),
-        HostMatch::Cidr(network, prefix) => Some((network, prefix)),
-        HostMatch::AddrPort(_) => None,
-    }
-}
-
 /// Report what the rules cannot mean.
 pub(super) fn check(guard: &Guard, rules: &[AclRule], report: &mut dyn FnMut(&str, String)) {
     let all: usize = rules.iter().map(|rule| rule.networks.len()).sum();
@@ -145,7 +136,7 @@ pub(super) fn check(guard: &Guard, rules: &[AclRule], report: &mut dyn FnMut(&st
             );
         }
         for (m, host) in rule.networks.iter().enumerate() {
-            if network(host).is_none() {
+            if host.network().is_none() {
                 let what = format!("{host} has a port, and a rule is for all ports: leave it out");
                 report(&format!("{at}[{m}]"), what);
             }

@@ -10,7 +10,6 @@ use crate::{
 };
 use std::{
     collections::{HashMap, HashSet},
-    net::IpAddr,
     ops::Range,
 };
 use toml::de::DeTable;
@@ -68,20 +67,12 @@ pub(super) fn compile(
     ScopedLimits::new(limits.iter().zip(ids).map(|(limit, id)| admission::ScopedLimit {
         name: limit.name.clone(),
         id: *id,
-        sources: limit.sources.iter().filter_map(network).collect(),
+        sources: limit.sources.iter().filter_map(HostMatch::network).collect(),
         called: limit.called.clone(),
         from: trunk(&limit.from),
         to: trunk(&limit.to),
         route: limit.route.clone(),
     }))
-}
-
-fn network(host: &HostMatch) -> Option<(IpAddr, u8)> {
-    match *host {
-        HostMatch::Addr(address) => Some((address, if address.is_ipv4() { 32 } else { 128 })),
-        HostMatch::Cidr(network, prefix) => Some((network, prefix)),
-        HostMatch::AddrPort(_) => None,
-    }
 }
 
 /// Report limits that can apply to nothing, and waits where there is nothing to wait for.
@@ -134,7 +125,7 @@ pub(super) fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
             }
         }
         for (m, host) in limit.sources.iter().enumerate() {
-            if network(host).is_none() {
+            if host.network().is_none() {
                 let what = format!("{host} has a port, and calls come from any: leave it out");
                 report(&format!("{at}.sources[{m}]"), what);
             }
