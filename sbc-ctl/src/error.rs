@@ -52,7 +52,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Refused(failure) => match failure.reason() {
-                Some(Reason::NoSuchCall | Reason::NoSuchTrunk | Reason::NoSuchBan) => 4,
+                Some(Reason::NoSuchCall | Reason::NoSuchTrunk | Reason::NoSuchLimit | Reason::NoSuchBan) => 4,
                 _ => 1,
             },
             Self::Answer { .. } | Self::Abandoned(_) | Self::Output(_) => 1,

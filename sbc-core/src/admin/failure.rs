@@ -54,6 +54,8 @@ reasons! {
     IdleTimeout = "idle_timeout", -32007;
     /// That address is not banned.
     NoSuchBan = "no_such_ban", -32020;
+    /// No limit has that name.
+    NoSuchLimit = "no_such_limit", -32021;
     /// A certificate, a key or a list of CAs cannot be used; the old ones stay.
     BadCertificate = "bad_certificate", -32008;
     /// A configuration is wrong, or cannot take the place of the one that runs; that stays.

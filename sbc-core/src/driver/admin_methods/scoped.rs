@@ -33,7 +33,7 @@ impl Methods {
                 "no [[limit]] is called {:?}; `sbc-ctl limits show` lists all",
                 shorten(wanted)
             );
-            Failure::new(Reason::NoSuchTrunk, what)
+            Failure::new(Reason::NoSuchLimit, what)
         })
     }
 }
