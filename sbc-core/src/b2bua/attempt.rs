@@ -9,7 +9,7 @@ use super::{
     Body, Caller, Hunt, LegState, Part, Phase, Ringback, history::Attempt, negotiate::media_of, write_contact,
 };
 use crate::{
-    admission::LimitId,
+    admission::{LimitId, Place},
     dialog::Dialog,
     sdp::Sdp,
     shard::{Level, Shard},
@@ -364,6 +364,16 @@ impl Shard {
         self.launch(now, slot);
         self.watch_ringback(now, slot);
         true
+    }
+
+    /// Leg B is ready: invite it at once, or when its `place` has come.
+    pub(super) fn set_out(&mut self, now: Timestamp, slot: u32, place: Option<Place>) {
+        let Some(place) = place else {
+            self.begin_attempt(now, slot);
+            self.launch(now, slot);
+            return self.watch_attempt(now, slot);
+        };
+        self.hold(slot, place);
     }
 
     /// An INVITE is about to be sent on leg B as it is now, not only repeated: it has a place in the record of the call.

@@ -235,14 +235,7 @@ impl Shard {
             }
         }
         self.sdp_scratch = offer;
-        match place {
-            Some(place) => self.hold(slot, place),
-            None => {
-                self.begin_attempt(now, slot);
-                self.launch(now, slot);
-                self.watch_attempt(now, slot);
-            }
-        }
+        self.set_out(now, slot, place);
         Ok(())
     }
 

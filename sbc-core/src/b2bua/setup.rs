@@ -201,14 +201,7 @@ impl Shard {
         };
         let placed = self.calls.insert(call);
         debug_assert_eq!(placed, slot as usize);
-        match place {
-            Some(place) => self.hold(slot, place),
-            None => {
-                self.begin_attempt(now, slot);
-                self.launch(now, slot);
-                self.watch_attempt(now, slot);
-            }
-        }
+        self.set_out(now, slot, place);
         self.learn_peers(now, slot);
         self.ring_back_at_once(now, slot);
         Ok(())
