@@ -182,13 +182,12 @@ impl<B: Backend> ShardThread<B> {
             self.links.waker().awake();
             waited?;
             self.backend.counters().io_turns += 1;
-            self.run_arrivals();
+            self.run_arrivals(now);
         }
         Ok(())
     }
 
-    fn run_arrivals(&mut self) {
-        let now = self.clock.now();
+    fn run_arrivals(&mut self, now: Timestamp) {
         if self.epoch_due <= now {
             self.shard.set_epoch(self.clock.epoch_s());
             self.epoch_due = now + EPOCH_INTERVAL;
