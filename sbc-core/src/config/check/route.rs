@@ -8,7 +8,7 @@ use crate::config::{
     read::printable,
 };
 use crate::routing::Strategy;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Most trunks of one rule, on either side.
 const FROM_MAX: usize = 10_000;
@@ -20,47 +20,28 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
         complaints += 1;
         report(path, message);
     };
-    let names: HashMap<&str, ()> = config.trunks.iter().map(|t| (t.name.as_str(), ())).collect();
+    let report_to = &mut report_counted;
+    let trunks = Trunks(
+        &config.trunks,
+        config.trunks.iter().map(|t| t.name.as_str()).collect(),
+    );
     let mut rules: HashMap<&str, String> = HashMap::new();
     for (n, route) in config.routes.iter().enumerate() {
         let at = format!("route[{n}]");
-        rule_name(&at, route.name.as_deref(), &mut rules, &mut report_counted);
-        trunks_of(
-            &at,
-            "from",
-            route.from.as_ref(),
-            FROM_MAX,
-            &names,
-            &config.trunks,
-            &mut report_counted,
-        );
-        trunks_of(
-            &at,
-            "to",
-            Some(&route.to),
-            TO_MAX,
-            &names,
-            &config.trunks,
-            &mut report_counted,
-        );
-        weights(
-            &at,
-            &route.weights,
-            &route.to,
-            route.strategy,
-            &mut report_counted,
-        );
+        rule_name(&at, route.name.as_deref(), &mut rules, report_to);
+        let targets = (&route.to, route.strategy, &*route.weights);
+        trunks.check(&at, route.from.as_ref(), targets, report_to);
         if let (Some(starts), Some(ends)) = (route.starts, route.ends)
             && ends <= starts
         {
-            report_counted(
+            report_to(
                 &format!("{at}.ends"),
                 "is not after starts: the route would never hold".into(),
             );
         }
         for (m, status) in route.stop_on.iter().enumerate() {
             if !(300..700).contains(status) {
-                report_counted(
+                report_to(
                     &format!("{at}.stop_on[{m}]"),
                     format!("{status} is no rejection: allowed are 300 to 699"),
                 );
@@ -69,40 +50,13 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
     }
     for (n, did) in config.dids.iter().enumerate() {
         let at = format!("did[{n}]");
-        rule_name(&at, did.name.as_deref(), &mut rules, &mut report_counted);
-        if did.numbers.is_empty() {
-            report_counted(
-                &format!("{at}.numbers"),
-                "the list is empty: name numbers, or remove the section".into(),
-            );
-        }
-        trunks_of(
-            &at,
-            "from",
-            did.from.as_ref(),
-            FROM_MAX,
-            &names,
-            &config.trunks,
-            &mut report_counted,
-        );
-        trunks_of(
-            &at,
-            "to",
-            Some(&did.to),
-            TO_MAX,
-            &names,
-            &config.trunks,
-            &mut report_counted,
-        );
-        weights(&at, &did.weights, &did.to, did.strategy, &mut report_counted);
+        rule_name(&at, did.name.as_deref(), &mut rules, report_to);
+        some_numbers(&at, did.numbers.is_empty(), report_to);
+        let targets = (&did.to, did.strategy, &*did.weights);
+        trunks.check(&at, did.from.as_ref(), targets, report_to);
     }
     if let Some(emergency) = &config.emergency {
-        if emergency.numbers.is_empty() {
-            report_counted(
-                "emergency.numbers",
-                "the list is empty: name numbers, or remove the section".into(),
-            );
-        }
+        some_numbers("emergency", emergency.numbers.is_empty(), report_to);
         let channels = config.limits.channels;
         if emergency.reserve > 0 && emergency.reserve >= channels {
             let message = match channels {
@@ -112,20 +66,19 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
                     emergency.reserve
                 ),
             };
-            report_counted("emergency.reserve", message);
+            report_to("emergency.reserve", message);
         }
-        trunks_of(
-            "emergency",
-            "to",
-            Some(&emergency.to),
-            TO_MAX,
-            &names,
-            &config.trunks,
-            &mut report_counted,
-        );
+        trunks.check_list("emergency", "to", &emergency.to, TO_MAX, report_to);
     }
     if complaints == 0 {
         config.check_conflicts(report);
+    }
+}
+
+fn some_numbers(at: &str, none: bool, report: Report<'_>) {
+    if none {
+        let message = "the list is empty: name numbers, or remove the section";
+        report(&format!("{at}.numbers"), message.into());
     }
 }
 
@@ -146,38 +99,45 @@ fn rule_name<'c>(at: &str, name: Option<&'c str>, rules: &mut HashMap<&'c str, S
     }
 }
 
-fn trunks_of(
-    at: &str,
-    key: &str,
-    listed: Option<&Names>,
-    max: usize,
-    names: &HashMap<&str, ()>,
-    trunks: &[Trunk],
-    report: Report<'_>,
-) {
-    let Some(listed) = listed else { return };
-    let count = listed.0.len();
-    if count == 0 || count > max {
-        let path = format!("{at}.{key}");
-        return report(&path, format!("there are {count} trunks; allowed are 1 to {max}"));
+/// The trunks that there are, and their names.
+struct Trunks<'c>(&'c [Trunk], HashSet<&'c str>);
+
+impl Trunks<'_> {
+    /// Both sides of one rule: whose calls it is for, and where they go.
+    fn check(&self, at: &str, from: Option<&Names>, to: (&Names, Strategy, &[u16]), report: Report<'_>) {
+        if let Some(from) = from {
+            self.check_list(at, "from", from, FROM_MAX, report);
+        }
+        let (to, strategy, weights) = to;
+        self.check_list(at, "to", to, TO_MAX, report);
+        check_weights(at, weights, to, strategy, report);
     }
-    for (n, name) in listed.0.iter().enumerate() {
-        let path = match count {
-            1 => format!("{at}.{key}"),
-            _ => format!("{at}.{key}[{n}]"),
-        };
-        if !names.contains_key(name.as_str()) {
-            report(
-                &path,
-                unknown("trunk", name, trunks.iter().map(|trunk| trunk.name.as_str())),
-            );
-        } else if listed.0[..n].contains(name) {
-            report(&path, format!("\"{}\" is listed twice", printable(name)));
+
+    fn check_list(&self, at: &str, key: &str, listed: &Names, max: usize, report: Report<'_>) {
+        let Self(trunks, names) = self;
+        let count = listed.0.len();
+        if count == 0 || count > max {
+            let path = format!("{at}.{key}");
+            return report(&path, format!("there are {count} trunks; allowed are 1 to {max}"));
+        }
+        for (n, name) in listed.0.iter().enumerate() {
+            let path = match count {
+                1 => format!("{at}.{key}"),
+                _ => format!("{at}.{key}[{n}]"),
+            };
+            if !names.contains(name.as_str()) {
+                report(
+                    &path,
+                    unknown("trunk", name, trunks.iter().map(|trunk| trunk.name.as_str())),
+                );
+            } else if listed.0[..n].contains(name) {
+                report(&path, format!("\"{}\" is listed twice", printable(name)));
+            }
         }
     }
 }
 
-fn weights(at: &str, weights: &[u16], to: &Names, strategy: Strategy, report: Report<'_>) {
+fn check_weights(at: &str, weights: &[u16], to: &Names, strategy: Strategy, report: Report<'_>) {
     let path = format!("{at}.weights");
     match strategy {
         Strategy::Weighted if weights.len() != to.0.len() => report(
