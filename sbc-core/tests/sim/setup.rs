@@ -41,7 +41,7 @@ const METHODS: [Option<Dtmf>; 6] = [
 /// Seeds in a thousand in which a certain limit is low.
 const LIMITED: u64 = 80;
 /// The same for calls to a side, which may wait.
-const PACED: u64 = 250;
+const PACED: u64 = 300;
 
 /// A limit that is low in so many of a thousand seeds.
 fn limit(rng: &mut Rng, name: &str, seeds: u64) -> LimitSpec {
@@ -52,6 +52,15 @@ fn limit(rng: &mut Rng, name: &str, seeds: u64) -> LimitSpec {
         burst: rng.range(1, 5) as u32,
         channels: if low { rng.pick(&[0, 3, 12]) } else { 0 },
     }
+}
+
+/// The same, with a rate that calls have to wait for.
+fn paced(rng: &mut Rng, name: &str) -> LimitSpec {
+    let mut spec = limit(rng, name, PACED);
+    if spec.cps > 0 && rng.chance(700) {
+        (spec.cps, spec.burst) = (rng.range(1, 2) as u32, 1);
+    }
+    spec
 }
 
 /// How the daemon of this seed is set up.
@@ -140,8 +149,8 @@ impl Setup {
             ringback_timeout: if rng.chance(500) { rng.range(2, 8) } else { 0 },
             spare_channels: rng.pick(&[0, 0, 2]),
             scoped: ["source", "route", "way"].map(|name| limit(rng, name, LIMITED)),
-            towards: ["to a", "to b"].map(|name| limit(rng, name, PACED)),
-            wait_max: [0, 1].map(|_| rng.pick(&[0, 300, 3_000])),
+            towards: ["to a", "to b"].map(|name| paced(rng, name)),
+            wait_max: [0, 1].map(|_| rng.pick(&[0, 300, 3_000, 8_000])),
         }
     }
 
