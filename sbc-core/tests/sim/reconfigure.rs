@@ -20,8 +20,11 @@ use std::{sync::Arc, time::Duration};
 pub(super) const RECONFIGURED: u64 = 9;
 /// Seeds in a thousand in which the configuration changes.
 const SEEDS: u64 = 400;
-/// The longest that a trunk is off or gone: shorter than its callers repeat themselves.
-const GONE_MAX: u64 = 8 * SECOND;
+/// The longest that a configuration with something amiss lasts; between two such is as much time.
+const AMISS_MAX: u64 = 8 * SECOND;
+/// The longest that a trunk is gone. Whoever calls then is not answered, and of the INVITEs that it sends until it gives
+/// up the network may lose two as well: five are left.
+const GONE_MAX: u64 = SECOND;
 
 /// When which configuration comes, drawn before anything runs: the last is the first one again.
 pub(super) fn draw(seed: u64, setup: &Setup, spread_ms: u64) -> Vec<(u64, Arc<Snapshot>)> {
@@ -33,13 +36,18 @@ pub(super) fn draw(seed: u64, setup: &Setup, spread_ms: u64) -> Vec<(u64, Arc<Sn
     let mut at = rng.below(spread_ms / 4 + 1) * MS;
     let mut changes = Vec::new();
     for n in 0..rng.range(1, 12) {
-        // Who is gone twice in a row is gone for longer than its callers repeat themselves.
         let whole = n % 2 == 1;
-        changes.push((at, Arc::new(another(&mut rng, setup, &first, whole))));
-        at += rng.range(
-            if whole { GONE_MAX } else { 50 * MS },
-            2 * GONE_MAX * u64::from(whole) + GONE_MAX,
-        );
+        let snapshot = another(&mut rng, setup, &first, whole);
+        let gone = snapshot
+            .trunks
+            .iter()
+            .any(|trunk| trunk.service == Service::Removed);
+        changes.push((at, Arc::new(snapshot)));
+        at += match (whole, gone) {
+            (true, _) => rng.range(AMISS_MAX, 3 * AMISS_MAX),
+            (false, true) => rng.range(50 * MS, GONE_MAX),
+            (false, false) => rng.range(50 * MS, AMISS_MAX),
+        };
     }
     changes.push((at, Arc::new(first)));
     changes

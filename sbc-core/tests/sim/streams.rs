@@ -6,7 +6,7 @@
 //! excused from the oracles that demand a happy end, and nothing may be left of them all the same.
 
 use super::{
-    message::Msg,
+    message::{Msg, param},
     plan::{MS, SECOND, Side},
     world::{Event, World},
 };
@@ -42,6 +42,8 @@ struct Pipe {
     side: Side,
     shard: usize,
     id: ConnectionId,
+    /// Of the peer.
+    port: u16,
     state: State,
     /// Leads to where nobody is.
     to_nobody: bool,
@@ -158,7 +160,9 @@ impl World {
             self.violation(u32::MAX, format!("side {side:?} may not connect"));
             return None;
         };
-        Some(self.add_pipe(side, shard, id, State::Open))
+        let pipe = self.add_pipe(side, shard, id, State::Open);
+        self.pipes.pipes[pipe].port = peer.port();
+        Some(pipe)
     }
 
     fn add_pipe(&mut self, side: Side, shard: usize, id: ConnectionId, state: State) -> usize {
@@ -168,6 +172,7 @@ impl World {
             side,
             shard,
             id,
+            port: side.sip().port(),
             state,
             to_nobody: false,
             to_sbc_at: self.now,
@@ -289,10 +294,15 @@ impl World {
             return;
         };
         let key = format!("{} {}", msg.method(), msg.branch());
-        // A request may have been sent again over another connection when its first one broke.
-        let Some(asked) = self.pipes.asked.get(&key) else {
-            return;
-        };
+        // A request may have been sent again over another connection when its first one broke, and either is answered: `rport`
+        // says which.
+        let port = msg
+            .get("Via")
+            .and_then(|via| param(via, "rport"))
+            .and_then(|port| port.parse().ok());
+        let came_by = |n: &&usize| port == Some(self.pipes.pipes[**n].port);
+        let asked = self.pipes.asked.get(&key).into_iter().flatten();
+        let asked: Vec<usize> = asked.filter(came_by).copied().collect();
         let lives = |&pipe: &usize| self.pipes.pipes[pipe].state == State::Open;
         if !asked.contains(&pipe) && asked.iter().any(lives) {
             let line = super::world::first_line(payload);
