@@ -17,7 +17,6 @@ pub mod daemon;
 pub mod dns;
 pub mod greeting;
 mod handover;
-mod idle;
 pub mod launch;
 pub mod log;
 #[cfg(test)]
@@ -34,6 +33,7 @@ mod shard_thread;
 mod sheet;
 mod sockets;
 mod sparing;
+mod stopwatch;
 #[cfg(test)]
 mod stream_tests;
 mod syscall;

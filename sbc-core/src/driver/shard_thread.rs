@@ -12,12 +12,12 @@ use super::{
     clock::Clock,
     connections::Connections,
     handover::{Letter, Note, ShardLinks},
-    idle::Idle,
     log,
     pace::Pace,
     ring::Ring,
     sockets::{self, MediaPorts},
     sparing::Sparing,
+    stopwatch::Stopwatch,
     syscall::Syscall,
     tls,
 };
@@ -162,7 +162,7 @@ impl<B: Backend> ShardThread<B> {
     }
 
     fn run(&mut self) -> io::Result<()> {
-        let mut idle = Idle::of_this_thread(self.clock.now());
+        let mut stopwatch = Stopwatch::of_this_thread(self.clock.now());
         while !self.links.control_ended() {
             self.run_messages();
             self.run_timers();
@@ -176,8 +176,8 @@ impl<B: Backend> ShardThread<B> {
             let waited = self.backend.wait(wait);
             let now = self.clock.now();
             self.shard.handle_wake(now, now.since(asleep));
-            if let Some(idle) = idle.measure(now) {
-                self.shard.handle_idle(now, idle);
+            if let Some(spent) = stopwatch.measure(now) {
+                self.shard.handle_spent(now, &spent);
             }
             self.links.waker().awake();
             waited?;

@@ -28,7 +28,7 @@ use crate::{
     b2bua::{Call, Detours, KeySource, Messages, Paced, PortPool, Ports, Replaces},
     counters::ShardCounters,
     guard::{Guard, Offence},
-    overload::{Load, Overload},
+    overload::{Load, Overload, Spent},
     resolve::{Names, Setbacks},
     routing::Turns,
     sip::{HeaderName, Message, Method},
@@ -382,10 +382,10 @@ impl Shard {
         self.overload.turn(now, waited);
     }
 
-    /// The thread that drives this shard had nothing to do for `idle` since the last time that this was called, or since it
+    /// What the thread that drives this shard did with its time since the last time that this was called, or since it
     /// began. For overload control: to be called several times in each of its windows.
-    pub fn handle_idle(&mut self, now: Timestamp, idle: std::time::Duration) {
-        self.overload.idle(now, idle, &self.snapshot.overload);
+    pub fn handle_spent(&mut self, now: Timestamp, spent: &Spent) {
+        self.overload.spent(now, spent, &self.snapshot.overload);
     }
 
     /// How busy the shard is.

@@ -1,10 +1,10 @@
-//! How long a thread had nothing to do, for overload control.
+//! What a thread did with its time, for overload control.
 //!
-//! The time that it spends in the wait for I/O does not tell: the kernel sends in it what was submitted, and who is woken may
-//! have to wait for the core. So it is what is left of the time when that on the core and that in the queue for
-//! it are taken off.
+//! The time that it spends in the wait for I/O does not tell: the kernel sends in it what was submitted, and who is woken
+//! may have to wait for the core. So the kernel is asked how long it had the core, and how long it stood in the queue for
+//! it; what is left it had nothing to do.
 
-use crate::time::Timestamp;
+use crate::{overload::Spent, time::Timestamp};
 use std::{fs::File, os::unix::fs::FileExt, time::Duration};
 
 /// How often it is measured: seldom enough to cost nothing, and several times in a window of overload control.
@@ -12,54 +12,53 @@ const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Measures one thread, by that thread.
 #[derive(Debug)]
-pub(super) struct Idle {
+pub(super) struct Stopwatch {
     /// `/proc/thread-self/schedstat`; `None`: the kernel does not tell who waits for a core.
     schedstat: Option<File>,
     /// When it was measured last.
     at: Timestamp,
-    /// Time on the core and in the queue for it until then.
-    used: Duration,
+    /// Time on the core until then.
+    worked: Duration,
+    /// Time in the queue for it until then.
+    queued: Duration,
 }
 
-impl Idle {
+impl Stopwatch {
     /// Of the calling thread, from `now` on.
     pub(super) fn of_this_thread(now: Timestamp) -> Self {
-        let mut idle = Self {
-            schedstat: File::open("/proc/thread-self/schedstat").ok(),
+        let schedstat = File::open("/proc/thread-self/schedstat").ok();
+        Self {
             at: now,
-            used: Duration::ZERO,
-        };
-        idle.used = idle.used_until_now();
-        idle
+            worked: cpu_time(),
+            queued: queued(schedstat.as_ref()),
+            schedstat,
+        }
     }
 
-    /// How long it had nothing to do since the last time that this said so. `None`: that was a moment ago.
+    /// What it did since the last time that this said so. `None`: that was a moment ago.
     #[inline]
-    pub(super) fn measure(&mut self, now: Timestamp) -> Option<Duration> {
+    pub(super) fn measure(&mut self, now: Timestamp) -> Option<Spent> {
         let elapsed = now.since(self.at);
         if elapsed < INTERVAL {
             return None;
         }
-        let used = self.used_until_now();
-        let idle = elapsed.saturating_sub(used.saturating_sub(self.used));
-        (self.at, self.used) = (now, used);
-        Some(idle)
+        let (worked, queued) = (cpu_time(), queued(self.schedstat.as_ref()));
+        let spent = Spent {
+            worked: worked.saturating_sub(self.worked),
+            queued: queued.saturating_sub(self.queued),
+            elapsed,
+        };
+        (self.at, self.worked, self.queued) = (now, worked, queued);
+        Some(spent)
     }
+}
 
-    fn used_until_now(&self) -> Duration {
-        cpu_time() + self.queued()
-    }
-
-    /// Time in which it could have run, and others did.
-    fn queued(&self) -> Duration {
-        let mut text = [0; 64];
-        let read = self
-            .schedstat
-            .as_ref()
-            .and_then(|file| file.read_at(&mut text, 0).ok());
-        let text = text.get(..read.unwrap_or(0)).unwrap_or_default();
-        Duration::from_nanos(queued_ns(text))
-    }
+/// Time in which the calling thread could have run, and others did.
+fn queued(schedstat: Option<&File>) -> Duration {
+    let mut text = [0; 64];
+    let read = schedstat.and_then(|file| file.read_at(&mut text, 0).ok());
+    let text = text.get(..read.unwrap_or(0)).unwrap_or_default();
+    Duration::from_nanos(queued_ns(text))
 }
 
 /// The second number of `schedstat`, in nanoseconds; 0: there is none.
@@ -102,19 +101,20 @@ mod tests {
     #[test]
     fn who_sleeps_is_idle_and_who_works_is_not() {
         let clock = Clock::start();
-        let mut idle = Idle::of_this_thread(clock.now());
-        assert_eq!(idle.measure(clock.now()), None, "too early");
+        let mut watch = Stopwatch::of_this_thread(clock.now());
+        assert_eq!(watch.measure(clock.now()), None, "too early");
         let (_open, nobody) = std::sync::mpsc::channel::<()>();
         let _ = nobody.recv_timeout(Duration::from_millis(60));
-        let slept = idle.measure(clock.now()).unwrap();
+        let slept = watch.measure(clock.now()).unwrap();
         let from = clock.now();
         let mut until = from;
         while until.since(from) < Duration::from_millis(60) {
             until = clock.now();
         }
-        let worked = idle.measure(until).unwrap();
+        let worked = watch.measure(until).unwrap();
         // However busy the machine is, who works is never idle; who sleeps may be woken late.
-        assert!(worked < Duration::from_millis(10), "{worked:?}");
-        assert!(slept > worked, "{slept:?}");
+        assert!(worked.idle() < Duration::from_millis(10), "{worked:?}");
+        assert!(slept.idle() > worked.idle(), "{slept:?}");
+        assert!(worked.worked > slept.worked, "{slept:?} {worked:?}");
     }
 }
