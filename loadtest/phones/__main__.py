@@ -20,6 +20,7 @@ from .certificates import Certificates
 from .hiding import leaks
 from .phone import Failed, Place
 from .pjsua import Pjsua
+from .registering import Registrar, register
 from .scenarios import ALL, check
 from .tone import TONES_HZ
 
@@ -39,7 +40,8 @@ def main():
     parser.add_argument("--network", default="127.77", help="first half of all addresses")
     parser.add_argument("--transport", default="udp", help="udp, tcp or tls, also as udp+srtp or udp+pcma, or Alice's-Bob's")
     parser.add_argument("--pair", action="append", help="caller-callee, as baresip-pjsua2")
-    parser.add_argument("--scenario", action="append", choices=list(ALL))
+    parser.add_argument("--scenario", action="append", choices=[*ALL, "register"])
+    parser.add_argument("--socket", type=pathlib.Path, help="sbcd's admin socket, for `register`")
     parser.add_argument("--audio", action="store_true", help="prepare for that scenario, too")
     parser.add_argument("--direct", action="store_true", help="without sbcd")
     parser.add_argument("--seconds", type=float, default=600, help="for all of it")
@@ -160,8 +162,12 @@ class Round:
         began = time.monotonic()
         scores, converted = {}, {}
         try:
-            self.start(3 if name in ("blind", "attended") else 2)
-            texts = ALL[name](*(self.phones + [None])[:3])
+            if name == "register":
+                registrar = Registrar(self.options.socket)
+                texts = register(self.start_one, registrar)
+            else:
+                self.start(3 if name in ("blind", "attended") else 2)
+                texts = ALL[name](*(self.phones + [None])[:3])
             verdict = "ok" if texts is not None else "n/a"
             if name == "audio":
                 scores = self.scores("score")
@@ -211,28 +217,33 @@ class Round:
     def start(self, count):
         """Have so many phones running."""
         while len(self.phones) < count:
-            number = len(self.phones)
-            name, kind = NAMES[number], self.kinds[number]
-            transport, *media = self.transports[number].split("+")
-            network = f"{self.options.network}.{number + 1}"
-            # The port of TLS is the next one at sbcd, too.
-            port = 5060 + (transport == "tls")
-            proxy = None if self.options.direct else f"{network}.1:{port}"
-            codecs = [word.upper() for word in media if word in ("pcma", "pcmu")]
-            place = Place(
-                name,
-                f"{network}.2",
-                transport,
-                proxy,
-                srtp=any(word.startswith("srtp") for word in media),
-                codec=codecs[0] if codecs else None,
-                voice=voice_file(self.options, name) if self.options.scenario == ["audio"] else None,
-            )
-            self.starts += 1
-            directory = self.options.directory / f"{self.pair}-{self.options.transport}-{self.starts}-{name}"
-            shutil.rmtree(directory, ignore_errors=True)
-            tls = Certificates(self.options.directory / "tls")
-            self.phones.append(KINDS[kind](place, TONES_HZ[number], directory, tls))
+            self.start_one(len(self.phones))
+
+    def start_one(self, number, login=None):
+        """Start one phone; with a password it registers."""
+        name, kind = NAMES[number], self.kinds[number]
+        transport, *media = self.transports[number].split("+")
+        network = f"{self.options.network}.{number + 1}"
+        # The port of TLS is the next one at sbcd, too.
+        port = 5060 + (transport == "tls")
+        proxy = None if self.options.direct else f"{network}.1:{port}"
+        codecs = [word.upper() for word in media if word in ("pcma", "pcmu")]
+        place = Place(
+            name,
+            f"{network}.2",
+            transport,
+            proxy,
+            srtp=any(word.startswith("srtp") for word in media),
+            codec=codecs[0] if codecs else None,
+            voice=voice_file(self.options, name) if self.options.scenario == ["audio"] else None,
+            login=login,
+        )
+        self.starts += 1
+        directory = self.options.directory / f"{self.pair}-{self.options.transport}-{self.starts}-{name}"
+        shutil.rmtree(directory, ignore_errors=True)
+        tls = Certificates(self.options.directory / "tls")
+        self.phones.append(KINDS[kind](place, TONES_HZ[number], directory, tls))
+        return self.phones[-1]
 
     def stop(self):
         """End all phones; a cell about what they saw of each other, when that is too much."""

@@ -23,6 +23,7 @@ from .tone import RATE_HZ, Heard, pcm_wav, repeat_wav, samples_of, write_wav
 MODULES = "/usr/lib/baresip/modules"
 WAV_HEADER_BYTES = 44
 LIFE_SECONDS = 300
+REGISTER_SECONDS = 120
 # Its events as ours.
 KINDS = {
     "CALL_INCOMING": "incoming",
@@ -31,6 +32,8 @@ KINDS = {
     "CALL_ESTABLISHED": "established",
     "CALL_CLOSED": "closed",
     "CALL_DTMF_START": "dtmf",
+    "REGISTER_OK": "registered",
+    "REGISTER_FAIL": "register_failed",
     "TRANSFER": "transfer",
     "TRANSFER_FAILED": "transfer_failed",
 }
@@ -40,6 +43,8 @@ class Baresip(Phone):
     """A running baresip."""
 
     kind = "baresip"
+    # It has no other.
+    algorithm = "MD5"
 
     def __init__(self, place, tone_hz, directory, tls=None):
         super().__init__(place, tone_hz, directory)
@@ -54,7 +59,8 @@ class Baresip(Phone):
         self._heard.mkdir()
         block_encode_files(self._heard)
         (directory / "config").write_text(self._config(voice, control, tls))
-        (directory / "accounts").write_text(self._account())
+        # One who registers does so at once, and what comes of it is told to who listens then.
+        (directory / "accounts").write_text("" if place.login else self._account())
         self.log = directory / "log"
         with self.log.open("wb") as log:
             self.spawn(
@@ -69,6 +75,8 @@ class Baresip(Phone):
         self._answers = {}
         self._token = 0
         threading.Thread(target=self._read, daemon=True).start()
+        if place.login:
+            self.command("uanew", self._account().strip())
 
     def _config(self, voice, control, tls):
         place = self.place
@@ -104,9 +112,13 @@ class Baresip(Phone):
     def _account(self):
         place = self.place
         outbound = f';outbound="sip:{place.proxy};transport={place.transport}"' if place.proxy else ""
+        host, login = f"{place.address}:{place.sip_port}", ";regint=0"
+        if place.login:
+            host = place.domain
+            login = f";regint={REGISTER_SECONDS};auth_user={place.name};auth_pass={place.login}"
         return (
-            f"<sip:{place.name}@{place.address}:{place.sip_port};transport={place.transport}>"
-            f";regint=0;answermode=auto;mwi=no{outbound}{';mediaenc=srtp-mand' * place.srtp}"
+            f"<sip:{place.name}@{host};transport={place.transport}>{login}"
+            f";answermode=auto;mwi=no{outbound}{';mediaenc=srtp-mand' * place.srtp}"
             f"{f';audio_codecs={place.codec}/8000/1' if place.codec else ''}\n"
         )
 
@@ -172,6 +184,10 @@ class Baresip(Phone):
     def call(self, uri):
         """Dial."""
         self.command("dial", uri)
+
+    def unregister(self):
+        """Say that it is gone, for good: it has no other way than to delete its user."""
+        self.command("uadel", f"sip:{self.name}@{self.place.domain}")
 
     def hold(self, _call=None):
         """Put the current call on hold."""

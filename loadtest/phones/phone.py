@@ -27,7 +27,9 @@ class Event:
 class Place:
     """Where a phone is: its name, its address, and how it reaches the others."""
 
-    def __init__(self, name, address, transport, proxy=None, port=5060, srtp=False, codec=None, voice=None):
+    def __init__(
+        self, name, address, transport, proxy=None, port=5060, srtp=False, codec=None, voice=None, login=None
+    ):
         self.name, self.address, self.transport = name, address, transport
         # Media is encrypted, or there is no call.
         self.srtp = srtp
@@ -35,6 +37,8 @@ class Place:
         self.codec = codec
         # A WAV file that it speaks, again and again; None: its tone.
         self.voice = voice
+        # It registers at its proxy with this password, as a user of `domain`; None: it does not.
+        self.login = login
         # Where everything is sent, "address:port"; None: straight to the other phone.
         self.proxy = proxy
         # For TLS the next one: baresip listens there.
@@ -44,6 +48,11 @@ class Place:
     def sip_port(self):
         """The port that its transport listens on."""
         return self.port + (self.transport == "tls")
+
+    @property
+    def domain(self):
+        """Of one who registers: the host in its From, and the realm that it is asked for."""
+        return f"{self.name}.example"
 
     @property
     def uri(self):
@@ -61,8 +70,8 @@ class Phone:
     """A child process and its events. Kinds of phones fill in the commands.
 
     Events are `incoming`, `ringing`, `established`, `closed` (value: why), `dtmf` (value: the
-    digit), `transfer` (a REFER came), `replaced` (an INVITE took the call's place), `transferred`
-    and `transfer_failed`.
+    digit), `transfer` (a REFER came), `replaced` (an INVITE took the call's place), `transferred`,
+    `transfer_failed`, `registered` and `register_failed` (value: why).
     """
 
     kind = "phone"
@@ -70,6 +79,8 @@ class Phone:
     sends_info = False
     # Whether it obeys Replaces, in a REFER and in an INVITE (RFC 3891).
     knows_replaces = False
+    # The hash algorithm that its log-ins are asked for.
+    algorithm = "SHA-256"
 
     def __init__(self, place, tone_hz, directory):
         self.place, self.tone_hz, self.directory = place, tone_hz, directory

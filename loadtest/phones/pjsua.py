@@ -34,6 +34,8 @@ class Pjsua(Phone):
             "proxy": place.proxy,
             "srtp": place.srtp,
             "codec": place.codec,
+            "login": place.login,
+            "domain": place.domain,
             "voice": place.voice and str(place.voice),
             "tone_hz": tone_hz,
             "rtp_port": self._rtp_port,
@@ -96,6 +98,10 @@ class Pjsua(Phone):
     def call(self, uri):
         """Dial."""
         return self.command("call", uri=uri)["call"]
+
+    def unregister(self):
+        """Say that it is gone."""
+        self.command("unregister")
 
     def hold(self, call=None):
         """Put a call on hold."""

@@ -23,6 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from phones.tone import RATE_HZ, Heard, samples_of, write_wav  # noqa: E402
 
 JITTER_BUFFER_MS = 200
+REGISTER_SECONDS = 120
 TRANSPORTS = {
     "udp": pj.PJSIP_TRANSPORT_UDP,
     "tcp": pj.PJSIP_TRANSPORT_TCP,
@@ -86,6 +87,12 @@ class Account(pj.Account):
     def __init__(self, phone):
         super().__init__()
         self.phone = phone
+
+    def onRegState(self, prm):
+        if prm.code // 100 != 2:
+            say(event="register_failed", value=f"{prm.code} {prm.reason}")
+        elif prm.expiration:
+            say(event="registered")
 
     def onIncomingCall(self, prm):
         call = self.phone.add(Line(self.phone, self, prm.callId))
@@ -165,6 +172,16 @@ class Phone:
         setup = self.setup
         config = pj.AccountConfig()
         config.idUri = f"sip:{setup['name']}@{setup['address']}"
+        if setup["login"]:
+            config.idUri = f"sip:{setup['name']}@{setup['domain']}"
+            config.regConfig.registrarUri = f"sip:{setup['domain']}"
+            config.regConfig.timeoutSec = REGISTER_SECONDS
+            # PJSUA_REG_USE_ACC_PROXY: by the account's proxy, as calls.
+            config.regConfig.proxyUse = 2
+            # Of type 0: a password, and no hash of one.
+            config.sipConfig.authCreds.push_back(
+                pj.AuthCredInfo("digest", setup["domain"], setup["name"], 0, setup["login"])
+            )
         config.sipConfig.transportId = self.transport
         if setup["proxy"]:
             config.sipConfig.proxies.push_back(
@@ -243,6 +260,8 @@ class Phone:
             prm.opt.audioCount = 1
             prm.opt.flag = pj.PJSUA_CALL_UNHOLD
             self.newest(call).reinvite(prm)
+        elif name == "unregister":
+            self.account.setRegistration(False)
         elif name == "hang_up":
             self.newest(call).hangup(prm)
         elif name == "dtmf":

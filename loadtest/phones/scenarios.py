@@ -130,19 +130,19 @@ def info(alice, bob, _carol):
     return texts
 
 
-def type_digits(sender, receiver, **options):
+def type_digits(sender, receiver, wanted=DIGITS, **options):
     """Send the digits and count what arrives."""
     mark = receiver.mark()
-    sender.dtmf(DIGITS, **options)
+    sender.dtmf(wanted, **options)
     until = time.monotonic() + 8
-    while len(receiver.count("dtmf", mark)) < len(DIGITS) and time.monotonic() < until:
+    while len(receiver.count("dtmf", mark)) < len(wanted) and time.monotonic() < until:
         time.sleep(0.1)
     # One too many would come late.
     time.sleep(0.5)
     digits = "".join(event.value for event in receiver.count("dtmf", mark))
     check(
-        digits == DIGITS,
-        f"{receiver.name} ({receiver.kind}) got the digits {digits!r} instead of {DIGITS!r}",
+        digits == wanted,
+        f"{receiver.name} ({receiver.kind}) got the digits {digits!r} instead of {wanted!r}",
     )
     return len(digits)
 

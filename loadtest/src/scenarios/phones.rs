@@ -34,14 +34,14 @@ pub(crate) struct Phones {
     /// Caller and callee, each baresip or pjsua2, as baresip-pjsua2 [default: all four].
     #[arg(long, value_delimiter = ',')]
     pair: Vec<String>,
-    /// call, hold, dtmf, info, blind or attended [default: all of these]; or audio alone: speech, scored by PESQ
-    /// beside the same phones without the daemon.
+    /// call, hold, dtmf, info, blind, attended or register [default: all of these]; or audio alone: speech, scored by
+    /// PESQ beside the same phones without the daemon.
     #[arg(long, value_delimiter = ',')]
     scenario: Vec<String>,
     /// Let the phones first do the same without the daemon.
     #[arg(long)]
     direct: bool,
-    /// Most of it for one pair, one leg over UDP and the other over TLS, in a minute.
+    /// Most of it for one pair, one leg over UDP and the other over TLS, in a minute and a half.
     #[arg(long, conflicts_with_all = ["transport", "pair", "direct"])]
     quick: bool,
 }
@@ -172,13 +172,24 @@ const AUDIO_TRANSPORTS: [&str; 5] = [
 ];
 /// How much less than without the daemon speech may score.
 const SCORE_LESS_MAX: f64 = 0.05;
+/// What is done with phones that we know by their addresses, and in a hurry. Digits in INFO requests are left to the flows.
+const KNOWN: [&str; 6] = ["call", "hold", "dtmf", "info", "blind", "attended"];
+const KNOWN_QUICK: [&str; 5] = ["call", "hold", "dtmf", "blind", "attended"];
+/// With phones that register: the daemon knows them by their passwords.
+const REGISTER: &str = "register";
+/// The passwords of `phones/registering.py`.
+const PASSWORD: &str = "s3cret";
+const WRONG_PASSWORD: &str = "wr0ng";
+/// Two REGISTERs with the wrong password, and an INVITE.
+const LOGINS_REFUSED: u64 = 3;
 
 impl Phones {
     /// Every transport, one after the other.
     pub(crate) fn run(&self, bench: &Bench) -> Result<Report> {
         let mut report = Report::new("phones");
         check_installed()?;
-        let place = Place {
+        let mut place = Place {
+            own_network: false,
             dir: bench.dir().to_owned(),
             venv: target_directory()?.join("phones-venv"),
         };
@@ -190,10 +201,16 @@ impl Phones {
             place.driver("prepare", &[], PREPARE_SECONDS)?;
         }
         let binary = sbcd::binary(bench.options.sbcd.as_deref())?;
-        let own_network = enter_own_network();
-        if let Err(error) = &own_network {
-            eprintln!("no network of our own ({error}): baresip cannot do TCP and TLS to its trunk");
+        match enter_own_network() {
+            Ok(()) => place.own_network = true,
+            Err(error) => {
+                eprintln!("no network of our own ({error}): baresip cannot do TCP and TLS to its trunk");
+            }
         }
+        let start = |config: &str| {
+            let sip = SocketAddr::from((Ipv4Addr::new(127, 77, 1, 1), 5060));
+            Daemon::start_with(&binary, config, sip, &[], bench.dir())
+        };
         let given = if self.quick {
             vec!["udp-tls".to_owned()]
         } else {
@@ -209,42 +226,84 @@ impl Phones {
         let mut baseline = Baseline::new();
         if audio {
             let plain = transports("udp").map_err(Error::Setup)?;
-            self.round(
-                &place,
-                &plain,
-                None,
-                own_network.is_ok(),
-                &mut baseline,
-                &mut report,
-            )?;
+            let alone = self.alone();
+            self.round(&place, &plain, alone, &mut baseline, &mut report)?;
         }
         for round in &rounds {
             if self.direct && !audio {
-                self.round(
-                    &place,
-                    round,
-                    None,
-                    own_network.is_ok(),
-                    &mut baseline,
-                    &mut report,
-                )?;
+                let alone = self.alone();
+                self.round(&place, round, alone, &mut baseline, &mut report)?;
             }
             // RFC 3261's T1: the last transactions are forgotten after 64 of it.
             let t1_ms = bench.options.t1_ms.unwrap_or(if self.quick { 100 } else { 500 });
-            let config = config(bench, round, t1_ms, &place.dir);
-            let sip = SocketAddr::from((Ipv4Addr::new(127, 77, 1, 1), 5060));
-            let daemon = Daemon::start_with(&binary, &config, sip, &[], bench.dir())?;
-            self.round(
-                &place,
-                round,
-                Some(&daemon),
-                own_network.is_ok(),
-                &mut baseline,
-                &mut report,
-            )?;
-            judge(&daemon, round, t1_ms, &mut report)?;
+            let known = self.known();
+            if !known.is_empty() {
+                let config = config(bench, round, Callers::Known, t1_ms, &place.dir);
+                let daemon = start(&config)?;
+                let work = Work {
+                    pairs: self.pairs(),
+                    scenarios: known,
+                    daemon: Some(&daemon),
+                };
+                self.round(&place, round, work, &mut baseline, &mut report)?;
+                judge(&daemon, &format!("{} sbcd", round.given), t1_ms, &mut report)?;
+            }
+            // Each kind of phone is asked for another algorithm, so each pair has a daemon, whose end is waited for.
+            let t1_ms = bench.options.t1_ms.unwrap_or(100);
+            for pair in self.pairs().into_iter().filter(|_| self.registers()) {
+                let config = config(bench, round, Callers::Registered(&pair), t1_ms, &place.dir);
+                let daemon = start(&config)?;
+                let group = format!("{} {pair} registered sbcd", round.given);
+                let work = Work {
+                    pairs: vec![pair],
+                    scenarios: vec![REGISTER.to_owned()],
+                    daemon: Some(&daemon),
+                };
+                if self.round(&place, round, work, &mut baseline, &mut report)? {
+                    judge(&daemon, &group, t1_ms, &mut report)?;
+                    judge_logins(&daemon, &place, &group, &mut report)?;
+                }
+            }
         }
         Ok(report)
+    }
+
+    /// Callers and callees.
+    fn pairs(&self) -> Vec<String> {
+        match (self.pair.is_empty(), self.quick) {
+            (false, _) => self.pair.clone(),
+            (true, true) => vec!["baresip-pjsua2".to_owned()],
+            (true, false) => ["baresip", "pjsua2"]
+                .iter()
+                .flat_map(|one| ["baresip", "pjsua2"].map(|other| format!("{one}-{other}")))
+                .collect(),
+        }
+    }
+
+    /// The phones by themselves.
+    fn alone(&self) -> Work<'static> {
+        Work {
+            pairs: self.pairs(),
+            scenarios: self.known(),
+            daemon: None,
+        }
+    }
+
+    /// What phones do that are known by their addresses.
+    fn known(&self) -> Vec<String> {
+        match (self.scenario.is_empty(), self.quick) {
+            (true, true) => KNOWN_QUICK.map(str::to_owned).to_vec(),
+            (true, false) => KNOWN.map(str::to_owned).to_vec(),
+            (false, _) => {
+                let known = self.scenario.iter().filter(|name| *name != REGISTER);
+                known.cloned().collect()
+            }
+        }
+    }
+
+    /// Whether some register.
+    fn registers(&self) -> bool {
+        self.scenario.is_empty() || self.scenario.iter().any(|name| name == REGISTER)
     }
 
     /// Whether it is about speech, and nothing else.
@@ -258,24 +317,20 @@ impl Phones {
         }
     }
 
-    /// All pairs over one transport, beside a daemon or without one.
+    /// Pairs over one transport, beside a daemon or without one. `false`: none of them can do that here.
     fn round(
         &self,
         place: &Place,
         round: &Transports,
-        daemon: Option<&Daemon>,
-        own_network: bool,
+        work: Work<'_>,
         baseline: &mut Baseline,
         report: &mut Report,
-    ) -> Result<()> {
-        let mut pairs = match (self.pair.is_empty(), self.quick) {
-            (false, _) => self.pair.clone(),
-            (true, true) => vec!["baresip-pjsua2".to_owned()],
-            (true, false) => ["baresip", "pjsua2"]
-                .iter()
-                .flat_map(|one| ["baresip", "pjsua2"].map(|other| format!("{one}-{other}")))
-                .collect(),
-        };
+    ) -> Result<bool> {
+        let Work {
+            mut pairs,
+            scenarios,
+            daemon,
+        } = work;
         pairs.retain(|pair| {
             let knows =
                 !(BARESIP_LACKS.iter().any(|suite| round.given.contains(suite)) && pair.contains("baresip"));
@@ -290,7 +345,7 @@ impl Phones {
         });
         let via = if daemon.is_some() { "" } else { "direct " };
         let group = |pair: &str| format!("{via}{} {pair}", round.given);
-        if !own_network && daemon.is_some() {
+        if !place.own_network && daemon.is_some() {
             // baresip connects from 127.0.0.1, which is nobody's address.
             pairs.retain(|pair| {
                 let kinds = pair.split('-').zip(round.of);
@@ -303,8 +358,8 @@ impl Phones {
                 runs
             });
         }
-        if pairs.is_empty() {
-            return Ok(());
+        if pairs.is_empty() || scenarios.is_empty() {
+            return Ok(false);
         }
         let json = place.dir.join("cells.json");
         let mut arguments = vec![
@@ -316,17 +371,13 @@ impl Phones {
             json.display().to_string(),
         ];
         arguments.extend(pairs.into_iter().flat_map(|pair| ["--pair".to_owned(), pair]));
-        let quick = ["call", "hold", "dtmf", "blind", "attended"].map(str::to_owned);
-        let scenarios = if self.quick && self.scenario.is_empty() {
-            &quick[..]
-        } else {
-            &self.scenario[..]
-        };
         arguments.extend(
             scenarios
-                .iter()
-                .flat_map(|name| ["--scenario".to_owned(), name.clone()]),
+                .into_iter()
+                .flat_map(|name| ["--scenario".to_owned(), name]),
         );
+        let socket = place.dir.join(sbcd::SOCKET);
+        arguments.extend(["--socket".to_owned(), socket.display().to_string()]);
         if daemon.is_none() {
             arguments.push("--direct".to_owned());
         }
@@ -363,14 +414,33 @@ impl Phones {
                 );
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 
-/// The files of the run and the interpreter's environment.
+/// What is done in a round.
+struct Work<'d> {
+    pairs: Vec<String>,
+    scenarios: Vec<String>,
+    /// `None`: the phones call each other.
+    daemon: Option<&'d Daemon>,
+}
+
+/// How the daemon knows the phones.
+#[derive(Clone, Copy)]
+enum Callers<'p> {
+    /// By their addresses, in a ring.
+    Known,
+    /// The first two of this pair, by their passwords.
+    Registered(&'p str),
+}
+
+/// The files of the run, the interpreter's environment, and the network.
 struct Place {
     dir: PathBuf,
     venv: PathBuf,
+    /// It has a network to itself.
+    own_network: bool,
 }
 
 impl Place {
@@ -494,8 +564,8 @@ fn enter_own_network() -> std::io::Result<()> {
     })
 }
 
-/// Three listeners and three trunks in a ring.
-fn config(bench: &Bench, round: &Transports, t1_ms: u32, dir: &Path) -> String {
+/// A listener and a trunk for each phone: three in a ring, or two that log in.
+fn config(bench: &Bench, round: &Transports, callers: Callers<'_>, t1_ms: u32, dir: &Path) -> String {
     let mut text = String::new();
     let options = &bench.options;
     // Calls and transfers that meet are on different shards as often as on the same.
@@ -506,6 +576,10 @@ fn config(bench: &Bench, round: &Transports, t1_ms: u32, dir: &Path) -> String {
         options.backend
     );
     let names = ["alice", "bob", "carol"];
+    let names = match callers {
+        Callers::Known => &names[..],
+        Callers::Registered(_) => &names[..2],
+    };
     let of = [round.of[0], round.of[1], round.of[0]];
     for ((n, name), way) in (1..).zip(names).zip(of) {
         let Way {
@@ -530,7 +604,26 @@ fn config(bench: &Bench, round: &Transports, t1_ms: u32, dir: &Path) -> String {
         }
         let _ = writeln!(
             text,
-            "[[trunk]]\nname = \"{name}\"\nhosts = [\"{NETWORK}.{n}.2\"]\ntarget = \"{NETWORK}.{n}.2:{port}\"\nlistener = \"{name}\"\n{srtp}\n{codecs}"
+            "[[trunk]]\nname = \"{name}\"\nlistener = \"{name}\"\n{srtp}\n{codecs}"
+        );
+        if let Callers::Registered(pair) = callers {
+            let algorithm = match pair.split('-').nth(n - 1) {
+                // libre 1.1 knows no other.
+                Some("baresip") => "MD5",
+                _ => "SHA-256",
+            };
+            // The second user is there so that the first is found by its name.
+            let _ = writeln!(
+                text,
+                "[trunk.login]\nrealm = \"{name}.example\"\nalgorithms = [\"{algorithm}\"]\nuser = [\
+                 {{ username = \"{name}\", password = \"{PASSWORD}\" }}, \
+                 {{ username = \"{name}-2\", password = \"{PASSWORD}\" }}]"
+            );
+            continue;
+        }
+        let _ = writeln!(
+            text,
+            "hosts = [\"{NETWORK}.{n}.2\"]\ntarget = \"{NETWORK}.{n}.2:{port}\""
         );
         if transport == "tls" {
             let _ = writeln!(
@@ -563,8 +656,7 @@ fn config(bench: &Bench, round: &Transports, t1_ms: u32, dir: &Path) -> String {
 }
 
 /// What the daemon says about the round: everything given back, no bug met.
-fn judge(daemon: &Daemon, round: &Transports, t1_ms: u32, report: &mut Report) -> Result<()> {
-    let group = format!("{} sbcd", round.given);
+fn judge(daemon: &Daemon, group: &str, t1_ms: u32, report: &mut Report) -> Result<()> {
     let stats = daemon.wait_quiet(Duration::from_millis(64 * u64::from(t1_ms) + 8000), |_| {})?;
     for name in [
         "calls_attempted",
@@ -572,7 +664,7 @@ fn judge(daemon: &Daemon, round: &Transports, t1_ms: u32, report: &mut Report) -
         "media_received",
         "media_forwarded",
     ] {
-        report.figure(&group, name, stats.counter(name));
+        report.figure(group, name, stats.counter(name));
     }
     let left = stats.left();
     report.gate(
@@ -585,6 +677,40 @@ fn judge(daemon: &Daemon, round: &Transports, t1_ms: u32, report: &mut Report) -
         &format!("{group} meets no bug"),
         bugs == 0,
         format!("{bugs} internal errors"),
+    );
+    Ok(())
+}
+
+/// What the daemon says about who has logged in: that it called nobody but over the connection of its registration, how
+/// often it asked and was answered, and no word of passwords.
+fn judge_logins(daemon: &Daemon, place: &Place, group: &str, report: &mut Report) -> Result<()> {
+    let stats = daemon.admin.stats()?;
+    for name in ["registers_granted", "challenges_sent", "logins_proven"] {
+        report.figure(group, name, stats.counter(name));
+    }
+    let connected = stats.counter("streams_connected");
+    report.gate(
+        &format!("{group} calls over registrations"),
+        connected == 0,
+        format!("{connected} connections of its own"),
+    );
+    // Of the wrong password, some phones say good-bye, too.
+    let refused = stats.counter("logins_refused");
+    report.gate(
+        &format!("{group} refuses the wrong password"),
+        refused >= LOGINS_REFUSED,
+        format!("{refused} times, of at least {LOGINS_REFUSED}"),
+    );
+    let log = place.dir.join(sbcd::LOG);
+    let text = std::fs::read_to_string(&log).map_err(|source| Error::Io {
+        what: format!("reading {}", log.display()),
+        source,
+    })?;
+    let told = [PASSWORD, WRONG_PASSWORD].iter().any(|word| text.contains(word));
+    report.gate(
+        &format!("{group} keeps passwords to itself"),
+        !told,
+        log.display().to_string(),
     );
     Ok(())
 }
