@@ -48,10 +48,11 @@ impl Shard {
         true
     }
 
-    /// `peer` has logged in: for an hour, no ban holds for it and no rate. Anybody may do something wrong in its name.
-    pub(super) fn proven(&self, now: Timestamp, peer: SocketAddr) {
+    /// `peer` has logged in, and is registered until `until`: for an hour and until then, no ban holds for it and no rate.
+    /// Anybody may do something wrong in its name.
+    pub(super) fn proven(&self, now: Timestamp, peer: SocketAddr, until: Timestamp) {
         if self.trunk_of_stream(peer).is_none() {
-            self.snapshot.guard.prove(now, peer.ip());
+            self.snapshot.guard.prove(now, peer.ip(), until);
         }
     }
 

@@ -231,6 +231,12 @@ impl Shard {
             if !owner || self.bindings.find(id, &record.user).is_none() {
                 self.bindings.set((id, record.user.clone()), Arc::clone(record));
             }
+            // All shards see that, and after a restart it is all that says so.
+            if owner {
+                for binding in record.live(now) {
+                    self.proven(now, binding.way.peer, binding.until);
+                }
+            }
         }
         for ticket in stored {
             if let Some(waiting) = self.bindings.waiting.remove(ticket) {

@@ -2,9 +2,16 @@
 //! trunk's name, its calls go on.
 
 use crate::desk::*;
-use crate::login::{PHONE, call, proof, with};
+use crate::login::{self, PHONE, alice, call, challenged, proof, with};
+use crate::registrar::register;
 use sbc_core::{
-    admission::Admission, config, digest::Account, guard::Ban, shard::ListenerId, snapshot::Snapshot,
+    admission::Admission,
+    bindings::Record,
+    config,
+    digest::Account,
+    guard::Ban,
+    shard::{Command, ListenerId},
+    snapshot::Snapshot,
 };
 use std::sync::Arc;
 
@@ -183,7 +190,11 @@ fn with_logins(options: &str) -> Guarded {
         user("carrier"),
         user("alice"),
     );
-    let (snapshot, admission) = config::parse(&text, "test").unwrap().compile().unwrap();
+    guarded(&text)
+}
+
+fn guarded(text: &str) -> Guarded {
+    let (snapshot, admission) = config::parse(text, "test").unwrap().compile().unwrap();
     let bans = Arc::clone(&snapshot.guard.bans);
     let desk = Desk::of(snapshot, admission);
     Guarded { desk, bans }
@@ -248,9 +259,51 @@ fn who_has_logged_in_is_not_banned_for_what_others_send_in_its_name() {
     assert!(sent.iter().any(|sent| sent.kind() == "INVITE"));
     (0..10).for_each(|n| forged(&mut g, n));
     assert_eq!(g.banned(), []);
-    g.desk.pass(seconds(3601));
+    g.desk.pass(seconds(3600));
     forged(&mut g, 10);
-    assert_eq!(g.banned().len(), 1, "an hour later it is a stranger again");
+    assert_eq!(g.banned(), [], "for an hour at least");
+    g.desk.pass(seconds(61));
+    forged(&mut g, 11);
+    assert_eq!(g.banned().len(), 1, "then it is a stranger again");
+}
+
+/// Alice is registered at PHONE for half a day; what is stored of it.
+fn registered() -> (Guarded, Arc<Record>) {
+    let text = login::text("", ", expires_max_s = 86400");
+    let mut g = guarded(&text);
+    g.desk.holds_changes = true;
+    let contact = format!("Contact: <sip:a@{PHONE}>;expires=43200\r\n");
+    let first = register("alice", "c", 1, PHONE, &contact);
+    let refusal = challenged(&mut g.desk, PHONE, &first);
+    let again = register("alice", "c", 2, PHONE, &contact);
+    g.desk
+        .deliver(PHONE, &with(&again, &proof(&alice(), &refusal, &again, 1)));
+    g.desk.holds_changes = false;
+    let change = g.desk.changes.remove(0);
+    g.desk.command(Command::Bindings {
+        records: Arc::new([Arc::clone(&change.record)]),
+        stored: Arc::new([change.ticket]),
+    });
+    (g, change.record)
+}
+
+#[test]
+fn who_is_registered_is_not_banned_for_as_long_as_that() {
+    let (mut g, record) = registered();
+    g.desk.pass(seconds(43_199));
+    g.desk.deliver(PHONE, &scan());
+    assert_eq!(g.banned(), []);
+    g.desk.pass(seconds(62));
+    g.desk.deliver(PHONE, &scan());
+    assert_eq!(g.banned().len(), 1, "then it is a stranger again");
+    // Nor after a restart.
+    let mut g = guarded(&login::text("", ""));
+    g.desk.command(Command::Bindings {
+        records: Arc::new([record]),
+        stored: Arc::default(),
+    });
+    g.desk.deliver(PHONE, &scan());
+    assert_eq!(g.banned(), []);
 }
 
 #[test]

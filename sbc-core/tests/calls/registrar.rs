@@ -21,7 +21,7 @@ fn bob() -> Account {
 }
 
 /// A REGISTER of `user`, whose telephone says that it is at `host`.
-fn register(user: &str, call_id: &str, cseq: u32, host: &str, headers: &str) -> String {
+pub(crate) fn register(user: &str, call_id: &str, cseq: u32, host: &str, headers: &str) -> String {
     format!(
         "REGISTER sip:r SIP/2.0\r\nVia: SIP/2.0/UDP {host};rport;branch=z9hG4bK{call_id}{cseq}\r\nMax-Forwards: 70\r\n\
          From: <sip:{user}@r>;tag=t\r\nTo: <sip:{user}@r>\r\nCall-ID: {call_id}\r\nCSeq: {cseq} REGISTER\r\n{headers}\
