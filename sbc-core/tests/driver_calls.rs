@@ -3,7 +3,7 @@
 
 mod driver_support;
 
-use driver_support::{call, rtp, start};
+use driver_support::{call, invite, rtp, start};
 use sbc_core::driver::backend::BackendKind;
 
 fn calls_with_media(net: u8, backend: BackendKind) {
@@ -98,6 +98,24 @@ fn media_ports_are_bound_as_calls_need_them() {
     let stats = daemon.finish(|gauges| gauges.calls == 0);
     assert_eq!(
         (stats[0].0.calls_answered, stats[0].0.refused_no_media_port),
+        (200, 0)
+    );
+}
+
+/// They all arrive in one turn or two of the shard's loop.
+#[test]
+fn a_burst_of_calls_finds_a_port_for_each() {
+    let Some(daemon) = start(5, BackendKind::IoUring, 1) else {
+        return;
+    };
+    let (carrier, _platform) = (daemon.carrier(), daemon.platform());
+    for id in 0..200 {
+        invite(&carrier, id);
+    }
+    let stats = daemon.finish(|gauges| gauges.calls == 200);
+    let counters = &stats[0].0;
+    assert_eq!(
+        (counters.calls_admitted, counters.refused_no_media_port),
         (200, 0)
     );
 }

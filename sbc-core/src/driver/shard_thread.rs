@@ -343,6 +343,7 @@ impl<B: Backend> ShardThread<B> {
                 }
             }
         }
+        self.bind_ports_when_short();
     }
 
     fn hand_over(&mut self, to: ShardId, letter: Letter) {

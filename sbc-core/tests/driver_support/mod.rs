@@ -185,12 +185,18 @@ impl Peer {
     }
 }
 
-/// Set a call up from `carrier` to `platform`.
-pub(crate) fn call(carrier: &Peer, platform: &Peer, id: u32) -> Call {
+/// The lines of a call from `carrier` by which it is known.
+fn caller_lines(carrier: &Peer, id: u32) -> (String, String) {
     let host = &carrier.host;
     let via = format!("Via: SIP/2.0/UDP {host}:5060;branch=z9hG4bK-");
     let dialog = format!("From: <sip:alice@{host}>;tag=a{id}\r\nCall-ID: {id}@{host}\r\n");
-    let offer = carrier.sdp();
+    (via, dialog)
+}
+
+/// Send the INVITE of a call, and wait for nothing.
+pub(crate) fn invite(carrier: &Peer, id: u32) {
+    let (via, dialog) = caller_lines(carrier, id);
+    let (host, offer) = (&carrier.host, carrier.sdp());
     carrier.send(&format!(
         "INVITE sip:1000@{daemon} SIP/2.0\r\n{via}i{id}\r\n{dialog}To: <sip:1000@{daemon}>\r\nCSeq: 1 INVITE\r\n\
          Contact: <sip:alice@{host}:5060>\r\nMax-Forwards: 70\r\nContent-Type: application/sdp\r\n\
@@ -198,6 +204,12 @@ pub(crate) fn call(carrier: &Peer, platform: &Peer, id: u32) -> Call {
         daemon = carrier.daemon,
         len = offer.len()
     ));
+}
+
+/// Set a call up from `carrier` to `platform`.
+pub(crate) fn call(carrier: &Peer, platform: &Peer, id: u32) -> Call {
+    let (via, dialog) = caller_lines(carrier, id);
+    invite(carrier, id);
     let invite = platform.expect("INVITE ");
     let answer = platform.sdp();
     platform.send(&format!(

@@ -18,6 +18,8 @@ const PAIRS_LOW: usize = 128;
 const PAIRS_BATCH: usize = 128;
 /// ... these in one turn (some 10 µs each), so that calls in progress do not feel it.
 const PAIRS_PER_TURN: usize = 8;
+/// With fewer free than this, some are bound after each message: a burst of calls may come in one turn.
+const PAIRS_SHORT: usize = 32;
 /// Ports tried in one turn when other programs hold many.
 const PORT_TRIES_PER_TURN: usize = 32;
 /// How long to leave ports alone that other programs hold, when the calls want more than are bound.
@@ -81,6 +83,15 @@ impl<B: Backend> ShardThread<B> {
         for at in 0..self.interfaces.len() {
             let bound = self.bind_more_of(at, left);
             left -= bound;
+        }
+    }
+
+    /// What the messages that follow in this turn may need.
+    pub(super) fn bind_ports_when_short(&mut self) {
+        for at in 0..self.interfaces.len() {
+            if self.shard.media_pairs_free(self.interfaces[at].id) < PAIRS_SHORT {
+                self.bind_more_of(at, PAIRS_PER_TURN);
+            }
         }
     }
 
