@@ -100,6 +100,8 @@ enum Scenario {
     Hostile(scenarios::hostile::Hostile),
     /// SIPVicious against the daemon while good calls run.
     Vicious(scenarios::vicious::Vicious),
+    /// Three times the calls that the daemon can serve.
+    Overload(scenarios::overload::Overload),
     /// Every message flow, over every transport, judged message by message.
     Flows(scenarios::flows::Flows),
     /// Registering with another implementation: strict, slow, busy and stingy.
@@ -161,6 +163,7 @@ fn run(cli: &Cli) -> Result<bool> {
         Scenario::Hold(scenario) => scenario.run(&bench),
         Scenario::Hostile(scenario) => scenario.run(&bench),
         Scenario::Vicious(scenario) => scenario.run(&bench),
+        Scenario::Overload(scenario) => scenario.run(&bench),
         Scenario::Flows(scenario) => scenario.run(&bench),
         Scenario::Registrations(scenario) => scenario.run(&bench),
         Scenario::Phones(scenario) => scenario.run(&bench),

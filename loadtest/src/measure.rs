@@ -252,3 +252,13 @@ pub(crate) fn signal(pid: u32, signal: libc::c_int) {
     // SAFETY: no memory is involved; the pid is that of a child not yet waited for.
     unsafe { libc::kill(pid as libc::pid_t, signal) };
 }
+
+/// Have the calling thread run before all others of its core, as far as the kernel lets it.
+pub(crate) fn make_real_time() -> io::Result<()> {
+    let priority = libc::sched_param { sched_priority: 1 };
+    // SAFETY: `priority` is live.
+    match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &priority) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -10,6 +10,7 @@ pub(crate) mod hostile_streams;
 pub(crate) mod limits;
 pub(crate) mod max;
 pub(crate) mod media;
+pub(crate) mod overload;
 pub(crate) mod phones;
 pub(crate) mod prefixes;
 pub(crate) mod provision;
