@@ -594,6 +594,31 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "to = \"platform\"",
+        "to = \"platform\"\n[[did]]\nnumbers = [\"4930\"]\nto = \"platform\"\nstop_on = [700]",
+        "sbc.toml:18:12: did.stop_on: 700 is no rejection: allowed are 300 to 699",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\n[[did]]\nnumbers = [\"4930\"]\nto = \"platform\"\nstop_at = [404]",
+        "sbc.toml:18:1: did.stop_at: unknown key; did you mean \"stop_on\"?",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\n[[did]]\nnumbers = [\"4930\"]\nto = \"platform\"\nringback_timeout_s = 301",
+        "sbc.toml:18:22: did.ringback_timeout_s: 301 is out of range; allowed is 0 to 300",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\n[[did]]\nnumbers = [\"4930\"]\nto = \"platform\"\nstarts = 2026-12-01T00:00:00Z\nends = 2026-12-01T00:00:00Z",
+        "sbc.toml:19:8: did.ends: is not after starts: the did would never hold",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\n[emergency]\nnumbers = [\"112\"]\nto = \"platform\"\nstop_on = [0]",
+        "sbc.toml:18:12: emergency.stop_on: 0 is no rejection: allowed are 300 to 699",
+    ),
+    (
+        "to = \"platform\"",
         "to = \"platform\"\n[emergency]\nnumbers = [\"112\"]\nto = \"platform\"\nreserve = 5",
         "sbc.toml:18:11: emergency.reserve: has no effect without channels in [limits]: set them, or remove it",
     ),

@@ -31,7 +31,8 @@ use std::{
 use toml::de::DeTable;
 
 /// Declares sections. A field is `name ["key"]: Type = absent [in low..=high]`, where `absent` is
-/// `required`, `default(value)`, `described("what happens")` (of an `Option`), or `section`.
+/// `required`, `default(value)`, `described("what happens")` (of an `Option`), `section`, or `inline`: the keys of that
+/// section stand in this one's table.
 macro_rules! sections {
     ($(
         $(#[doc = $doc:literal])+
@@ -55,24 +56,24 @@ macro_rules! sections {
             const DOC: &'static [&'static str] = &[$($doc),+];
 
             fn keys() -> Vec<Key> {
-                vec![$(
-                    Key {
+                [$(
+                    sections!(@keys $absent $type, {
                         name: sections!(@name $field $($key)?),
                         doc: &[$($field_doc),+],
                         shape: <$type as Value>::shape(),
                         absent: sections!(@absent $absent $type $(, $value)?),
                         range: sections!(@range $($low, $high)?),
-                    },
-                )*]
+                    }),
+                )*].into_iter().flatten().collect()
             }
 
-            fn read(
+            fn fields(
                 reader: &mut Reader<'_>,
                 path: &str,
                 table: &DeTable<'_>,
                 span: Range<usize>,
             ) -> Option<Self> {
-                reader.check_keys(path, table, &span, &Self::keys());
+                let _ = &span;
                 $(
                     let range: Option<(u64, u64)> = sections!(@range $($low, $high)?);
                     let name = sections!(@name $field $($key)?);
@@ -82,6 +83,9 @@ macro_rules! sections {
             }
         }
     )*};
+
+    (@keys inline $type:ty, $key:tt) => { <$type as Section>::keys() };
+    (@keys $absent:ident $type:ty, { $($key:tt)* }) => { vec![Key { $($key)* }] };
 
     (@name $field:ident $key:literal) => { $key };
     (@name $field:ident) => { stringify!($field) };
@@ -103,6 +107,10 @@ macro_rules! sections {
     (@read described $type:ty, $reader:ident, $path:ident, $table:ident, $span:ident, $name:ident, $range:ident, $value:expr) => {
         $reader.field($path, $table, $name, $range, || Some(None))
     };
+    (@read inline $type:ty, $reader:ident, $path:ident, $table:ident, $span:ident, $name:ident, $range:ident) => {{
+        let (_, _): (&str, Option<(u64, u64)>) = ($name, $range);
+        <$type as Section>::fields($reader, $path, $table, $span.clone())
+    }};
     // An absent section is an empty one: its defaults hold, and what it requires is missing.
     (@read section $type:ty, $reader:ident, $path:ident, $table:ident, $span:ident, $name:ident, $range:ident) => {
         match $table.get($name) {
@@ -642,6 +650,12 @@ sections! {
         strategy: Strategy = default(Strategy::Sequential);
         /// Share of each trunk in `to`.
         weights: Vec<u16> = default(Vec::new());
+        /// When the next trunk is tried.
+        failover: RouteFailover = inline;
+    }
+
+    /// When a call goes on to the next trunk of its rule.
+    pub struct RouteFailover {
         /// Statuses after which no other trunk is tried. After 6xx none ever is.
         stop_on: Vec<u16> = default(Failover::STOP_ON.to_vec());
         /// Seconds without any 18x after which the next trunk is tried; 100 does not count. 5 is usual where trunks
@@ -663,12 +677,19 @@ sections! {
         numbers: Vec<Numbers> = required;
         /// Trunks whose calls it is for.
         from: Option<Names> = described("the calls of all trunks");
+        /// When it begins to hold. While it holds it wins over one without dates for the same numbers, so that numbers can
+        /// move to another trunk at a certain time.
+        starts: Option<Moment> = described("it holds already");
+        /// When it ceases to hold.
+        ends: Option<Moment> = described("never");
         /// Trunks that the calls go to, as in `[[route]]`.
         to: Names = required;
         /// Which trunk is tried first, as in `[[route]]`.
         strategy: Strategy = default(Strategy::Sequential);
         /// Share of each trunk in `to`.
         weights: Vec<u16> = default(Vec::new());
+        /// When the next trunk is tried.
+        failover: RouteFailover = inline;
     }
 
     /// Emergency numbers. Calls to them win over all routes, whoever calls.
@@ -679,6 +700,8 @@ sections! {
         to: Names = required;
         /// Channels of `channels` in `[limits]` that are kept for these calls: all others together may have so many less.
         reserve: u32 = default(0) in 0..=10_000_000;
+        /// When the next trunk is tried.
+        failover: RouteFailover = inline;
     }
 
     /// The socket that `sbc-ctl` uses (`docs/ADMIN.md`).

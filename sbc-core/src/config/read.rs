@@ -29,8 +29,13 @@ pub(super) trait Section: Sized {
     const DOC: &'static [&'static str];
     /// Every key it may have.
     fn keys() -> Vec<Key>;
-    /// Read the keys of `table`, whose own position is `span`.
-    fn read(reader: &mut Reader<'_>, path: &str, table: &DeTable<'_>, span: Range<usize>) -> Option<Self>;
+    /// Read `table`, whose own position is `span`.
+    fn read(reader: &mut Reader<'_>, path: &str, table: &DeTable<'_>, span: Range<usize>) -> Option<Self> {
+        reader.check_keys(path, table, &span, &Self::keys());
+        Self::fields(reader, path, table, span)
+    }
+    /// Read its own keys of `table`, which may have others.
+    fn fields(reader: &mut Reader<'_>, path: &str, table: &DeTable<'_>, span: Range<usize>) -> Option<Self>;
 }
 
 /// What a value consists of.

@@ -4,7 +4,10 @@
 //! whichever file that is. A file with prefixes has one a line, as `4930`, or `4930 NAME` where the prefix belongs to the route
 //! with that name; what follows a `#` is a comment.
 
-use super::{Config, Did, Emergency, Names, Problem, Route, check::Report, read::printable};
+use super::{
+    Config, Did, Emergency, Names, Problem, Route, check::Report, options::RouteFailover, read::printable,
+    route_value::Moment,
+};
 use crate::{
     routing::{Conflict, Digits, Entry, Failover, Kind, RouteTable, Rule, Strategy, Weighted, block},
     trunk::TrunkId,
@@ -270,6 +273,24 @@ fn targets_of(to: &Names, weights: &[u16], ids: &Ids<'_>) -> Box<[Weighted]> {
         .collect()
 }
 
+fn holds(starts: Option<Moment>, ends: Option<Moment>) -> (u64, u64) {
+    (
+        starts.map_or(0, |moment| moment.0),
+        ends.map_or(u64::MAX, |moment| moment.0),
+    )
+}
+
+impl RouteFailover {
+    fn compile(&self) -> Failover {
+        Failover {
+            stop_on: self.stop_on.as_slice().into(),
+            ringback_timeout: Duration::from_secs(self.ringback_timeout_s.into()),
+            no_answer: Duration::from_secs(self.no_answer_s.unwrap_or_default().into()),
+            attempts_max: u8::try_from(self.attempts_max).unwrap_or(u8::MAX),
+        }
+    }
+}
+
 impl Route {
     /// What it is called; `place`: counted from 1.
     fn name_at(&self, place: usize) -> String {
@@ -281,18 +302,10 @@ impl Route {
             name: self.name_at(place).into(),
             kind: Kind::Route,
             from: from_of(self.from.as_ref(), ids),
-            holds: (
-                self.starts.map_or(0, |moment| moment.0),
-                self.ends.map_or(u64::MAX, |moment| moment.0),
-            ),
+            holds: holds(self.starts, self.ends),
             targets: targets_of(&self.to, &self.weights, ids),
             strategy: self.strategy,
-            failover: Failover {
-                stop_on: self.stop_on.as_slice().into(),
-                ringback_timeout: Duration::from_secs(self.ringback_timeout_s.into()),
-                no_answer: Duration::from_secs(self.no_answer_s.unwrap_or_default().into()),
-                attempts_max: u8::try_from(self.attempts_max).unwrap_or(u8::MAX),
-            },
+            failover: self.failover.compile(),
         }
     }
 }
@@ -307,10 +320,10 @@ impl Did {
             name: self.name_at(place).into(),
             kind: Kind::Did,
             from: from_of(self.from.as_ref(), ids),
-            holds: (0, u64::MAX),
+            holds: holds(self.starts, self.ends),
             targets: targets_of(&self.to, &self.weights, ids),
             strategy: self.strategy,
-            failover: Failover::default(),
+            failover: self.failover.compile(),
         }
     }
 }
@@ -324,7 +337,7 @@ impl Emergency {
             holds: (0, u64::MAX),
             targets: targets_of(&self.to, &[], ids),
             strategy: Strategy::Sequential,
-            failover: Failover::default(),
+            failover: self.failover.compile(),
         }
     }
 }

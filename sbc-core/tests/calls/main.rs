@@ -12,6 +12,7 @@ mod contact_user;
 mod content_length;
 mod custom_headers;
 mod desk;
+mod dids;
 mod diversion;
 mod domains;
 mod dtmf_auto;

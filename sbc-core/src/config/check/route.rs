@@ -4,8 +4,9 @@
 use super::{Report, unknown};
 use crate::config::{
     Names,
-    options::{Config, Trunk},
+    options::{Config, RouteFailover, Trunk},
     read::printable,
+    route_value::Moment,
 };
 use crate::routing::Strategy;
 use std::collections::{HashMap, HashSet};
@@ -31,22 +32,8 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
         rule_name(&at, route.name.as_deref(), &mut rules, report_to);
         let targets = (&route.to, route.strategy, &*route.weights);
         trunks.check(&at, route.from.as_ref(), targets, report_to);
-        if let (Some(starts), Some(ends)) = (route.starts, route.ends)
-            && ends <= starts
-        {
-            report_to(
-                &format!("{at}.ends"),
-                "is not after starts: the route would never hold".into(),
-            );
-        }
-        for (m, status) in route.stop_on.iter().enumerate() {
-            if !(300..700).contains(status) {
-                report_to(
-                    &format!("{at}.stop_on[{m}]"),
-                    format!("{status} is no rejection: allowed are 300 to 699"),
-                );
-            }
-        }
+        dates(&at, route.starts, route.ends, report_to);
+        failover(&at, &route.failover, report_to);
     }
     for (n, did) in config.dids.iter().enumerate() {
         let at = format!("did[{n}]");
@@ -54,6 +41,8 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
         some_numbers(&at, did.numbers.is_empty(), report_to);
         let targets = (&did.to, did.strategy, &*did.weights);
         trunks.check(&at, did.from.as_ref(), targets, report_to);
+        dates(&at, did.starts, did.ends, report_to);
+        failover(&at, &did.failover, report_to);
     }
     if let Some(emergency) = &config.emergency {
         some_numbers("emergency", emergency.numbers.is_empty(), report_to);
@@ -69,9 +58,33 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
             report_to("emergency.reserve", message);
         }
         trunks.check_list("emergency", "to", &emergency.to, TO_MAX, report_to);
+        failover("emergency", &emergency.failover, report_to);
     }
     if complaints == 0 {
         config.check_conflicts(report);
+    }
+}
+
+fn dates(at: &str, starts: Option<Moment>, ends: Option<Moment>, report: Report<'_>) {
+    if let (Some(starts), Some(ends)) = (starts, ends)
+        && ends <= starts
+    {
+        let what = at.split('[').next().unwrap_or_default();
+        report(
+            &format!("{at}.ends"),
+            format!("is not after starts: the {what} would never hold"),
+        );
+    }
+}
+
+fn failover(at: &str, failover: &RouteFailover, report: Report<'_>) {
+    for (n, status) in failover.stop_on.iter().enumerate() {
+        if !(300..700).contains(status) {
+            report(
+                &format!("{at}.stop_on[{n}]"),
+                format!("{status} is no rejection: allowed are 300 to 699"),
+            );
+        }
     }
 }
 
