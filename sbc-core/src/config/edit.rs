@@ -45,6 +45,7 @@ pub fn edit(text: &str, edits: &[Edit]) -> Result<String, EditError> {
     let mut document: DocumentMut = text
         .parse()
         .map_err(|error| wrong(format!("the file is no TOML, mend that first: {error}")))?;
+    let before = document.clone();
     let mut added = Vec::new();
     for edit in edits {
         match edit.action {
@@ -53,7 +54,7 @@ pub fn edit(text: &str, edits: &[Edit]) -> Result<String, EditError> {
             Action::Delete => delete(&mut document, edit)?,
         }
     }
-    fallback::covers(&document, &added)?;
+    fallback::covers(&before, &document, &added)?;
     Ok(document.to_string())
 }
 

@@ -57,24 +57,43 @@ pub(super) fn take(document: &mut DocumentMut, trunk: &str) {
     }
 }
 
-/// Every trunk in `added` has a fallback.
-pub(super) fn covers(document: &DocumentMut, added: &[String]) -> Result<(), EditError> {
-    let routes = document.get(ROUTE).and_then(Item::as_array_of_tables);
-    let fallbacks: Vec<&Table> = routes
-        .into_iter()
-        .flatten()
-        .filter(|route| is(ROUTE, route))
-        .collect();
+/// Every trunk in `added` has a fallback, and every trunk that had one `before` and is still there.
+pub(super) fn covers(
+    before: &DocumentMut,
+    document: &DocumentMut,
+    added: &[String],
+) -> Result<(), EditError> {
+    let (had, has) = (all(before), all(document));
     for name in added {
-        let covers = |route: &&Table| from(route).is_none_or(|from| from.contains(&name.as_str()));
-        if !fallbacks.iter().any(covers) {
+        if !has.iter().any(|route| is_for(route, name)) {
             return Err(wrong(format!(
                 "calls from trunk {name:?} would have nowhere to go: say where with fallback=TRUNK, or add a [[route]] \
                  without from and prefixes, which is for all"
             )));
         }
     }
+    let trunks = document.get(TRUNK).and_then(Item::as_array_of_tables);
+    for name in trunks.into_iter().flatten().filter_map(super::name_of) {
+        let covered = |fallbacks: &[&Table]| fallbacks.iter().any(|route| is_for(route, name));
+        if covered(&had) && !covered(&has) {
+            return Err(wrong(format!(
+                "calls from trunk {name:?} would have no fallback any more: give them another one first \
+                 (`{ROUTE} add from={name} to=TRUNK`)"
+            )));
+        }
+    }
     Ok(())
+}
+
+/// The routes that are fallbacks.
+fn all(document: &DocumentMut) -> Vec<&Table> {
+    let routes = document.get(ROUTE).and_then(Item::as_array_of_tables);
+    let routes = routes.into_iter().flatten();
+    routes.filter(|route| is(ROUTE, route)).collect()
+}
+
+fn is_for(route: &Table, trunk: &str) -> bool {
+    from(route).is_none_or(|from| from.contains(&trunk))
 }
 
 /// The trunks whose calls a route is for; `None`: those of all.

@@ -162,6 +162,33 @@ fn what_cannot_be_says_why() {
 }
 
 #[test]
+fn a_fallback_is_taken_from_nobody() {
+    // For the calls of another trunk it would be none for those of the first.
+    let error = edited(Action::Set, "route", "1", &[("from", "platform")]).unwrap_err();
+    assert_eq!(
+        error,
+        "calls from trunk \"carrier\" would have no fallback any more: give them another one first \
+         (`route add from=carrier to=TRUNK`)"
+    );
+    // For one more, for all, and to somebody else: it may go.
+    for values in [
+        ("from", "[\"carrier\", \"platform\"]"),
+        ("from", ""),
+        ("to", "carrier"),
+    ] {
+        edited(Action::Set, "route", "1", &[values]).unwrap();
+    }
+    let another = one(
+        Action::Add,
+        "route",
+        "",
+        &[("from", "carrier"), ("to", "platform")],
+    );
+    let moved = one(Action::Set, "route", "1", &[("from", "platform")]);
+    edit(TEXT, &[another, moved]).unwrap();
+}
+
+#[test]
 fn who_is_referred_to_stays() {
     let error = edited(Action::Delete, "trunk", "platform", &[]).unwrap_err();
     assert_eq!(
