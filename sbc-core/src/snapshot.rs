@@ -18,7 +18,7 @@ use crate::{
     trunk::{HostMatch, SourceTable, TrunkId, TrunkKind},
 };
 use sbc_media::{
-    latch::{LEARNING_WINDOW, LatchMode},
+    latch::{Hosts, LEARNING_WINDOW, LatchMode},
     relay::Roc,
     srtp::Suite,
     tone::Country,
@@ -470,6 +470,8 @@ pub struct TrunkMedia {
     pub codecs: Option<Box<[Box<str>]>>,
     /// Who may become the peer besides the address in its SDP.
     pub latch: LatchMode,
+    /// Where else it may send media from with [`LatchMode::Strict`].
+    pub hosts: Option<Arc<Hosts>>,
     /// How digits are exchanged; `None`: as they come, unless the other trunk of a call has a method.
     pub dtmf: Option<Dtmf>,
     /// What its callers hear before there is an answer.
@@ -495,6 +497,7 @@ impl TrunkMedia {
         ptime_ms: None,
         codecs: None,
         latch: LatchMode::Relearn(LEARNING_WINDOW),
+        hosts: None,
         dtmf: None,
         ringback: Ringback::Pass,
         ringback_tone: None,

@@ -27,8 +27,9 @@
 //! [`LatchMode`] says which unknown sources there are, and how long a window lasts.
 
 use crate::time::Timestamp;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
+use std::sync::Arc;
 
 /// The usual window: how long the signalled address may take over from another source, how long that
 /// source must keep sending before it is final, and how long a source that is not expected has to wait
@@ -39,8 +40,8 @@ pub const LEARNING_WINDOW: Duration = Duration::from_millis(500);
 /// Who may become the peer besides the address in its SDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LatchMode {
-    /// Sources with the IP address that the SDP names, whatever their port, as [`LatchMode::Relearn`]
-    /// has it with [`LEARNING_WINDOW`].
+    /// Sources with the IP address that the SDP names, or with one of the peer's [`Hosts`], whatever their
+    /// port, as [`LatchMode::Relearn`] has it with [`LEARNING_WINDOW`].
     Strict,
     /// The first source that sends a valid packet, until the next negotiation. For peers whose SDP is
     /// known to be of no use; whoever is first keeps the latch, stranger or not.
@@ -53,6 +54,32 @@ pub enum LatchMode {
 impl Default for LatchMode {
     fn default() -> Self {
         Self::Relearn(LEARNING_WINDOW)
+    }
+}
+
+/// Networks that a peer is known to send from, for [`LatchMode::Strict`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosts(Box<[(IpAddr, u8)]>);
+
+impl Hosts {
+    /// Of addresses with the lengths of their prefixes in bits; a longer prefix than the address is all of it.
+    pub fn new(networks: impl IntoIterator<Item = (IpAddr, u8)>) -> Self {
+        Self(networks.into_iter().collect())
+    }
+
+    /// Whether `address` is in one of them.
+    pub fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|(network, prefix)| match (network, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let differ = (network.to_bits() ^ address.to_bits()).leading_zeros();
+                differ >= u32::from(*prefix).min(u32::BITS)
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let differ = (network.to_bits() ^ address.to_bits()).leading_zeros();
+                differ >= u32::from(*prefix).min(u128::BITS)
+            }
+            _ => false,
+        })
     }
 }
 
@@ -108,6 +135,8 @@ pub struct Latch {
     since: Option<Timestamp>,
     /// Last packet of the source being learned.
     heard: Timestamp,
+    /// Where the peer may send from besides the signalled address.
+    hosts: Option<Arc<Hosts>>,
 }
 
 impl Default for Latch {
@@ -129,7 +158,14 @@ impl Latch {
         window_ms: 0,
         since: None,
         heard: Timestamp::ZERO,
+        hosts: None,
     };
+
+    /// The peer may send from `hosts`, too, where the mode is [`LatchMode::Strict`]. A source that has been
+    /// learned stays until the next negotiation.
+    pub fn set_hosts(&mut self, hosts: Option<Arc<Hosts>>) {
+        self.hosts = hosts;
+    }
 
     /// An SDP of the peer names `signalled`. `None` (hold with `c=0.0.0.0`) keeps the address of
     /// before. Returns whether a locked latch was opened.
@@ -306,7 +342,11 @@ impl Latch {
         match self.signalled {
             // No address was ever negotiated: nobody can be told from a stranger.
             None => false,
-            Some(signalled) => self.sources != Sources::SameHost || signalled.ip() == from.ip(),
+            Some(signalled) => {
+                self.sources != Sources::SameHost
+                    || signalled.ip() == from.ip()
+                    || self.hosts.as_ref().is_some_and(|hosts| hosts.contain(from.ip()))
+            }
         }
     }
 }

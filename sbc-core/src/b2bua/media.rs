@@ -310,6 +310,8 @@ impl Shard {
         let policy = media_of(&self.snapshot, leg.trunk);
         let index = leg.session.hear(sdp, part, policy, tracked)?;
         let (latch, mux) = (policy.latch, leg.session.mux);
+        self.relay
+            .set_hosts(media.pairs[side as usize], policy.hosts.as_ref());
         leg.session.heard = self.hasher.hash_one(sdp.text());
         let media = self.apply_remote(now, media, side, (latch, mux), sdp, index);
         if let Some(call) = self.calls.get_mut(slot as usize) {

@@ -160,6 +160,8 @@ impl Shard {
                 return Err(Skip::Unfit(unfit));
             }
         };
+        self.relay
+            .set_hosts(media.pairs[Side::A as usize], policy.hosts.as_ref());
         let media = self.apply_remote(now, media, Side::A, (policy.latch, session_a.mux), sdp, index);
         let sessions = [session_a, session_b];
         arm(now, &mut self.relay, &mut self.key_source, media, sessions);

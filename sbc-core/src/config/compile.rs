@@ -19,7 +19,7 @@ use crate::{
     transport::Transport,
     trunk::{HostMatch, SourceTable, TrunkId},
 };
-use sbc_media::latch::LatchMode;
+use sbc_media::latch::{Hosts, LatchMode};
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 impl Config {
@@ -124,6 +124,7 @@ impl Config {
                         .as_ref()
                         .map(|names| names.iter().map(|name| name.0.as_str().into()).collect()),
                     latch: self.latch_of(trunk),
+                    hosts: (!trunk.hosts.is_empty()).then(|| Arc::new(media_hosts(&trunk.hosts))),
                     dtmf: trunk.dtmf,
                     ringback: trunk.ringback,
                     ringback_tone: trunk.ringback_tone,
@@ -412,6 +413,15 @@ impl super::options::Streams {
             send_timeout: s(self.send_timeout_s),
         }
     }
+}
+
+/// Where media of a trunk with these `hosts` may come from: the port of one is that of its signalling.
+fn media_hosts(hosts: &[HostMatch]) -> Hosts {
+    Hosts::new(hosts.iter().map(|host| match *host {
+        HostMatch::Addr(address) => (address, u8::MAX),
+        HostMatch::AddrPort(address) => (address.ip(), u8::MAX),
+        HostMatch::Cidr(network, prefix) => (network, prefix),
+    }))
 }
 
 /// Which trunk a host in a Request-URI means.

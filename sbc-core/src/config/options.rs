@@ -240,7 +240,7 @@ sections! {
         /// 0: never.
         timeout_s: u32 = default(60) in 0..=86_400;
         /// Who may send media besides the address in a peer's SDP. `"strict"`: other ports of its IP
-        /// address; peers behind NAT get no audio. `"relearn"`: a source that keeps sending for
+        /// address, and the addresses in `hosts` of its trunk; others behind NAT get no audio. `"relearn"`: a source that keeps sending for
         /// `latch_window_ms`, unless the address in the SDP is heard within that time. `"once"`: the first
         /// source that sends a valid packet, stranger or not; for peers whose SDP is of no use. Every
         /// re-negotiation begins anew. Packets of others are dropped, counted, and shown with the call.

@@ -1,4 +1,4 @@
-//! Who may send the media of a trunk, and what becomes of calls whose media never comes (M7, correctness 44).
+//! Who may send the media of a trunk, and what becomes of calls whose media never comes (M7, T7, correctness 44).
 
 use crate::desk::*;
 use sbc_core::config;
@@ -49,6 +49,36 @@ fn each_trunk_has_its_own_rule() {
     assert_eq!(legs[1].wrong_source, 1);
     assert_eq!(legs[1].refused.stranger.as_deref(), Some(STRANGER));
     assert_eq!(desk.shard.counters().media_wrong_source, 2);
+}
+
+#[test]
+fn media_of_a_strict_trunk_may_come_from_any_of_its_hosts() {
+    let text = config::DEFAULT_TOML
+        .replace("[media]", "[media]\nlatch = \"strict\"")
+        .replace(
+            "hosts = [\"127.0.0.2\"]",
+            "hosts = [\"127.0.0.2\", \"127.0.7.0/24\"]",
+        )
+        .replace(
+            "hosts = [\"127.0.0.3\"]",
+            "hosts = [\"127.0.0.3\", \"127.0.0.33:5060\"]",
+        );
+    let (snapshot, admission) = config::parse(&text, "test").unwrap().compile().unwrap();
+    let mut desk = Desk::of(snapshot, admission);
+    establish(&mut desk);
+    for (pair, from, refused) in [
+        (0, "127.0.8.1:9000", true),
+        (0, "127.0.0.33:9000", true),
+        (0, "127.0.7.1:9000", false),
+        (1, "127.0.7.1:9000", true),
+        (1, "127.0.0.33:9000", false),
+    ] {
+        assert_eq!(
+            is_refused(rtp(&mut desk, pair, from, 1)),
+            refused,
+            "{pair} {from}"
+        );
+    }
 }
 
 #[test]

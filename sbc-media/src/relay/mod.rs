@@ -18,7 +18,7 @@ mod translation;
 mod walk;
 
 use crate::{
-    latch::{Latch, LatchMode},
+    latch::{Hosts, Latch, LatchMode},
     quality::{self, Codec, Rating},
     rtcp::round_trip::RoundTrip,
     stream::{CLOCK_RATE_DEFAULT, ClockRates, Stream},
@@ -39,6 +39,7 @@ pub use reports::{Heard, ReporterParams};
 use stats::Refusals;
 pub use stats::{DropReason, RelayCounters, StreamStats};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use walk::Walk;
 
 /// Index of a pre-bound pair of UDP ports (even RTP, odd RTCP) within one shard.
@@ -326,6 +327,17 @@ impl Relay {
         self.compose(a);
         self.compose(b);
         true
+    }
+
+    /// Where the peer of `pair` may send from besides the address in its SDP, where its latch is
+    /// [`LatchMode::Strict`]: before [`Relay::set_remote`]. Ends with [`Relay::close`].
+    pub fn set_hosts(&mut self, pair: PairIndex, hosts: Option<&Arc<Hosts>>) {
+        for socket in [pair.rtp(), pair.rtcp()] {
+            let slot = self.sockets.get_mut(socket.0 as usize);
+            if let Some(slot) = slot.filter(|slot| slot.active) {
+                slot.latch.set_hosts(hosts.cloned());
+            }
+        }
     }
 
     /// The peer of `pair` has sent an SDP. Arms the latches of both sockets (RFC 3264 §8: every
