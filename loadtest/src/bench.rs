@@ -205,6 +205,7 @@ impl Bench {
             over: Over::UDP,
             certificates: None,
             trunks: Default::default(),
+            overload_control: false,
             more: String::new(),
         }
     }

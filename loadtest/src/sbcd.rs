@@ -56,6 +56,9 @@ pub(crate) struct Setup {
     pub(crate) over: Over,
     /// For TLS.
     pub(crate) certificates: Option<Certificates>,
+    /// Whether a shard whose core is full refuses calls. Not where the question is what it can do at most, beside
+    /// other programs on its cores.
+    pub(crate) overload_control: bool,
     /// More lines for the trunks of carrier and platform.
     pub(crate) trunks: [String; 2],
     /// More sections.
@@ -154,6 +157,9 @@ impl Setup {
         }
         for (from, to) in routes {
             let _ = writeln!(text, "[[route]]\nfrom = \"{from}\"\nto = \"{to}\"");
+        }
+        if !self.overload_control {
+            text.push_str("[overload]\nbusy_max = 0\n");
         }
         let _ = writeln!(
             text,

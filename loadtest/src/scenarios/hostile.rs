@@ -50,6 +50,7 @@ impl Hostile {
     /// Run it with a daemon of its own.
     pub(crate) fn run(&self, bench: &Bench) -> Result<Report> {
         let mut setup = bench.setup();
+        setup.overload_control = true;
         setup.hostile = Some((bench.host(7), bench.at(8, bench.options.base_port)));
         let daemon = bench.daemon(&setup)?;
         let mut report = Report::new("hostile");

@@ -11,6 +11,7 @@ use crate::{
     calls::{self, CallLoad},
     report::Report,
 };
+use hdrhistogram::Histogram;
 use sbc_core::{
     admin::{
         protocol::{ListTrunks, ShowLimits},
@@ -50,7 +51,6 @@ struct Outcome {
     wrong: Vec<String>,
     compared: u32,
     elapsed: Duration,
-    slowest: Duration,
 }
 
 impl Provision {
@@ -75,14 +75,15 @@ impl Provision {
             (calls, changes.join())
         });
         let outcome = calls?;
-        let changes =
+        let (changes, delays) =
             changes.map_err(|_| Error::Setup("the thread that makes the changes panicked".into()))??;
         calls::report(&mut report, &load, &outcome);
         report.figure("changes", "applied", changes.applied);
         report.figure("changes", "refused", changes.refused);
         report.figure("changes", "compared", changes.compared);
         report.figure("changes", "seconds", changes.elapsed.as_secs_f64());
-        report.figure("changes", "slowest_ms", changes.slowest.as_secs_f64() * 1000.0);
+        report.delay("applied after", &delays[0]);
+        report.delay("refused after", &delays[1]);
         let made = changes.applied + changes.refused;
         report.gate(
             "all changes were made while calls ran",
@@ -104,8 +105,15 @@ impl Provision {
         Ok(report)
     }
 
-    fn change(&self, admin: &Admin, file: &Path, ended: &AtomicBool) -> Result<Outcome> {
+    /// Make the changes. Besides what they came to: how long those took that were applied, and those that were refused.
+    fn change(
+        &self,
+        admin: &Admin,
+        file: &Path,
+        ended: &AtomicBool,
+    ) -> Result<(Outcome, [Histogram<u64>; 2])> {
         let mut outcome = Outcome::default();
+        let mut delays = [crate::rtp::delays(), crate::rtp::delays()];
         let mut draw = Draw::new(self.seed, file.to_owned());
         let begin = Instant::now();
         for n in 0..self.changes {
@@ -117,7 +125,7 @@ impl Provision {
             let (what, wanted, good) = draw.change();
             let asked = Instant::now();
             let answer = admin.ask(&wanted);
-            outcome.slowest = outcome.slowest.max(asked.elapsed());
+            delays[usize::from(answer.is_err())].saturating_record(asked.elapsed().as_nanos() as u64);
             match (&answer, good) {
                 (Ok(_), true) => outcome.applied += 1,
                 (Err(_), false) => outcome.refused += 1,
@@ -133,7 +141,7 @@ impl Provision {
             outcome.compared += 1;
         }
         outcome.elapsed = begin.elapsed();
-        Ok(outcome)
+        Ok((outcome, delays))
     }
 }
 

@@ -34,7 +34,11 @@ impl Shard {
                 .answer_stateless(&mut self.io, request, from.hop, reply);
             return;
         }
-        if self.overload.sheds() {
+        let keys = &self.transactions.keys;
+        if self
+            .overload
+            .sheds(|| keys.server(request, Method::Invite) as u64)
+        {
             self.io.counters.refused_overload += 1;
             let reply = Reply::retry_after(503, self.snapshot.overload.retry_after_s);
             self.transactions

@@ -12,10 +12,11 @@ sections! {
     /// What a shard does when its core cannot keep up: it refuses some of the new calls at once, with 503 and Retry-After,
     /// and serves the calls that it has (`docs/LIMITS.md`).
     pub struct Overload {
-        /// Busy for more than this many per mille of the time is overload. 0: nothing is refused for it.
-        busy_max: u32 = default(985) in 0..=1_000;
-        /// Busy for less, more new calls are taken again, until all are.
-        busy_low: u32 = default(970) in 1..=999;
+        /// Busy with calls and their media for more than this many per mille of the time is overload. What is left is for media to
+        /// be in time, and to refuse calls. 0: nothing is refused for it.
+        busy_max: u32 = default(850) in 0..=1_000;
+        /// Busy with them for less, more new calls are taken again, until all are.
+        busy_low: u32 = default(830) in 1..=999;
         /// Milliseconds over which it is measured. Three such windows in a row begin an overload.
         window_ms: u32 = default(100) in 10..=10_000;
         /// Seconds in the Retry-After of these refusals.

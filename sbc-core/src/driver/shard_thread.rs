@@ -123,6 +123,8 @@ struct ShardThread<B> {
 
 /// How often the wall clock is looked at: it may have been set.
 const EPOCH_INTERVAL: Duration = Duration::from_secs(10);
+/// After so many arrivals in one turn the clock is read again.
+const ARRIVALS_PER_READING: u32 = 32;
 
 impl<B: Backend> ShardThread<B> {
     fn new(setup: Setup, mut backend: B) -> io::Result<Self> {
@@ -187,12 +189,18 @@ impl<B: Backend> ShardThread<B> {
         Ok(())
     }
 
-    fn run_arrivals(&mut self, now: Timestamp) {
+    fn run_arrivals(&mut self, mut now: Timestamp) {
         if self.epoch_due <= now {
             self.shard.set_epoch(self.clock.epoch_s());
             self.epoch_due = now + EPOCH_INTERVAL;
         }
+        let mut arrivals = 0u32;
         while let Some(arrival) = self.backend.next() {
+            // Timers are to be set from when it is, however much has come.
+            arrivals += 1;
+            if arrivals.is_multiple_of(ARRIVALS_PER_READING) {
+                now = self.clock.now();
+            }
             match arrival {
                 Arrival::Media {
                     socket,
