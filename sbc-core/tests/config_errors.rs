@@ -619,6 +619,16 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "to = \"platform\"",
+        "to = \"platform\"\n[[emergency]]\nnumbers = [\"112\"]\nto = \"platform\"\n[[emergency]]\nnumbers = [\"112\"]\nto = \"carrier\"",
+        "sbc.toml:19:11: emergency.numbers: 112 is listed already: keep one of them, or name different trunks in from",
+    ),
+    (
+        "to = \"platform\"",
+        "to = \"platform\"\n[[emergency]]\nnumbers = [\"112\"]\nto = \"platform\"\n[[emergency]]\nnumbers = [\"911\"]\nto = \"carrier\"\nfrom = \"platfrm\"",
+        "sbc.toml:21:8: emergency.from: no trunk is named \"platfrm\"; did you mean \"platform\"?",
+    ),
+    (
+        "to = \"platform\"",
         "to = \"platform\"\n[emergency]\nnumbers = [\"112\"]\nto = \"platform\"\nreserve = 5",
         "sbc.toml:18:11: emergency.reserve: has no effect without channels in [limits]: set them, or remove it",
     ),

@@ -93,7 +93,7 @@ pub fn report(snapshot: &Snapshot, test: &TestRoute, unix_s: u64) -> Result<Rout
     };
     let parties = dialled(snapshot, from, &test.number);
     let wanted = Wanted::of(&parties.callee, parties.called.as_ref());
-    let digits = match snapshot.routes.emergency_rule(wanted.dialled) {
+    let digits = match snapshot.routes.emergency_rule(from, wanted.dialled) {
         Some(_) => wanted.dialled,
         None => wanted.number,
     };

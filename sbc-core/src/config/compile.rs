@@ -203,7 +203,7 @@ impl Config {
         Ok(Successor {
             snapshot,
             limits: seats.limits,
-            reserve: self.emergency.as_ref().map_or(0, |emergency| emergency.reserve),
+            reserve: self.reserve(),
             given_anew: seats.given_anew,
             forgotten: former.forgotten,
         })

@@ -9,7 +9,7 @@ use super::{
     overload::Overload,
     ptime::PacketTime,
     read::{Absent, Key, Reader, Section, Value},
-    route_value::{Moment, Names, Numbers},
+    route_value::{Emergencies, Moment, Names, Numbers},
     value::{
         Backend, CodecName, Destination, Domain, FileMode, FilePath, Latch, LogLevel, PortRange, Secret,
         ShardCount, TrunkTransport,
@@ -161,7 +161,7 @@ sections! {
         /// Complete numbers, and where calls to them go.
         dids as "did": Vec<Did> = default(Vec::new());
         /// Emergency numbers.
-        emergency: Option<Emergency> = described("none: there are no emergency numbers");
+        emergency: Emergencies = default(Emergencies::default());
         /// The socket that `sbc-ctl` uses.
         admin: Admin = section;
         /// Logging.
@@ -692,13 +692,17 @@ sections! {
         failover: RouteFailover = inline;
     }
 
-    /// Emergency numbers. Calls to them win over all routes, whoever calls.
+    /// Emergency numbers. Calls to them win over all routes. Trunks of other regions have sections of their
+    /// own, with `from`; one section may be written with single brackets.
     pub struct Emergency {
         /// The numbers as they are dialled, such as `["112", "110"]`.
         numbers: Vec<Digits> = required;
+        /// Trunks whose calls it is for. For them it wins over a section for all that has the same number.
+        from: Option<Names> = described("the calls of all trunks");
         /// Trunks that the calls go to, in this order; those that are down come last.
         to: Names = required;
         /// Channels of `channels` in `[limits]` that are kept for these calls: all others together may have so many less.
+        /// Those of several sections add up, and are for the calls of all of them.
         reserve: u32 = default(0) in 0..=10_000_000;
         /// When the next trunk is tried.
         failover: RouteFailover = inline;

@@ -79,10 +79,24 @@ impl Config {
                 self.tell(&conflict, ids),
             )]
         })?;
-        Ok(match &self.emergency {
-            Some(emergency) => table.with_emergency(emergency.numbers.clone(), emergency.rule(ids)),
-            None => table,
-        })
+        let sections = self.emergency.0.iter().enumerate();
+        Ok(sections.fold(table, |table, (n, emergency)| {
+            table.with_emergency(&emergency.numbers, emergency.rule(self.emergency_name(n), ids))
+        }))
+    }
+
+    /// Channels kept for calls to emergency numbers.
+    pub(super) fn reserve(&self) -> u32 {
+        let sections = self.emergency.0.iter();
+        sections.fold(0, |all, emergency| all.saturating_add(emergency.reserve))
+    }
+
+    /// What a section with emergency numbers is called.
+    fn emergency_name(&self, at: usize) -> String {
+        match self.emergency.0.len() {
+            1 => "emergency".to_owned(),
+            _ => format!("emergency {}", at + 1),
+        }
     }
 
     /// Report rules that contradict each other. Where prefixes are in files that is known only when those are read: then
@@ -329,11 +343,11 @@ impl Did {
 }
 
 impl Emergency {
-    fn rule(&self, ids: &Ids<'_>) -> Rule {
+    fn rule(&self, name: String, ids: &Ids<'_>) -> Rule {
         Rule {
-            name: "emergency".into(),
+            name: name.into(),
             kind: Kind::Emergency,
-            from: Box::default(),
+            from: from_of(self.from.as_ref(), ids),
             holds: (0, u64::MAX),
             targets: targets_of(&self.to, &[], ids),
             strategy: Strategy::Sequential,

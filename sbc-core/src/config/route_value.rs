@@ -1,6 +1,7 @@
 //! The types that options of routes have: how each is written in TOML, and what is refused.
 
 use super::{
+    options::Emergency,
     read::{Reader, Shape, Value},
     value::{quote, read_str},
 };
@@ -18,6 +19,30 @@ pub struct Numbers(pub String);
 /// A point in time, in seconds of Unix time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub u64);
+
+/// Sections with emergency numbers: one with single brackets, or several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Emergencies(pub Vec<Emergency>);
+
+impl Value for Emergencies {
+    fn shape() -> Shape {
+        Vec::<Emergency>::shape()
+    }
+
+    fn read(reader: &mut Reader<'_>, path: &str, value: &Spanned<DeValue<'_>>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Table(_) => {
+                let one = <Emergency as Value>::read(reader, &format!("{path}[0]"), value)?;
+                Some(Self(vec![one]))
+            }
+            _ => Vec::read(reader, path, value).map(Self),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.show()
+    }
+}
 
 impl Value for Names {
     fn shape() -> Shape {

@@ -15,8 +15,8 @@ pub struct RouteTable {
     own: Box<[(TrunkId, Here)]>,
     /// Of the rules for all trunks, by place.
     all: Box<[Here]>,
-    /// Emergency numbers as dialled, in order, and their rule.
-    emergency: Option<(Box<[Digits]>, Arc<Rule>)>,
+    /// Emergency numbers as dialled, and their rules: by number, those for certain trunks first.
+    emergency: Vec<(Digits, Arc<Rule>)>,
 }
 
 /// Where in `own` and `all` the rules of one prefix are, the best first.
@@ -137,12 +137,15 @@ impl RouteTable {
         Self::build(rules, (0..ways.len() as u32).map(entry).collect()).unwrap_or_default()
     }
 
-    /// Lead `numbers`, as they are dialled, by `rule`, whatever all others say.
+    /// Lead `numbers`, as they are dialled, by `rule`, whatever all others say; of several rules for the same number one
+    /// that is for certain trunks goes first.
     #[must_use]
-    pub fn with_emergency(mut self, mut numbers: Vec<Digits>, rule: Rule) -> Self {
-        numbers.sort_unstable();
-        numbers.dedup();
-        self.emergency = Some((numbers.into(), Arc::new(rule)));
+    pub fn with_emergency(mut self, numbers: &[Digits], rule: Rule) -> Self {
+        let rule = Arc::new(rule);
+        let more = numbers.iter().map(|number| (*number, Arc::clone(&rule)));
+        self.emergency.extend(more);
+        self.emergency
+            .sort_by_key(|(number, rule)| (*number, rule.from.is_empty()));
         self
     }
 
@@ -153,7 +156,7 @@ impl RouteTable {
         wanted: Wanted<'_>,
         unix_s: impl Fn() -> u64,
     ) -> Option<Found<'_>> {
-        match self.emergency_rule(wanted.dialled) {
+        match self.emergency_rule(from, wanted.dialled) {
             Some(_) => self.find(from, wanted.dialled, unix_s),
             None => self.find(from, wanted.number, unix_s),
         }
@@ -161,7 +164,7 @@ impl RouteTable {
 
     /// The rule for a call of `from` to a number with these digits, at the Unix time that `unix_s` knows.
     pub fn find(&self, from: TrunkId, number: &[u8], unix_s: impl Fn() -> u64) -> Option<Found<'_>> {
-        if let Some(rule) = self.emergency_rule(number) {
+        if let Some(rule) = self.emergency_rule(from, number) {
             let index = self.rules.len() as u32;
             return Some(Found {
                 rule,
@@ -186,19 +189,20 @@ impl RouteTable {
         self.find(from, b"", unix_s)
     }
 
-    /// The rule for an emergency number.
-    pub fn emergency_rule(&self, number: &[u8]) -> Option<&Arc<Rule>> {
-        let (numbers, rule) = self.emergency.as_ref()?;
-        let digits = std::str::from_utf8(number).ok()?.parse().ok()?;
-        numbers.binary_search(&digits).is_ok().then_some(rule)
+    /// The rule for an emergency number that `from` calls.
+    pub fn emergency_rule(&self, from: TrunkId, number: &[u8]) -> Option<&Arc<Rule>> {
+        if self.emergency.is_empty() {
+            return None;
+        }
+        let digits: Digits = std::str::from_utf8(number).ok()?.parse().ok()?;
+        let first = self.emergency.partition_point(|(number, _)| *number < digits);
+        let same = self.emergency[first..]
+            .iter()
+            .take_while(|(number, _)| *number == digits);
+        same.map(|(_, rule)| rule).find(|rule| rule.is_for(from))
     }
 
-    /// Emergency numbers.
-    pub fn emergency_numbers(&self) -> &[Digits] {
-        self.emergency.as_ref().map_or(&[], |(numbers, _)| numbers)
-    }
-
-    /// All rules but that for emergencies, in the order of the configuration.
+    /// All rules but those for emergencies, in the order of the configuration.
     pub fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
     }

@@ -142,9 +142,27 @@ fn what_cannot_be_told_apart_is_a_conflict() {
 #[test]
 fn an_emergency_number_beats_all() {
     let all = table(&[("one", &[], ALWAYS, &["112"]), ("rest", &[], ALWAYS, &[])]).unwrap();
-    let table = all.with_emergency(vec!["112".parse().unwrap()], rule("help", &[], ALWAYS));
+    let table = all.with_emergency(&["112".parse().unwrap()], rule("help", &[], ALWAYS));
     assert_eq!(wins(&table, CARRIER, "112", 0), "help");
     assert_eq!(wins(&table, CARRIER, "1122", 0), "rest");
+}
+
+#[test]
+fn an_emergency_number_of_a_trunk_is_none_of_others() {
+    let numbers = |numbers: &[&str]| -> Vec<_> { numbers.iter().map(|n| n.parse().unwrap()).collect() };
+    let table = table(&[("rest", &[], ALWAYS, &[])])
+        .unwrap()
+        .with_emergency(&numbers(&["112", "110"]), rule("all", &[], ALWAYS))
+        .with_emergency(&numbers(&["911", "112"]), rule("here", &[CARRIER], ALWAYS));
+    for (from, number, rule) in [
+        (CARRIER, "911", "here"),
+        (CARRIER, "112", "here"),
+        (CARRIER, "110", "all"),
+        (PLATFORM, "911", "rest"),
+        (PLATFORM, "112", "all"),
+    ] {
+        assert_eq!(wins(&table, from, number, 0), rule, "{number}");
+    }
 }
 
 #[test]

@@ -118,3 +118,17 @@ fn a_route_test_says_when_the_next_trunk_is_tried() {
         Some("it begins to hold at 2026-12-01T00:00:00Z")
     );
 }
+
+#[test]
+fn each_region_has_emergency_numbers_of_its_own() {
+    let sections = "[[emergency]]\nnumbers = [\"112\"]\nto = \"second\"\n\
+                    [[emergency]]\nfrom = \"carrier\"\nnumbers = [\"911\"]\nto = \"third\"\n\
+                    [[route]]\nto = \"platform\"\n";
+    let mut desk = desk_of(sections);
+    invited(&desk.caller(&numbered(1, "911")), THIRD);
+    invited(&desk.caller(&numbered(2, "112")), SECOND);
+    // An extension of the other trunk's platform, which is in another country.
+    let sent = desk.deliver(SECOND, &numbered(3, "911").replace("127.0.0.2", "127.0.0.4"));
+    invited(&sent, CALLEE);
+    assert_eq!(desk.shard.counters().emergency_calls, 2);
+}

@@ -44,21 +44,41 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
         dates(&at, did.starts, did.ends, report_to);
         failover(&at, &did.failover, report_to);
     }
-    if let Some(emergency) = &config.emergency {
-        some_numbers("emergency", emergency.numbers.is_empty(), report_to);
-        let channels = config.limits.channels;
-        if emergency.reserve > 0 && emergency.reserve >= channels {
-            let message = match channels {
-                0 => "has no effect without channels in [limits]: set them, or remove it".to_owned(),
-                _ => format!(
-                    "{} leaves no channel of the {channels} in [limits] for other calls",
-                    emergency.reserve
-                ),
-            };
-            report_to("emergency.reserve", message);
+    let mut dialled = HashSet::new();
+    for (n, emergency) in config.emergency.0.iter().enumerate() {
+        let at = format!("emergency[{n}]");
+        some_numbers(&at, emergency.numbers.is_empty(), report_to);
+        if let Some(from) = &emergency.from {
+            trunks.check_list(&at, "from", from, FROM_MAX, report_to);
         }
-        trunks.check_list("emergency", "to", &emergency.to, TO_MAX, report_to);
-        failover("emergency", &emergency.failover, report_to);
+        for number in &emergency.numbers {
+            let from = emergency
+                .from
+                .as_ref()
+                .map(|from| from.0.iter().map(Some).collect());
+            for trunk in from.unwrap_or_else(|| vec![None]) {
+                if !dialled.insert((*number, trunk)) {
+                    let message = format!(
+                        "{number} is listed already: keep one of them, or name different trunks in from"
+                    );
+                    report_to(&format!("{at}.numbers"), message);
+                }
+            }
+        }
+        trunks.check_list(&at, "to", &emergency.to, TO_MAX, report_to);
+        failover(&at, &emergency.failover, report_to);
+    }
+    let (reserve, channels) = (config.reserve(), config.limits.channels);
+    if reserve > 0 && reserve >= channels {
+        let message = match channels {
+            0 => "has no effect without channels in [limits]: set them, or remove it".to_owned(),
+            _ => format!("{reserve} leaves no channel of the {channels} in [limits] for other calls"),
+        };
+        let last = config.emergency.0.iter().rposition(|section| section.reserve > 0);
+        report_to(
+            &format!("emergency[{}].reserve", last.unwrap_or_default()),
+            message,
+        );
     }
     if complaints == 0 {
         config.check_conflicts(report);
