@@ -156,6 +156,8 @@ counters! {
     registers_waiting_max,
     /// REGISTERs without an answer because they were not stored in time.
     registers_not_stored,
+    /// REGISTERs answered with 200 whose bindings the disk has not taken: a restart would lose them.
+    registers_unsaved,
     /// Contacts of users that had to make room for a new one.
     bindings_displaced,
     /// Calls and MESSAGEs refused because several trunks share the address that they come from, and nothing tells which

@@ -226,6 +226,8 @@ pub enum Command {
         records: Arc<[Arc<Record>]>,
         /// As in [`Change`].
         stored: Arc<[u64]>,
+        /// The disk has failed or takes too long: these bindings hold, but would not survive a restart.
+        unsaved: bool,
     },
     /// Media port pairs of each interface.
     MediaPairs,

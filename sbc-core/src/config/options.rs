@@ -345,6 +345,9 @@ sections! {
         challenges_per_s: u32 = default(1_000) in 1..=100_000;
         /// File that registrations are kept in, so that they hold after a restart.
         store: Option<FilePath> = described("`registrations` in systemd's state directory of the service; elsewhere none, and registrations end with the process");
+        /// A registration is confirmed when it is on the disk (one `fdatasync` for all that come at a time), so that it survives
+        /// a power failure, too. `false`: when it is written; the system brings it to the disk within half a minute or so.
+        store_sync: bool = default(true);
     }
 
     /// Limits on all calls together, and how calls over any limit are refused.

@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod dns;
 pub mod greeting;
 mod handover;
+mod journal;
 pub mod launch;
 pub mod log;
 #[cfg(test)]

@@ -56,14 +56,15 @@ fn write(path: &Path, like: &fs::Metadata, text: &str) -> io::Result<()> {
 }
 
 /// Where the new text is written first: in the same directory, because a name moves within one file system only.
-fn beside(path: &Path) -> PathBuf {
+pub(super) fn beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".new");
     path.with_file_name(name)
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
+/// Have the name of the file at `path` on the disk.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(directory) => File::open(directory)?.sync_all(),
         None => Ok(()),

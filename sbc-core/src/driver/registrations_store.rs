@@ -1,12 +1,12 @@
-//! Where bindings survive the process: a file that is only ever appended to, and written anew when it has grown.
+//! Where bindings survive the process: all records, and the lines that stand for them in the file that `journal` writes.
 //!
 //! In: records as they change. Out: a line for each, with a checksum, and at start the records that still hold. A line
 //! says all of a user's bindings and takes the place of that user's line before. What was being written when the process was
 //! killed, or was damaged since, has a wrong checksum and is passed over; the line before it holds then.
 //!
-//! Written anew is another file that takes the name of the first when all of it is on the disk. Bindings over connections
-//! are not restored: the connections are gone.
+//! Bindings over connections are not restored: the connections are gone.
 
+use super::journal::{Disk, Files, Journal, Scribe};
 use crate::{
     bindings::{Binding, Record},
     id::ListenerId,
@@ -19,38 +19,32 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Below this the file is not written anew.
-const SMALL: u64 = 1 << 20;
 /// Largest file that is read: beyond any that we write.
 const FILE_MAX: u64 = 1 << 30;
 /// Hexadecimal digits of a checksum.
 const SUM: usize = 16;
 
-/// All records of the process, in memory and, with a file, on the disk.
+/// All records of the process.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     records: BTreeMap<(Box<str>, Box<str>), Arc<Record>>,
-    journal: Option<Journal>,
-    listeners: Vec<String>,
+    /// Names of listeners, by index.
+    listeners: Arc<[String]>,
 }
 
-#[derive(Debug)]
-struct Journal {
-    path: PathBuf,
-    file: File,
-    bytes: u64,
-    /// As it was when it was last written anew.
-    fresh: u64,
-    /// The last write failed, and that was told.
-    broken: bool,
+/// A file that records are kept in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) path: &'a Path,
+    /// What is written is on the disk before it counts as written.
+    pub(crate) sync: bool,
 }
 
 /// A record as it stands in the file.
@@ -83,8 +77,8 @@ struct Entry {
      another file"
 )]
 pub(crate) struct StoreError {
-    path: PathBuf,
-    error: io::Error,
+    pub(super) path: PathBuf,
+    pub(super) error: io::Error,
 }
 
 /// What was found in the file.
@@ -97,32 +91,55 @@ pub(crate) struct Found {
 }
 
 impl Store {
-    /// In memory, or in the file at `path`, whose records are taken over.
-    pub(crate) fn open(
-        path: Option<&Path>,
+    /// Empty, or what the file at `place` says, and that file, written anew.
+    pub(super) fn open(
+        place: Option<Place<'_>>,
         snapshot: &Snapshot,
-        now: Timestamp,
-        wall: SystemTime,
-    ) -> Result<(Self, Found), StoreError> {
+        at: (Timestamp, SystemTime),
+    ) -> Result<(Self, Option<Journal<Files>>, Found), StoreError> {
         let mut store = Self {
             records: BTreeMap::new(),
-            journal: None,
             listeners: snapshot
                 .listeners
                 .iter()
                 .map(|listener| listener.name.clone())
                 .collect(),
         };
-        let Some(path) = path else {
-            return Ok((store, Found::default()));
+        let Some(Place { path, sync }) = place else {
+            return Ok((store, None, Found::default()));
         };
         let failed = |error| StoreError {
             path: path.to_owned(),
             error,
         };
-        let found = store.read(path, now, wall).map_err(failed)?;
-        store.journal = Some(store.write_anew(path, now, wall).map_err(failed)?);
-        Ok((store, found))
+        let text = read(path).map_err(failed)?;
+        let found = store.take_over(&text, at);
+        let journal = store
+            .begin(Files::at(path.to_owned()), sync, at)
+            .map_err(failed)?;
+        Ok((store, Some(journal), found))
+    }
+
+    /// A journal on `disk` that says all.
+    pub(super) fn begin<D: Disk>(
+        &mut self,
+        disk: D,
+        sync: bool,
+        at: (Timestamp, SystemTime),
+    ) -> io::Result<Journal<D>> {
+        let mut text = Vec::new();
+        self.scribe()(&mut text, &self.all(at.0), at);
+        Journal::begin(disk, sync, &text)
+    }
+
+    /// What writes lines.
+    pub(super) fn scribe(&self) -> Scribe {
+        let listeners = Arc::clone(&self.listeners);
+        Box::new(move |out, records, (now, wall)| {
+            for record in records {
+                write_line(out, &listeners, record, now, wall);
+            }
+        })
     }
 
     /// All records, in the order of their trunks' and users' names.
@@ -137,55 +154,32 @@ impl Store {
         theirs.take_while(move |record| *record.trunk == *trunk)
     }
 
-    /// These hold from now on.
-    pub(crate) fn put(&mut self, records: &[Arc<Record>], now: Timestamp, wall: SystemTime) {
-        let mut text = Vec::new();
+    /// These hold from now on; those of them that the file must say.
+    pub(super) fn put(&mut self, records: &[Arc<Record>]) -> Vec<Arc<Record>> {
+        let mut changed = Vec::new();
         for record in records {
             let key = (record.trunk.clone(), record.user.clone());
-            if record.bindings.is_empty() {
-                self.records.remove(&key);
+            let before = if record.bindings.is_empty() {
+                self.records.remove(&key)
             } else {
-                self.records.insert(key, Arc::clone(record));
-            }
-            if self.journal.is_some() {
-                self.write_line(&mut text, record, now, wall);
-            }
-        }
-        let Some(journal) = &mut self.journal else {
-            return;
-        };
-        let mut written = journal.file.write_all(&text);
-        journal.bytes += text.len() as u64;
-        if written.is_err() || journal.bytes > SMALL.max(4 * journal.fresh) {
-            let path = journal.path.clone();
-            let was_broken = journal.broken;
-            self.records.retain(|_, record| record.live(now).next().is_some());
-            // Also when an append has failed: what is half written is not left in the middle of the file.
-            written = self.write_anew(&path, now, wall).map(|journal| {
-                self.journal = Some(journal);
-            });
-            if let (Err(_), Some(journal)) = (&written, &mut self.journal) {
-                journal.broken = true;
-                journal.fresh = journal.bytes;
-            }
-            match written {
-                Err(error) if !was_broken => tracing::error!(
-                    "{}: {error}: registrations are not stored; they go on, but would not survive a restart",
-                    path.display()
-                ),
-                Ok(()) if was_broken => tracing::info!("{}: registrations are stored again", path.display()),
-                _ => {}
+                self.records.insert(key, Arc::clone(record))
+            };
+            // Who comes by connections alone is not in the file.
+            if is_kept(record) || before.is_some_and(|before| is_kept(&before)) {
+                changed.push(Arc::clone(record));
             }
         }
+        changed
     }
 
-    fn read(&mut self, path: &Path, now: Timestamp, wall: SystemTime) -> io::Result<Found> {
-        let mut text = Vec::new();
-        match File::open(path) {
-            Ok(file) => file.take(FILE_MAX).read_to_end(&mut text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::default()),
-            Err(error) => return Err(error),
-        };
+    /// All that hold.
+    pub(super) fn all(&mut self, now: Timestamp) -> Vec<Arc<Record>> {
+        self.records.retain(|_, record| record.live(now).next().is_some());
+        let kept = self.records.values().filter(|record| is_kept(record));
+        kept.cloned().collect()
+    }
+
+    fn take_over(&mut self, text: &[u8], (now, wall): (Timestamp, SystemTime)) -> Found {
         let mut found = Found::default();
         for line in text.split_inclusive(|&byte| byte == b'\n') {
             match read_line(line) {
@@ -199,7 +193,7 @@ impl Store {
         }
         self.records.retain(|_, record| !record.bindings.is_empty());
         found.bindings = self.records.values().map(|record| record.bindings.len()).sum();
-        Ok(found)
+        found
     }
 
     /// A record of this run, of a line of one before.
@@ -231,68 +225,59 @@ impl Store {
             bindings: line.bindings.into_iter().filter_map(binding).collect(),
         }
     }
+}
 
-    fn write_line(&self, out: &mut Vec<u8>, record: &Record, now: Timestamp, wall: SystemTime) {
-        let wall_ms = millis(wall);
-        let entry = |binding: &Binding| {
-            let left_ms = u64::try_from(binding.until.since(now).as_millis()).unwrap_or(u64::MAX);
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            Entry {
-                contact: text(&binding.contact),
-                q: binding.q,
-                instance: binding.instance.as_ref().map(|(name, id)| (text(name), *id)),
-                call_id: text(&binding.call_id),
-                cseq: binding.cseq,
-                until_ms: wall_ms.saturating_add(left_ms),
-                listener: self
-                    .listeners
-                    .get(usize::from(binding.way.listener.0))
-                    .cloned()
-                    .unwrap_or_default(),
-                peer: binding.way.peer.to_string(),
-                agent: binding.agent.to_string(),
-            }
-        };
-        let by_datagrams = |binding: &&Binding| binding.way.flow.is_none();
-        let line = Line {
-            trunk: record.trunk.to_string(),
-            user: record.user.to_string(),
-            bindings: record.live(now).filter(by_datagrams).map(entry).collect(),
-        };
-        // Text and numbers always can be written as JSON.
-        let json = serde_json::to_vec(&line).unwrap_or_default();
-        out.extend_from_slice(sum(&json).as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(&json);
-        out.push(b'\n');
-    }
+/// Whether there is something in it that the file can say.
+fn is_kept(record: &Record) -> bool {
+    record.bindings.iter().any(by_datagrams)
+}
 
-    /// Another file with what holds, in the place of that at `path`.
-    fn write_anew(&self, path: &Path, now: Timestamp, wall: SystemTime) -> io::Result<Journal> {
-        let mut text = Vec::new();
-        for record in self.records.values() {
-            self.write_line(&mut text, record, now, wall);
+fn by_datagrams(binding: &Binding) -> bool {
+    binding.way.flow.is_none()
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(FILE_MAX).read_to_end(&mut text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error),
+    };
+    Ok(text)
+}
+
+fn write_line(out: &mut Vec<u8>, listeners: &[String], record: &Record, now: Timestamp, wall: SystemTime) {
+    let wall_ms = millis(wall);
+    let entry = |binding: &Binding| {
+        let left_ms = u64::try_from(binding.until.since(now).as_millis()).unwrap_or(u64::MAX);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Entry {
+            contact: text(&binding.contact),
+            q: binding.q,
+            instance: binding.instance.as_ref().map(|(name, id)| (text(name), *id)),
+            call_id: text(&binding.call_id),
+            cseq: binding.cseq,
+            until_ms: wall_ms.saturating_add(left_ms),
+            listener: listeners
+                .get(usize::from(binding.way.listener.0))
+                .cloned()
+                .unwrap_or_default(),
+            peer: binding.way.peer.to_string(),
+            agent: binding.agent.to_string(),
         }
-        let beside = path.with_extension("new");
-        // Contacts tell where people are.
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&beside)?;
-        file.write_all(&text)?;
-        file.sync_data()?;
-        fs::rename(&beside, path)?;
-        if let Some(directory) = path.parent() {
-            File::open(directory)?.sync_all()?;
-        }
-        let bytes = text.len() as u64;
-        Ok(Journal {
-            path: path.to_owned(),
-            file,
-            bytes,
-            fresh: bytes,
-            broken: false,
-        })
-    }
+    };
+    let kept = record.live(now).filter(|binding| by_datagrams(binding));
+    let line = Line {
+        trunk: record.trunk.to_string(),
+        user: record.user.to_string(),
+        bindings: kept.map(entry).collect(),
+    };
+    // Text and numbers always can be written as JSON.
+    let json = serde_json::to_vec(&line).unwrap_or_default();
+    out.extend_from_slice(sum(&json).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(&json);
+    out.push(b'\n');
 }
 
 /// A line of the file; `None`: it is damaged.
@@ -315,7 +300,12 @@ fn millis(wall: SystemTime) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::journal::{SMALL, tests::Model},
+        *,
+    };
+    use proptest::prelude::*;
+    use std::fs;
 
     fn snapshot() -> Snapshot {
         let config = crate::config::default_config();
@@ -359,28 +349,50 @@ mod tests {
         })
     }
 
+    fn open(path: &Path, wall_s: u64) -> Result<(Store, Journal<Files>, Found), StoreError> {
+        // What is synced, and when, the model of a disk tells.
+        let place = Place { path, sync: false };
+        let (store, journal, found) = Store::open(Some(place), &snapshot(), (at(0), wall(wall_s)))?;
+        Ok((store, journal.unwrap(), found))
+    }
+
     /// The records after a restart at this second of both clocks.
     fn reopened(path: &Path, wall_s: u64) -> (Vec<Record>, Found) {
-        let (store, found) = Store::open(Some(path), &snapshot(), at(0), wall(wall_s)).unwrap();
+        let (store, _, found) = open(path, wall_s).unwrap();
         (store.records().map(|record| (**record).clone()).collect(), found)
+    }
+
+    /// As the control thread and that of the journal do it together.
+    fn put<D: Disk>(
+        store: &mut Store,
+        journal: &mut Journal<D>,
+        records: &[Arc<Record>],
+        s: u64,
+    ) -> io::Result<()> {
+        let (mut changed, mut all) = (Vec::new(), Vec::new());
+        let records = store.put(records);
+        store.scribe()(&mut changed, &records, (at(s), wall(s)));
+        let records = store.all(at(s));
+        store.scribe()(&mut all, &records, (at(s), wall(s)));
+        let all = journal.wants_all().then_some(&*all);
+        journal.write(&changed, all)
     }
 
     #[test]
     fn what_was_put_is_there_after_a_restart() {
         let path = file("restart");
-        let (mut store, found) = Store::open(Some(&path), &snapshot(), at(0), wall(0)).unwrap();
+        let (mut store, mut journal, found) = open(&path, 0).unwrap();
         assert_eq!(found, Found::default());
-        store.put(
+        let mut put = |records: &[Arc<Record>], s| put(&mut store, &mut journal, records, s).unwrap();
+        put(
             &[
                 record("a", &[("sip:a@h", 100), ("sip:a@i", 50)]),
                 record("b", &[("sip:b@h", 10)]),
             ],
-            at(0),
-            wall(0),
+            0,
         );
-        store.put(&[record("c", &[("sip:c@h", 100)])], at(1), wall(1));
-        store.put(&[record("c", &[])], at(2), wall(2));
-        drop(store);
+        put(&[record("c", &[("sip:c@h", 100)])], 1);
+        put(&[record("c", &[])], 2);
         let (records, found) = reopened(&path, 20);
         assert_eq!(
             found,
@@ -408,11 +420,11 @@ mod tests {
     #[test]
     fn a_file_cut_anywhere_or_damaged_anywhere_says_nothing_wrong() {
         let path = file("cut");
-        let (mut store, _) = Store::open(Some(&path), &snapshot(), at(0), wall(0)).unwrap();
-        store.put(&[record("a", &[("sip:a@h", 100)])], at(0), wall(0));
+        let (mut store, mut journal, _) = open(&path, 0).unwrap();
+        let mut put = |records: &[Arc<Record>]| put(&mut store, &mut journal, records, 0).unwrap();
+        put(&[record("a", &[("sip:a@h", 100)])]);
         let first = fs::read(&path).unwrap().len();
-        store.put(&[record("a", &[("sip:a@moved", 100)])], at(0), wall(0));
-        drop(store);
+        put(&[record("a", &[("sip:a@moved", 100)])]);
         let whole = fs::read(&path).unwrap();
         let contact = |records: &[Record]| records.first().map(|r| r.bindings[0].contact.to_vec());
         for len in 0..=whole.len() {
@@ -444,12 +456,12 @@ mod tests {
     #[test]
     fn the_file_is_written_anew_before_it_is_large() {
         let path = file("anew");
-        let (mut store, _) = Store::open(Some(&path), &snapshot(), at(0), wall(0)).unwrap();
+        let (mut store, mut journal, _) = open(&path, 0).unwrap();
+        let mut put = |records: &[Arc<Record>]| put(&mut store, &mut journal, records, 0).unwrap();
         for n in 0..10_000 {
-            store.put(&[record("a", &[("sip:a@h", 100 + n)])], at(0), wall(0));
+            put(&[record("a", &[("sip:a@h", 100 + n)])]);
             assert!(fs::metadata(&path).unwrap().len() <= SMALL + 1000);
         }
-        drop(store);
         let (records, found) = reopened(&path, 0);
         assert_eq!(records, [(*record("a", &[("sip:a@h", 100 + 9_999)])).clone()]);
         assert_eq!(found.damaged, 0);
@@ -458,17 +470,78 @@ mod tests {
 
     #[test]
     fn a_place_that_cannot_be_written_is_told() {
-        let error = Store::open(
-            Some(Path::new("/nonexistent/registrations")),
-            &snapshot(),
-            at(0),
-            wall(0),
-        );
+        let error = open(Path::new("/nonexistent/registrations"), 0);
         let text = error.unwrap_err().to_string();
         assert!(
             text.contains("/nonexistent/registrations: No such file"),
             "{text}"
         );
         assert!(text.contains("login.store"), "{text}");
+    }
+
+    #[test]
+    fn who_comes_by_connections_alone_costs_the_disk_nothing() {
+        let mut store = Store::default();
+        let by_connection = |user: &str| {
+            let mut record = (*record(user, &[("sip:a@h", 100)])).clone();
+            record.bindings[0].way.flow = Some(crate::transport::Flow {
+                shard: crate::id::ShardId(0),
+                connection: crate::id::ConnectionId {
+                    slot: 7,
+                    generation: 1,
+                },
+            });
+            Arc::new(record)
+        };
+        assert!(store.put(&[by_connection("a"), record("a", &[])]).is_empty());
+        assert_eq!(store.put(&[record("a", &[("sip:a@h", 100)])]).len(), 1);
+        assert_eq!(store.put(&[by_connection("a")]).len(), 1, "it is there no longer");
+        assert!(store.put(&[by_connection("a")]).is_empty());
+    }
+
+    /// A user's bindings, or none, by the step that made them.
+    fn made(user: u8, step: usize, none: bool) -> Arc<Record> {
+        let contact = format!("sip:{step}@h");
+        match none {
+            true => record(&user.to_string(), &[]),
+            false => record(&user.to_string(), &[(&contact, 100)]),
+        }
+    }
+
+    proptest! {
+        /// Whatever fails and wherever the power does: what was confirmed is there, or what came after it.
+        #[test]
+        fn what_was_confirmed_survives_a_power_failure(
+            steps in prop::collection::vec((0..4u8, any::<bool>(), prop::option::weighted(0.3, (0..6usize, any::<bool>()))), 1..40),
+            cut: u64,
+        ) {
+            let disk = Model::default();
+            let mut store = Store { listeners: open_listeners(), ..Store::default() };
+            let clocks = (at(0), wall(0));
+            let mut journal = store.begin(disk.clone(), true, clocks).unwrap();
+            // Of each user, all states since the one that was confirmed last.
+            let mut possible: BTreeMap<u8, Vec<Option<String>>> = BTreeMap::new();
+            for (step, (user, none, fails)) in steps.into_iter().enumerate() {
+                disk.fail_after(fails);
+                let written = put(&mut store, &mut journal, &[made(user, step, none)], 0);
+                let states = possible.entry(user).or_insert_with(|| vec![None]);
+                states.push((!none).then(|| format!("sip:{step}@h")));
+                if written.is_ok() {
+                    possible.values_mut().for_each(|states| drop(states.drain(..states.len() - 1)));
+                }
+            }
+            let mut after = Store { listeners: open_listeners(), ..Store::default() };
+            after.take_over(&disk.after_power_failure(cut), clocks);
+            for (user, states) in possible {
+                let found = after.records.get(&("t".into(), user.to_string().into()));
+                let found = found.map(|record| String::from_utf8(record.bindings[0].contact.to_vec()).unwrap());
+                prop_assert!(states.contains(&found), "user {user}: {found:?} of {states:?}");
+            }
+        }
+    }
+
+    fn open_listeners() -> Arc<[String]> {
+        let names = snapshot().listeners.into_iter();
+        names.map(|listener| listener.name).collect()
     }
 }

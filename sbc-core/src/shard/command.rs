@@ -50,8 +50,12 @@ impl Shard {
                 self.handle_resolved(now, id, outcome);
                 Reply::Done
             }
-            Command::Bindings { records, stored } => {
-                self.take_bindings(now, &records, &stored);
+            Command::Bindings {
+                records,
+                stored,
+                unsaved,
+            } => {
+                self.take_bindings(now, &records, &stored, unsaved);
                 Reply::Done
             }
             Command::MediaPairs => Reply::MediaPairs(

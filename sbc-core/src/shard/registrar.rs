@@ -220,8 +220,14 @@ impl Shard {
     }
 
     /// Bindings that were stored, by a REGISTER at any shard or before we started; and which REGISTERs of this shard can be
-    /// answered for it.
-    pub(super) fn take_bindings(&mut self, now: Timestamp, records: &[Arc<Record>], stored: &[u64]) {
+    /// answered for it, though it may be `unsaved`.
+    pub(super) fn take_bindings(
+        &mut self,
+        now: Timestamp,
+        records: &[Arc<Record>],
+        stored: &[u64],
+        unsaved: bool,
+    ) {
         for record in records {
             let Some(id) = self.trunk_of_user(record) else {
                 continue;
@@ -240,6 +246,7 @@ impl Shard {
         }
         for ticket in stored {
             if let Some(waiting) = self.bindings.waiting.remove(ticket) {
+                self.io.counters.registers_unsaved += u64::from(unsaved);
                 self.confirm(now, waiting);
             }
         }

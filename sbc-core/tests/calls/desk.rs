@@ -220,6 +220,7 @@ impl Desk {
             let command = Command::Bindings {
                 records: Arc::new([change.record]),
                 stored: Arc::new([change.ticket]),
+                unsaved: false,
             };
             self.shard.handle_command(self.now, 0, command);
             sent.extend(self.drain());

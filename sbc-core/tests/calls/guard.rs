@@ -283,6 +283,7 @@ fn registered() -> (Guarded, Arc<Record>) {
     g.desk.command(Command::Bindings {
         records: Arc::new([Arc::clone(&change.record)]),
         stored: Arc::new([change.ticket]),
+        unsaved: false,
     });
     (g, change.record)
 }
@@ -301,6 +302,7 @@ fn who_is_registered_is_not_banned_for_as_long_as_that() {
     g.desk.command(Command::Bindings {
         records: Arc::new([record]),
         stored: Arc::default(),
+        unsaved: false,
     });
     g.desk.deliver(PHONE, &scan());
     assert_eq!(g.banned(), []);

@@ -297,6 +297,7 @@ fn a_register_is_answered_when_it_is_stored_and_not_before() {
     let sent = desk.command(Command::Bindings {
         records: Arc::new([Arc::clone(&change.record)]),
         stored: Arc::new([change.ticket]),
+        unsaved: false,
     });
     assert_eq!(kinds(&sent), ["B<200"]);
     // Sent again after that, it hears the same.
@@ -344,6 +345,7 @@ fn every_shard_knows_where_a_user_is() {
     let command = |stored: &[u64]| Command::Bindings {
         records: Arc::new([Arc::clone(&change.record)]),
         stored: stored.into(),
+        unsaved: false,
     };
     assert!(desks[1 - owner].command(command(&[])).is_empty());
     assert_eq!(kinds(&desks[owner].command(command(&[change.ticket]))), ["B<200"]);
@@ -409,6 +411,7 @@ fn what_was_stored_holds_after_a_restart_and_a_new_configuration() {
     desk.command(Command::Bindings {
         records: Arc::new([record]),
         stored: Arc::default(),
+        unsaved: false,
     });
     assert!(
         called(&mut desk, "in", "alice")

@@ -343,6 +343,7 @@ impl World {
                         let command = Command::Bindings {
                             records: Arc::new([Arc::clone(&change.record)]),
                             stored: tickets.into(),
+                            unsaved: false,
                         };
                         self.push(at, Event::Command(other, command));
                     }

@@ -472,7 +472,11 @@ impl World {
             }
             Output::Bind(change) => {
                 let (records, stored) = ([change.record].into(), [change.ticket].into());
-                let command = Command::Bindings { records, stored };
+                let command = Command::Bindings {
+                    records,
+                    stored,
+                    unsaved: false,
+                };
                 self.shard.handle_command(self.now, 7, command);
             }
             Output::Record(record) => {
