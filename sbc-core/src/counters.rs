@@ -41,6 +41,11 @@ counters! {
     guard_rate,
     /// Datagrams and connections of a trunk dropped because it sent more than its `packets_per_s`.
     guard_rate_trunk,
+    /// Datagrams and connections dropped because an address that has logged in, or somebody in its name, sent too many.
+    guard_rate_logged_in,
+    /// Addresses that have logged in, or are registered, forgotten before their time because there are too many: the rules for
+    /// strangers hold for them until they come again.
+    guard_logged_in_displaced,
     /// Offences of sources that no trunk lists.
     guard_offences,
     /// The same in the name of trunks, which are never banned.

@@ -25,6 +25,9 @@ sections! {
         /// Packets a second that are looked at from all such addresses together: under a flood with forged
         /// addresses the rest is dropped. 0: any number.
         strangers_per_s: u32 = default(5_000) in 0..=10_000_000;
+        /// Packets a second that are looked at from one address that has logged in, or is registered, if its trunk has no
+        /// `packets_per_s`. A PBX with 500 calls sends some 200. 0: any number.
+        logged_in_per_s: u32 = default(2_000) in 0..=1_000_000;
         /// Seconds that a ban lasts. 0: nobody is banned, except by `sbc-ctl bans add`.
         ban_s: u32 = default(3_600) in 0..=31_536_000;
         /// Seconds after which offences are forgotten.
@@ -100,6 +103,7 @@ impl Guard {
                 // What a shard takes in some tens of milliseconds.
                 burst: self.strangers_per_s / 20 + 1,
             },
+            logged_in: trunk_rate(self.logged_in_per_s),
             tolerated,
             window: Duration::from_secs(self.window_s.into()),
             ban: Duration::from_secs(self.ban_s.into()),

@@ -500,7 +500,8 @@ sections! {
         proof: Option<TrunkProof> = described("nothing");
         /// Session timers (RFC 4028) of its calls.
         session_timer: SessionTimer = section;
-        /// Packets a second that are taken from it, on each shard; what is more is dropped unseen. 0: any number.
+        /// Packets a second that are taken from it, on each shard; what is more is dropped unseen. From addresses that it does not
+        /// list, where its users have logged in: so many from each. 0: any number; from those `logged_in_per_s` of `[guard]`.
         packets_per_s: u32 = default(0) in 0..=10_000_000;
         /// Limits on its calls.
         limits: TrunkLimits = section;

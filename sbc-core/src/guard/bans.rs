@@ -104,18 +104,28 @@ impl Bans {
     /// Whether `address` (as [`super::key_of`] has it) is banned.
     #[inline]
     pub fn holds(&self, now: Timestamp, address: IpAddr) -> bool {
+        self.find(now, address).is_some()
+    }
+
+    /// If it is: which of the [`Self::capacity`] places its ban has, and [`Ban::count`].
+    #[inline]
+    pub(super) fn find(&self, now: Timestamp, address: IpAddr) -> Option<(usize, u32)> {
         let now_ms = now.as_millis();
         if now_ms >= self.last_ms.load(Relaxed) {
-            return false;
+            return None;
         }
         let (set, tag) = self.place(address);
         let tags = &self.sets[set].0;
-        let at = tags.iter().position(|found| found.load(Acquire) == tag);
-        at.is_some_and(|way| now_ms < self.records[set * WAYS + way].until_ms.load(Relaxed))
+        let way = tags.iter().position(|found| found.load(Acquire) == tag)?;
+        let at = set * WAYS + way;
+        let record = &self.records[at];
+        let count = (record.what.load(Relaxed) >> 32) as u32;
+        (now_ms < record.until_ms.load(Relaxed)).then_some((at, count))
     }
 
-    /// Ban `ban.address`, or change its ban: a later end counts, and an operator's word always does.
-    pub fn add(&self, ban: &Ban) -> Result<(), BanError> {
+    /// Ban `ban.address`, or change its ban: a later end counts, and an operator's word always does. Whether the ban of
+    /// another gave way.
+    pub fn add(&self, ban: &Ban) -> Result<bool, BanError> {
         let (set, tag) = self.place(ban.address);
         let now_ms = ban.since.as_millis();
         let way = self.way_for(set, tag, now_ms).ok_or(BanError::Full)?;
@@ -125,19 +135,19 @@ impl Bans {
         if known && !by_operator {
             let live = now_ms < record.until_ms.load(Relaxed);
             if live && (record.is_operators() || record.until_ms.load(Relaxed) >= ban.until.as_millis()) {
-                return Ok(());
+                return Ok(false);
             }
         }
-        if !known && now_ms < record.until_ms.load(Relaxed) && self.sets[set].0[way].load(Relaxed) != 0 {
-            self.evicted.fetch_add(1, Relaxed);
-        }
+        let displaces =
+            !known && now_ms < record.until_ms.load(Relaxed) && self.sets[set].0[way].load(Relaxed) != 0;
         record.write(|| {
             self.sets[set].0[way].store(0, Release);
             record.fill(ban);
             self.sets[set].0[way].store(tag, Release);
         })?;
+        self.evicted.fetch_add(u64::from(displaces), Relaxed);
         self.last_ms.fetch_max(ban.until.as_millis(), Relaxed);
-        Ok(())
+        Ok(displaces)
     }
 
     /// End the ban of `address`. `false`: there is none.

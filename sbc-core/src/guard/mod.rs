@@ -6,7 +6,8 @@
 //! trunk lists. All three have a fixed size, and none of them costs more under a flood of forged addresses.
 //!
 //! The source of a datagram can be forged. So a ban never holds for an address that a trunk lists, whatever is
-//! sent in its name: trunks are looked up first, and what they do wrong is only counted.
+//! sent in its name: trunks are looked up first, and what they do wrong is only counted. Nor does one hold for an address that
+//! has logged in; both have rates instead.
 
 mod acl;
 mod bans;
@@ -36,6 +37,8 @@ pub struct Rules {
     pub source: Rate,
     /// Packets of all such addresses together, on each shard.
     pub strangers: Rate,
+    /// Packets of one address that has logged in, if its trunk has no rate of its own.
+    pub logged_in: Rate,
     /// How many offences of each kind an address may commit within [`Self::window`]; 0: any number.
     pub tolerated: [u16; Offence::COUNT],
     /// Offences longer ago than this are forgotten.
@@ -57,6 +60,7 @@ impl Default for Rules {
             acl: Acl::default(),
             source: Rate::UNLIMITED,
             strangers: Rate::UNLIMITED,
+            logged_in: Rate::UNLIMITED,
             tolerated: [0; Offence::COUNT],
             window: Duration::from_secs(60),
             ban: Duration::ZERO,
@@ -75,24 +79,25 @@ const PROVEN_MORE: Duration = Duration::from_secs(60);
 const PROVEN_ATTEMPTS: usize = 8;
 
 impl Rules {
-    /// `address`, which no trunk lists, has logged in, and is registered until `until`: for an hour and until then it is
-    /// let in. Where there is no room, the one goes whose time ends first ([`Bans`]).
-    pub fn prove(&self, now: Timestamp, address: IpAddr, until: Timestamp) {
+    /// `address`, which no trunk lists, has logged in as number `trunk`, and is registered until `until`: for an hour and until
+    /// then it is let in. Where there is no room, the one goes whose time ends first ([`Bans`]); whether one had to.
+    pub fn prove(&self, now: Timestamp, address: IpAddr, trunk: u16, until: Timestamp) -> bool {
         let address = key_of(address);
         let until = until.max(now + PROVEN);
         if self.proven.holds(until, address) {
-            return;
+            return false;
         }
         let note = Ban {
             address,
             since: now,
             until: until + PROVEN_MORE,
             offence: Offence::Stranger,
-            count: 0,
+            count: trunk.into(),
             evidence: Box::default(),
         };
         // An operator has no word here, so there is always room.
-        (0..PROVEN_ATTEMPTS).any(|_| self.proven.add(&note).is_ok());
+        let mut attempts = (0..PROVEN_ATTEMPTS).map(|_| self.proven.add(&note));
+        attempts.find_map(Result::ok).unwrap_or_default()
     }
 }
 
@@ -105,6 +110,8 @@ pub enum Dropped {
     Banned,
     /// Too many from its source, or from all sources that nobody lists.
     Rate,
+    /// Too many from its source, which has logged in.
+    LoggedIn,
 }
 
 /// The guard of one shard.
@@ -114,6 +121,8 @@ pub struct Guard {
     strangers: sources::Bucket,
     /// Of each trunk, by its index.
     trunks: Vec<sources::Bucket>,
+    /// Of each address that has logged in, by its place among them: nobody else can take it away.
+    proven: Vec<sources::Bucket>,
     /// When a ban was last logged: a flood of forged addresses must not flood the log.
     logged: Option<Timestamp>,
 }
@@ -128,6 +137,7 @@ impl Guard {
             sources: Sources::new(seed),
             strangers: sources::Bucket::default(),
             trunks: Vec::new(),
+            proven: Vec::new(),
             logged: None,
         }
     }
@@ -157,16 +167,42 @@ impl Guard {
         }
     }
 
-    /// Whether a packet of an address that no trunk lists is looked at.
+    /// Whether a packet of an address that has logged in is looked at: what the operator says of its network, then the rate
+    /// of its trunk (`rate_of` its number), or that of all who have none, for this address alone: whoever sends in its name
+    /// must not use up what others have. `None`: it has not logged in.
+    #[inline]
+    pub fn admits_proven(
+        &mut self,
+        now: Timestamp,
+        rules: &Rules,
+        address: IpAddr,
+        rate_of: impl FnOnce(usize) -> Rate,
+    ) -> Option<Result<(), Dropped>> {
+        let (place, trunk) = rules.proven.find(now, key_of(address))?;
+        if rules.acl.admits(address) == Action::Deny {
+            return Some(Err(Dropped::Denied));
+        }
+        let rate = match rate_of(trunk as usize) {
+            none if none.is_unlimited() => rules.logged_in,
+            its => its,
+        };
+        if self.proven.len() <= place {
+            self.proven
+                .resize(rules.proven.capacity(), sources::Bucket::default());
+        }
+        Some(match self.proven[place].take(now, rate) {
+            true => Ok(()),
+            false => Err(Dropped::LoggedIn),
+        })
+    }
+
+    /// Whether a packet of an address that no trunk lists, and that has not logged in, is looked at.
     #[inline]
     pub fn admits_stranger(&mut self, now: Timestamp, rules: &Rules, address: IpAddr) -> Result<(), Dropped> {
         if rules.acl.admits(address) == Action::Deny {
             return Err(Dropped::Denied);
         }
         let key = key_of(address);
-        if rules.proven.holds(now, key) {
-            return Ok(());
-        }
         if rules.bans.holds(now, key) {
             return Err(Dropped::Banned);
         }
@@ -302,15 +338,31 @@ mod tests {
     fn who_has_logged_in_is_let_in() {
         let (rules, mut guard) = (rules(), Guard::new(1));
         let now = Timestamp::from_millis(5);
-        rules.prove(now, ip("192.0.2.1"), now);
+        rules.prove(now, ip("192.0.2.1"), 3, now);
         assert!(
             guard
                 .blame(now, &rules, ip("192.0.2.1"), Offence::Scanner, b"")
                 .is_none(),
             "anybody can send in its name"
         );
-        let mut within = (0..100).filter(|_| guard.admits_stranger(now, &rules, ip("192.0.2.1")).is_ok());
-        assert_eq!(within.by_ref().count(), 100);
+        let mut within = |address: &str, rate: Rate| {
+            let rate_of = |trunk| {
+                assert_eq!(trunk, 3);
+                rate
+            };
+            let admits = |_: &u32| guard.admits_proven(now, &rules, ip(address), rate_of) == Some(Ok(()));
+            (0..100).filter(admits).count()
+        };
+        let of_trunk = Rate {
+            per_second: 100,
+            burst: 20,
+        };
+        assert_eq!(within("192.0.2.1", of_trunk), 20, "not the rate of strangers");
+        rules.prove(now, ip("192.0.2.2"), 3, now);
+        assert_eq!(within("192.0.2.2", of_trunk), 20, "each has its own");
+        rules.prove(now, ip("192.0.2.3"), 3, now);
+        assert_eq!(within("192.0.2.3", Rate::UNLIMITED), 100);
+        assert_eq!(within("192.0.2.4", Rate::UNLIMITED), 0, "has not logged in");
     }
 
     #[test]
@@ -318,11 +370,11 @@ mod tests {
         let rules = rules();
         let at = Timestamp::from_millis;
         let day_ms = 86_400_000;
-        rules.prove(at(5), ip("192.0.2.1"), at(day_ms));
-        rules.prove(at(6), ip("192.0.2.1"), at(6));
-        for n in 0..100_000 {
-            rules.prove(at(7), IpAddr::V4(n.into()), at(7));
-        }
+        rules.prove(at(5), ip("192.0.2.1"), 0, at(day_ms));
+        rules.prove(at(6), ip("192.0.2.1"), 0, at(6));
+        let displaced = (0..100_000).filter(|n: &u32| rules.prove(at(7), IpAddr::V4((*n).into()), 0, at(7)));
+        assert_eq!(displaced.count() as u64, rules.proven.evicted());
+        assert!(rules.proven.evicted() >= 100_001 - rules.proven.capacity() as u64);
         let holds = |ms: u64, text: &str| rules.proven.holds(at(ms), ip(text));
         assert!(holds(day_ms, "192.0.2.1"), "the hours of others went first");
         assert!(!holds(day_ms + 60_000, "192.0.2.1"));

@@ -14,17 +14,17 @@ impl Shard {
     #[inline]
     pub(super) fn lets_in(&mut self, now: Timestamp, peer: SocketAddr, trunk: Option<TrunkId>) -> bool {
         let rules = &self.snapshot.guard;
+        let trunks = &self.snapshot.trunks;
+        let rate_of = |at: usize| trunks.get(at).map_or(Rate::UNLIMITED, |trunk| trunk.packets);
         let verdict = match trunk {
             Some(id) => {
                 let at = usize::from(id.0);
-                let rate = self
-                    .snapshot
-                    .trunks
-                    .get(at)
-                    .map_or(Rate::UNLIMITED, |trunk| trunk.packets);
-                self.guard.admits_trunk(now, rules, peer.ip(), (at, rate))
+                self.guard.admits_trunk(now, rules, peer.ip(), (at, rate_of(at)))
             }
-            None => self.guard.admits_stranger(now, rules, peer.ip()),
+            None => match self.guard.admits_proven(now, rules, peer.ip(), rate_of) {
+                Some(verdict) => verdict,
+                None => self.guard.admits_stranger(now, rules, peer.ip()),
+            },
         };
         let Err(dropped) = verdict else { return true };
         let counters = &mut self.io.counters;
@@ -33,6 +33,7 @@ impl Shard {
             (Dropped::Banned, _) => &mut counters.guard_banned,
             (Dropped::Rate, None) => &mut counters.guard_rate,
             (Dropped::Rate, Some(_)) => &mut counters.guard_rate_trunk,
+            (Dropped::LoggedIn, _) => &mut counters.guard_rate_logged_in,
         } += 1;
         false
     }
@@ -48,11 +49,12 @@ impl Shard {
         true
     }
 
-    /// `peer` has logged in, and is registered until `until`: for an hour and until then, no ban holds for it and no rate.
-    /// Anybody may do something wrong in its name.
-    pub(super) fn proven(&self, now: Timestamp, peer: SocketAddr, until: Timestamp) {
+    /// `peer` has logged in as `trunk`, and is registered until `until`: for an hour and until then, no ban holds for it, and
+    /// no rate but its own. Anybody may do something wrong in its name.
+    pub(super) fn proven(&mut self, now: Timestamp, peer: SocketAddr, trunk: TrunkId, until: Timestamp) {
         if self.trunk_of_stream(peer).is_none() {
-            self.snapshot.guard.prove(now, peer.ip(), until);
+            let displaced = self.snapshot.guard.prove(now, peer.ip(), trunk.0, until);
+            self.io.counters.guard_logged_in_displaced += u64::from(displaced);
         }
     }
 

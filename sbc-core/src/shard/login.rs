@@ -211,7 +211,7 @@ impl Shard {
         match self.examine(now, request, from, scope, &login) {
             Finding::Proven(trunk) => {
                 self.io.counters.logins_proven += 1;
-                self.proven(now, from.hop.peer, now);
+                self.proven(now, from.hop.peer, trunk, now);
                 return Some(of_trunk(trunk, from));
             }
             Finding::Unproven { stale } => {

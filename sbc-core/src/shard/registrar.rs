@@ -240,7 +240,7 @@ impl Shard {
             // All shards see that, and after a restart it is all that says so.
             if owner {
                 for binding in record.live(now) {
-                    self.proven(now, binding.way.peer, binding.until);
+                    self.proven(now, binding.way.peer, id, binding.until);
                 }
             }
         }

@@ -308,6 +308,33 @@ fn who_is_registered_is_not_banned_for_as_long_as_that() {
     assert_eq!(g.banned(), []);
 }
 
+/// Datagrams of a thousand, all at once in the name of PHONE, that were looked at.
+fn admitted_of_a_thousand(g: &mut Guarded) -> u64 {
+    let before = g.counter("guard_rate_logged_in");
+    for _ in 0..1000 {
+        g.desk.deliver(PHONE, "nonsense\r\n\r\n");
+    }
+    1000 - (g.counter("guard_rate_logged_in") - before)
+}
+
+#[test]
+fn who_is_registered_or_sends_in_its_name_has_a_rate_of_its_own() {
+    let (mut g, record) = registered();
+    assert_eq!(admitted_of_a_thousand(&mut g), 401, "a fifth of a second of 2000");
+    g.desk.pass(seconds(1));
+    assert_eq!(admitted_of_a_thousand(&mut g), 401);
+    assert_eq!(g.banned(), []);
+    // The phone's trunk says another.
+    let text = login::text("packets_per_s = 100", "");
+    let mut g = guarded(&text);
+    g.desk.command(Command::Bindings {
+        records: Arc::new([record]),
+        stored: Arc::default(),
+        unsaved: false,
+    });
+    assert_eq!(admitted_of_a_thousand(&mut g), 21);
+}
+
 #[test]
 fn who_asks_for_all_and_never_logs_in_is_banned_and_learns_nothing() {
     let mut g = with_logins("[guard]\nunproven_max = 30");
