@@ -38,6 +38,7 @@ impl Shard {
         if self
             .overload
             .sheds(|| keys.server(request, Method::Invite) as u64)
+            && !self.is_for_help(request, from.trunk)
         {
             self.io.counters.refused_overload += 1;
             let reply = Reply::retry_after(503, self.snapshot.overload.retry_after_s);

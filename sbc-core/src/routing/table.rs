@@ -189,6 +189,11 @@ impl RouteTable {
         self.find(from, b"", unix_s)
     }
 
+    /// Whether anybody has emergency numbers.
+    pub fn has_emergency_numbers(&self) -> bool {
+        !self.emergency.is_empty()
+    }
+
     /// The rule for an emergency number that `from` calls.
     pub fn emergency_rule(&self, from: TrunkId, number: &[u8]) -> Option<&Arc<Rule>> {
         if self.emergency.is_empty() {

@@ -23,6 +23,7 @@ use crate::{
     id::ShardId,
     io::{Event, Level, Output},
     numbers::Numbering,
+    routing::Wanted,
     siblings::mark,
     sip::{HeaderName, Message, Method, NameAddr},
     snapshot::{Service, Snapshot, Trunk},
@@ -188,19 +189,7 @@ impl Shard {
         request: &Message<'_>,
         from: Arrival,
     ) -> Result<Parties, Reply> {
-        let registered = |user: &str| {
-            let token = self.tokens.decode(user.as_bytes());
-            token.is_some_and(|token| token.slot & !0xffff == CONTACT_MARK)
-        };
-        let trunk = self
-            .snapshot
-            .trunks
-            .get(usize::from(from.trunk.0))
-            .ok_or(Reply::new(404))?;
-        let parties = match trunk.numbers.as_deref() {
-            Some(numbering) => Parties::of(request, &trunk.origin(numbering), registered),
-            None => Parties::of(request, &trunk.origin(&Numbering::default()), registered),
-        };
+        let parties = self.read_parties(request, from.trunk).ok_or(Reply::new(404))?;
         let counters = &mut self.io.counters;
         match &parties {
             Ok(parties) => counters.headers_dropped += parties.headers_dropped(),
@@ -211,6 +200,31 @@ impl Shard {
             Err(_) => {}
         }
         parties.map_err(Reply::new)
+    }
+
+    /// The same without any trace. `Err`: the status of the refusal; `None`: there is no such trunk.
+    fn read_parties(&self, request: &Message<'_>, from: TrunkId) -> Option<Result<Parties, u16>> {
+        let registered = |user: &str| {
+            let token = self.tokens.decode(user.as_bytes());
+            token.is_some_and(|token| token.slot & !0xffff == CONTACT_MARK)
+        };
+        let trunk = self.snapshot.trunks.get(usize::from(from.0))?;
+        Some(match trunk.numbers.as_deref() {
+            Some(numbering) => Parties::of(request, &trunk.origin(numbering), registered),
+            None => Parties::of(request, &trunk.origin(&Numbering::default()), registered),
+        })
+    }
+
+    /// Whether a new INVITE is a call to an emergency number.
+    pub(crate) fn is_for_help(&self, request: &Message<'_>, from: TrunkId) -> bool {
+        let routes = &self.snapshot.routes;
+        routes.has_emergency_numbers()
+            && self.read_parties(request, from).is_some_and(|parties| {
+                parties.is_ok_and(|parties| {
+                    let wanted = Wanted::of(&parties.callee, parties.called.as_ref());
+                    routes.emergency_rule(from, wanted.dialled).is_some()
+                })
+            })
     }
 
     /// The mark in a Contact that we have registered.

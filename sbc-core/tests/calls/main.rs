@@ -53,6 +53,7 @@ mod names;
 mod notify;
 mod numbers;
 mod numbers_transfer;
+mod overload;
 mod own_media;
 mod own_reports;
 mod pacing;
