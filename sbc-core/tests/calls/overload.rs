@@ -39,7 +39,7 @@ fn new_calls_are_refused_and_told_when_to_come_again() {
         }
     }
     // One of a hundred is taken, to see whether there is room again.
-    assert!((180..198).contains(&refused.len()), "{}", refused.len());
+    assert!((180..=198).contains(&refused.len()), "{}", refused.len());
     for &n in &refused {
         let again = desk.caller(&numbered(n, "1000"));
         assert_eq!(kinds(&again), ["A<503"], "a copy fares no better");

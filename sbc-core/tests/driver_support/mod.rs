@@ -47,6 +47,9 @@ pub(crate) fn start(net: u8, backend: BackendKind, shards: u8) -> Option<Daemon>
         [[route]]
         from = "carrier"
         to = "platform"
+        # A build for tests has enough to do with one call after the other.
+        [overload]
+        busy_max = 0
         "#
     );
     start_as(&text, net, backend, shards)
