@@ -159,7 +159,9 @@ impl Shard {
             self.io.counters.refused_disabled += 1;
             return Err(Reply::retry_after(snapshot.reject_code, RETRY_AFTER_S));
         }
-        if let Some(to) = domain_of(snapshot, request) {
+        let wanted = Wanted::of(&parties.callee, parties.called.as_ref());
+        let for_help = snapshot.routes.emergency_rule(from, wanted.dialled).is_some();
+        if let Some(to) = domain_of(snapshot, request).filter(|_| !for_help) {
             let allowed = snapshot.trunks.get(usize::from(to.0));
             if allowed.is_some_and(|trunk| trunk.peer.domains_from.contains(&from)) {
                 return Ok(Hunt::straight(to));
@@ -169,7 +171,6 @@ impl Shard {
         }
         let epoch_s = self.epoch_s;
         let unix_s = || epoch_s + now.as_millis() / 1000;
-        let wanted = Wanted::of(&parties.callee, parties.called.as_ref());
         let Some(found) = snapshot.routes.find_wanted(from, wanted, unix_s) else {
             self.io.counters.refused_no_route += 1;
             return Err(Reply::new(404));

@@ -399,7 +399,7 @@ sections! {
         /// Request-URI, and the proxy is named in a Route header.
         outbound_proxy: Option<Destination> = described("none: straight to `target`");
         /// Hosts in the Request-URI that mean this trunk: calls to them go to it, whatever
-        /// `[[route]]` says, but only from the trunks in `domains_from`.
+        /// `[[route]]` says, but only from the trunks in `domains_from`. Calls to emergency numbers do not.
         domains: Vec<Domain> = default(Vec::new());
         /// Trunks whose calls may use `domains`. From all others they are refused with 403.
         domains_from: Vec<String> = default(Vec::new());

@@ -115,3 +115,22 @@ fn a_domain_of_the_trunk_stands_in_request_uri_and_to() {
     assert_eq!(out.header("To"), "<sip:1000@tenant7.example.com>");
     assert_eq!(out.to, "127.0.0.3:5060".parse().unwrap());
 }
+
+/// Emergency calls go to the carrier; the platform's domain is for nobody.
+const EMERGENCY: &str = "domains = [\"platform.sbc.test\"]\ndomains_from = [\"stranger\"]\n[emergency]\nnumbers = [\"112\"]\nto = \"stranger\"";
+
+#[test]
+fn an_emergency_number_wins_over_the_domain_that_it_is_dialled_at() {
+    let mut desk = desk(EMERGENCY);
+    let call = to_host("platform.sbc.test");
+    let sent = desk.caller(&call.replace("sip:1000@platform", "sip:112@platform"));
+    let out = only(&sent, "INVITE");
+    assert_eq!(out.start(), "INVITE sip:112@127.0.0.4 SIP/2.0");
+    assert_eq!(desk.shard.counters().emergency_calls, 1);
+    let other = call.replace("inv1", "inv2").replace("caller-call-id", "other");
+    assert_eq!(
+        kinds(&desk.caller(&other)),
+        ["A<100", "A<403"],
+        "all others keep to the domain"
+    );
+}
