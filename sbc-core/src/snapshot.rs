@@ -306,6 +306,7 @@ impl Trunk {
             identity: self.identity.as_deref(),
             headers: self.headers.as_deref(),
             proof: self.proofs.as_ref().map(|proofs| &proofs.outbound),
+            bare: false,
         }
     }
 

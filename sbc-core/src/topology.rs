@@ -4,23 +4,28 @@
 mod diversion;
 mod headers;
 mod identity;
+mod location;
 mod proof;
 
 pub use diversion::DiversionForm;
 pub use headers::{HeaderPolicy, HeaderRule, RuleAction};
 pub(crate) use headers::{is_reserved, is_vital};
 pub use identity::{Assert, Identity};
+pub use location::LocationPolicy;
+pub(crate) use location::is_document;
 pub use proof::{Proof, Proofs, SecretHeader};
 
 use crate::{
     numbers::{E164, Numbering},
     sip::{HeaderName, Message, NameAddr, Params, Scheme, Uri, Writer},
     text::put,
+    token::TokenText,
 };
 use bytes::Bytes;
 use diversion::{Diverted, Told, user_to_user};
 use headers::{Carried, Received};
 use identity::Asserted;
+use location::Location;
 use smallvec::SmallVec;
 use std::{
     borrow::Cow,
@@ -57,6 +62,8 @@ pub(crate) struct Parties {
     asserted: Option<Box<Asserted>>,
     /// What else passes.
     carried: Option<Box<Carried>>,
+    /// Where the caller is; `None`: that does not pass.
+    location: Option<Box<Location>>,
 }
 
 /// The rules of the trunk that a request comes from.
@@ -81,6 +88,8 @@ pub(crate) struct Towards<'t> {
     pub(crate) identity: Option<&'t Identity>,
     pub(crate) headers: Option<&'t HeaderPolicy>,
     pub(crate) proof: Option<&'t Proof>,
+    /// The body has no place for documents beside what it is there for.
+    pub(crate) bare: bool,
 }
 
 impl<'t> Towards<'t> {
@@ -226,6 +235,7 @@ impl Parties {
             privacy: privacy.map(Into::into),
             asserted,
             carried,
+            location: None,
             calling: numbering.read(&caller, phone_context(&from_uri)),
             callee,
             called,
@@ -265,6 +275,7 @@ impl Parties {
             privacy: caller.privacy.clone(),
             asserted: None,
             carried: None,
+            location: None,
         }
     }
 
@@ -323,9 +334,60 @@ impl Parties {
             };
             told.write(w, carried.diverted());
         }
+        if let Some(location) = self.location_for(towards.headers) {
+            location.write(w, towards.bare);
+        }
         if let Some(proof) = towards.proof {
             proof.write(w, towards.our_host());
         }
+    }
+
+    /// Write the body of an INVITE, which ends it: the description `sdp`, and what passes with it. `tag`: a random one, for
+    /// what is between them.
+    pub(crate) fn write_body(
+        &self,
+        w: &mut Writer<'_>,
+        towards: &Towards<'_>,
+        tag: &TokenText,
+        sdp: Option<&[u8]>,
+    ) {
+        match self.location_for(towards.headers) {
+            Some(location) if location.has_documents() && !towards.bare => location.write_body(w, tag, sdp),
+            _ => match sdp {
+                Some(sdp) => w.body("application/sdp", sdp),
+                None => w.empty_body(),
+            },
+        }
+    }
+
+    /// Read from `request`, of a trunk with these rules, where the caller is, as far as that may pass. `for_help`: the call
+    /// is to an emergency number. The result is how many values and documents do not pass for what they are.
+    pub(crate) fn locate(
+        &mut self,
+        request: &Message<'_>,
+        headers: Option<&HeaderPolicy>,
+        for_help: bool,
+    ) -> u16 {
+        let received = Received {
+            request,
+            rules: headers.map_or(&[][..], |headers| &headers.inbound[..]),
+        };
+        let policy = headers.map(|headers| headers.location).unwrap_or_default();
+        let (location, dropped) = Location::of(&received, policy, for_help);
+        self.location = location;
+        dropped
+    }
+
+    /// Whether a trunk with these rules is sent documents that say where the caller is.
+    pub(crate) fn has_documents_for(&self, headers: Option<&HeaderPolicy>) -> bool {
+        self.location_for(headers).is_some_and(Location::has_documents)
+    }
+
+    fn location_for(&self, headers: Option<&HeaderPolicy>) -> Option<&Location> {
+        let policy = headers.map(|headers| headers.location).unwrap_or_default();
+        self.location
+            .as_deref()
+            .filter(|location| location.passes(policy))
     }
 
     /// How many header fields might have passed and did not, for what they are.

@@ -38,7 +38,7 @@ const ROWS: &[Row] = &[
     Row("dblreq", "process the REGISTER, ignore what follows", Accept, Status(405), REGISTRAR),
     Row("semiuri", "accept", Accept, Status(200), ""),
     Row("transports", "accept", Accept, Status(200), ""),
-    Row("mpart01", "accept the syntax", Accept, Status(415), "It is understood; §21.4.13 lets an element refuse a body, and nobody here reads the parts of a multipart one, which may name addresses."),
+    Row("mpart01", "accept the syntax", Accept, Status(415), "It is a MESSAGE; §21.4.13 lets an element refuse a body, and nobody here reads the parts of one that is not for us: they may name addresses."),
     Row("unreason", "accept", Accept, Nothing, "The branch is not ours, so it is not for us (RFC 3261 §18.1.2). With our branch it answers a call."),
     Row("noreason", "accept", Accept, Nothing, "As before."),
     // 3.1.2: invalid.

@@ -1,7 +1,8 @@
 //! The SIP wire format: index, every accessor, validation, and writing back what was read.
 
 use sbc_core::sip::{
-    HeaderName, Message, NameAddr, Params, Uri, Via, Writer, host_ip, list_elements, unfold, validate,
+    HeaderName, Message, NameAddr, PARTS_MAX, Params, Uri, Via, Writer, host_ip, list_elements, parts,
+    unfold, validate,
 };
 
 /// Reads `bytes` as one datagram.
@@ -76,6 +77,13 @@ fn accessors(message: &Message<'_>) {
         let _ = route.parsed_uri();
     }
     let _ = message.require().count() + message.vias().flatten().count();
+    if let Some(parts) = parts(message.content_type().unwrap_or_default(), message.body()) {
+        let lengths: Vec<usize> = parts
+            .map(|part| part.body.len() + part.header(b"Content-ID").map_or(0, <[u8]>::len))
+            .collect();
+        assert!(lengths.len() <= PARTS_MAX);
+        assert!(lengths.iter().sum::<usize>() <= message.body().len());
+    }
 }
 
 /// What was read and is written again has the same header fields in the same places.

@@ -16,7 +16,7 @@ use crate::{
     sip::Method,
     snapshot::{Reliable, Target, Trunk},
     time::Timestamp,
-    topology::Parties,
+    topology::{Parties, Towards},
     transaction::{ALLOW, Hop, Side},
     trunk::TrunkId,
 };
@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) min_se_s: u32,
     /// How many 422 there were.
     pub(crate) longer: u8,
+    /// The trunk takes no documents in the body.
+    pub(crate) bare: bool,
     /// Value of Replaces.
     pub(crate) replaces: Option<Vec<u8>>,
     /// The trunks that are left.
@@ -193,12 +195,19 @@ impl Shard {
         if !name.is_empty() {
             w.header("User-Agent", name.as_bytes());
         }
-        if let Some(trunk) = trunk {
-            plan.parties.write(&mut w, &trunk.towards(ours.address, hop.peer));
-        }
-        match plan.offer {
-            Some(_) => w.body("application/sdp", &self.sdp_scratch),
-            None => w.empty_body(),
+        let sdp = plan.offer.as_ref().map(|_| self.sdp_scratch.as_slice());
+        match (trunk, sdp) {
+            (Some(trunk), sdp) => {
+                let towards = Towards {
+                    bare: plan.bare,
+                    ..trunk.towards(ours.address, hop.peer)
+                };
+                plan.parties.write(&mut w, &towards);
+                plan.parties
+                    .write_body(&mut w, &towards, &leg.dialog.local_tag, sdp);
+            }
+            (None, Some(sdp)) => w.body("application/sdp", sdp),
+            (None, None) => w.empty_body(),
         }
         if let Some(headers) = trunk.and_then(|trunk| trunk.headers.as_deref()) {
             headers.change(&mut self.io.scratch);
@@ -261,6 +270,27 @@ impl Shard {
         self.io.counters.srtp_fallbacks += 1;
         self.event(slot, Level::Debug, || {
             "SRTP was refused: offering plain RTP".into()
+        });
+        self.ask_again(now, slot)
+    }
+
+    /// The callee has refused a body with documents that say where the caller is: ask once more in the same Call-ID
+    /// without them. `false`: there were none.
+    pub(crate) fn try_bare(&mut self, now: Timestamp, slot: u32) -> bool {
+        let Some(call) = self.calls.get_mut(slot as usize) else {
+            return false;
+        };
+        let trunk = self.snapshot.trunks.get(usize::from(call.b.trunk.0));
+        let headers = trunk.and_then(|trunk| trunk.headers.as_deref());
+        let Some(plan) = call.plan.as_mut().filter(|_| call.phase == Phase::Proceeding) else {
+            return false;
+        };
+        if plan.bare || !plan.parties.has_documents_for(headers) {
+            return false;
+        }
+        plan.bare = true;
+        self.warn(slot, || {
+            "the callee takes no body that says where the caller is: asking it without that".into()
         });
         self.ask_again(now, slot)
     }

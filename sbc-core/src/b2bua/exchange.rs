@@ -92,7 +92,10 @@ impl Shard {
         leg.invited = request.cseq().map_or(1, |cseq| cseq.number);
         leg.can.hear(request);
         leg.ask = Some(ask);
-        if offer.is_some() && self.is_known(slot, side, request.body()) {
+        if offer
+            .as_ref()
+            .is_some_and(|sdp| self.is_known(slot, side, sdp.text()))
+        {
             self.refresh_target(now, slot, side, request);
             self.describe_again(slot, side);
             self.answer_leg(now, slot, side, server, true, None);
@@ -162,7 +165,9 @@ impl Shard {
         let leg = call.leg_mut(side);
         leg.can.hear(request);
         leg.ask = (request.method() == Method::Update).then_some(ask);
-        let known = offer.is_some() && self.is_known(slot, side, request.body());
+        let known = offer
+            .as_ref()
+            .is_some_and(|sdp| self.is_known(slot, side, sdp.text()));
         if offer.is_none() || known {
             self.refresh_target(now, slot, side, request);
             let server = self.transactions.accept_request(&self.io, request, from.hop);
@@ -250,7 +255,7 @@ impl Shard {
             w.header("Supported", b"timer");
             write_session_timer(&mut w, expires_s, min_s, Some(ours));
         }
-        match offer {
+        match &offer {
             Some(_) => w.body("application/sdp", &self.sdp_scratch),
             None => w.empty_body(),
         }
@@ -276,7 +281,7 @@ impl Shard {
             asker,
             client,
             cseq,
-            offer: offer.map(|_| request.body().into()),
+            offer: offer.map(|sdp| sdp.text().into()),
             before,
             target: contact_of(request).ok(),
             takeover: None,

@@ -219,7 +219,7 @@ impl Shard {
             };
             call.phase = Phase::Proceeding;
             if let Some(plan) = &mut call.plan {
-                (plan.targets, plan.min_se_s, plan.longer) = (targets, 0, 0);
+                (plan.targets, plan.min_se_s, plan.longer, plan.bare) = (targets, 0, 0, false);
                 // Of several contacts, the next one is tried after any failure that is not global.
                 plan.redirected = first.uri.into_iter().collect();
             }

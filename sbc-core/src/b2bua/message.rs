@@ -19,7 +19,7 @@ use crate::{
     sip::{Message, Method, OptionTags},
     snapshot::Snapshot,
     time::Timestamp,
-    topology,
+    topology::{self, Towards},
     transaction::{Reply, Side},
     transport::Transport,
 };
@@ -61,9 +61,10 @@ impl Shard {
         check_require(request, OptionTags::NONE)?;
         check_body(request)?;
         let max_forwards = max_forwards_of(request)?;
-        let parties = self.parties_of(now, request, from)?;
+        let mut parties = self.parties_of(now, request, from)?;
         let snapshot = Arc::clone(&self.snapshot);
         let mut hunt = self.route(now, &snapshot, from.trunk, request, &parties)?;
+        self.locate(request, from.trunk, hunt.is_emergency(), &mut parties);
         let (to, mut targets) = self.first_open(now, &snapshot, from.trunk, &mut hunt, parties.callee())?;
         let trunk = snapshot.trunks.get(usize::from(to.0)).ok_or(Reply::new(404))?;
         let target = targets.remove(0);
@@ -74,7 +75,11 @@ impl Shard {
         let branch = self.transactions.next_branch(nonce);
         let cseq = dialog.next_cseq();
         let mut w = dialog.request(&mut self.io.scratch, "MESSAGE", cseq, &branch, ours, max_forwards);
-        parties.write(&mut w, &trunk.towards(ours.address, hop.peer));
+        let towards = Towards {
+            bare: true,
+            ..trunk.towards(ours.address, hop.peer)
+        };
+        parties.write(&mut w, &towards);
         write_body(&mut w, request);
         if let Some(headers) = &trunk.headers {
             headers.change(&mut self.io.scratch);

@@ -10,7 +10,7 @@ use crate::{
     dialog::{Dialog, DialogError},
     sdp::Sdp,
     shard::{Arrival, Shard},
-    sip::{HeaderName, Message, Method, OptionTags},
+    sip::{HeaderName, Message, Method, OptionTags, Params, Part as BodyPart, parts},
     snapshot,
     time::Timestamp,
     token::{Token, TokenText},
@@ -83,13 +83,14 @@ impl Shard {
             .map(|trunk| &trunk.peer);
         let reliable = peer.map_or(snapshot::Reliable::Off, |peer| peer.reliable);
         let timer = peer.map(|peer| peer.session_timer).unwrap_or_default();
-        let checked = self
+        let mut checked = self
             .check_invite(now, request, from, reliable, timer)
             .inspect_err(|_| self.io.counters.refused_request += 1)?;
         let mut hunt = match &aim {
             Some(aim) if !self.draining => Hunt::straight(aim.trunk),
             _ => self.route(now, &snapshot, from.trunk, request, &checked.parties)?,
         };
+        self.locate(request, from.trunk, hunt.is_emergency(), &mut checked.parties);
         let slot = self.calls.vacant_key() as u32;
         if self.calls.len() >= snapshot.sip.calls_max {
             self.io.counters.refused_calls_max += 1;
@@ -177,13 +178,14 @@ impl Shard {
             callee: checked.parties.callee.clone(),
             numbers: [checked.parties.calling, checked.parties.called],
             plan: Some(Box::new(Plan {
-                offer: checked.offer.map(|_| request.body().into()),
+                offer: checked.offer.map(|sdp| sdp.text().into()),
                 parties: checked.parties,
                 max_forwards: checked.max_forwards,
                 caller: Caller::of(request, reliable),
                 reliable: false,
                 min_se_s: 0,
                 longer: 0,
+                bare: false,
                 replaces,
                 hunt,
                 targets,
@@ -466,6 +468,9 @@ impl Shard {
         if status == 488 && self.try_plain(now, slot) {
             return;
         }
+        if matches!(status, 413 | 415 | 513) && self.try_bare(now, slot) {
+            return;
+        }
         if status == 503 {
             self.set_back(now, slot, retry_after(response));
         }
@@ -551,16 +556,44 @@ fn check_accept(request: &Message<'_>) -> Result<(), Reply> {
     }
 }
 
-/// The session description in a message's body, if it has one.
+/// The session description in a message's body, if it has one: all of it, or a part beside others, which need not be
+/// understood.
 pub(crate) fn session_of<'m>(message: &Message<'m>) -> Result<Option<Sdp<'m>>, Reply> {
     let body = message.body();
     if body.is_empty() {
         return Ok(None);
     }
-    if !is_description(message.content_type().unwrap_or_default()) {
+    let content_type = message.content_type().unwrap_or_default();
+    let description = if is_description(content_type) {
+        Some(body)
+    } else if let Some(parts) = parts(content_type, body) {
+        description_in(parts)?
+    } else if topology::is_document(content_type) {
+        None
+    } else {
         return Err(Reply::with(415, Extra::Accept));
+    };
+    let read = |description| Sdp::parse(description).map_err(|_| Reply::new(488));
+    description.map(read).transpose()
+}
+
+/// The first session description among `parts`. A part that must be understood (RFC 3261 §20.11), and that nobody here
+/// reads, is refused.
+fn description_in<'m>(parts: impl Iterator<Item = BodyPart<'m>>) -> Result<Option<&'m [u8]>, Reply> {
+    let mut description = None;
+    for part in parts {
+        let kind = part.header(b"Content-Type").unwrap_or_default();
+        let disposition = part.header(b"Content-Disposition").unwrap_or_default();
+        let params = disposition.splitn(2, |&c| c == b';').nth(1).unwrap_or_default();
+        let handling = Params::new(params).find(b"handling").unwrap_or_default();
+        let required = handling.eq_ignore_ascii_case(b"required");
+        if is_description(kind) && part.is_plain() {
+            description = description.or(Some(part.body));
+        } else if is_description(kind) || required && !topology::is_document(kind) {
+            return Err(Reply::with(415, Extra::Accept));
+        }
     }
-    Sdp::parse(body).map(Some).map_err(|_| Reply::new(488))
+    Ok(description)
 }
 
 /// Whether this value of Content-Type means a session description.

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     numbers::{Block, E164},
     topology::{
-        Assert, DiversionForm, HeaderPolicy, HeaderRule, Identity, Proof, Proofs, RuleAction, SecretHeader,
-        is_reserved, is_vital,
+        Assert, DiversionForm, HeaderPolicy, HeaderRule, Identity, LocationPolicy, Proof, Proofs, RuleAction,
+        SecretHeader, is_reserved, is_vital,
     },
 };
 use std::ops::Range;
@@ -58,7 +58,7 @@ sections! {
     }
 
     /// Header fields that pass from the trunk and to it, and changes to what it sends and is sent (`docs/IDENTITY.md`).
-    /// Only of INVITEs that begin a call, except Reason.
+    /// Only of INVITEs and MESSAGEs that begin something, except Reason.
     pub struct TrunkHeaders {
         /// Names of header fields that pass from it to trunks that have them in `send`, such as `["X-Customer-ID"]`.
         accept: Vec<PassedName> = default(Vec::new());
@@ -74,6 +74,9 @@ sections! {
         /// How diversions are told to it: `"diversion"` (RFC 5806), `"history-info"` (RFC 7044) or `"off"`. What comes
         /// from it is read in either form, unless `"off"`.
         diversion: DiversionForm = default(DiversionForm::Off);
+        /// With which calls it is passed on where the caller is (Geolocation, RFC 6442), from it and to it: `"emergency"`, with those
+        /// to emergency numbers; `"always"`, with all others, too, where the other trunk has the same; `"never"`, with none.
+        location: LocationPolicy = default(LocationPolicy::Emergency);
         /// The cause in Reason (RFC 3326) of CANCEL, BYE and refusals passes to it.
         reason: bool = default(true);
         /// Changes to header fields, in this order.
@@ -160,6 +163,7 @@ impl TrunkHeaders {
             bytes_max: usize::from(self.bytes_max),
             user_to_user: self.user_to_user,
             diversion: self.diversion,
+            location: self.location,
             no_reason: !self.reason,
             inbound: rules(RuleDirection::In),
             outbound: rules(RuleDirection::Out),
@@ -514,4 +518,12 @@ word_value!(
     "off" => DiversionForm::Off,
     "diversion" => DiversionForm::Diversion,
     "history-info" => DiversionForm::History
+);
+
+word_value!(
+    LocationPolicy,
+    "\"emergency\", \"always\" or \"never\"",
+    "emergency" => LocationPolicy::Emergency,
+    "always" => LocationPolicy::Always,
+    "never" => LocationPolicy::Never
 );

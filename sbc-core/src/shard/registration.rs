@@ -215,6 +215,20 @@ impl Shard {
         })
     }
 
+    /// Have `parties` know where the caller is, as far as `request`, of trunk `from`, may say so. `for_help`: it is for an
+    /// emergency number.
+    pub(crate) fn locate(
+        &mut self,
+        request: &Message<'_>,
+        from: TrunkId,
+        for_help: bool,
+        parties: &mut Parties,
+    ) {
+        let trunk = self.snapshot.trunks.get(usize::from(from.0));
+        let headers = trunk.and_then(|trunk| trunk.headers.as_deref());
+        self.io.counters.headers_dropped += u64::from(parties.locate(request, headers, for_help));
+    }
+
     /// Whether a new INVITE is a call to an emergency number.
     pub(crate) fn is_for_help(&self, request: &Message<'_>, from: TrunkId) -> bool {
         let routes = &self.snapshot.routes;

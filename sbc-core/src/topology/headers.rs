@@ -4,7 +4,7 @@
 //! Nothing passes that both trunks of a call have not named. Names that SIP has a meaning for cannot be named: who could
 //! write them would speak for us.
 
-use super::{DiversionForm, Diverted, user_to_user};
+use super::{DiversionForm, Diverted, LocationPolicy, user_to_user};
 use crate::sip::{HeaderName, Message, Writer, list_elements, unfold};
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -24,6 +24,8 @@ pub struct HeaderPolicy {
     pub user_to_user: bool,
     /// How diversions are told, by it and to it.
     pub diversion: DiversionForm,
+    /// With which calls a location passes, from it and to it.
+    pub location: LocationPolicy,
     /// Reason does not pass to it.
     pub no_reason: bool,
     /// Changes to what it sends, before it is looked at.
@@ -84,7 +86,7 @@ impl<'r> Received<'r, '_> {
     }
 
     /// As [`Self::values`], of a name that SIP does not know.
-    fn custom(&self, name: &str) -> Values<'r> {
+    pub(super) fn custom(&self, name: &str) -> Values<'r> {
         let values = self
             .request
             .iter()

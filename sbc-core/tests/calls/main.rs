@@ -41,6 +41,7 @@ mod late_offer;
 mod limits;
 mod limits_shards;
 mod lines;
+mod location;
 mod login;
 mod login_streams;
 mod loops;
