@@ -10,6 +10,7 @@ use crate::{
     transaction::Reply,
     trunk::TrunkId,
 };
+use std::time::Duration;
 
 impl Shard {
     /// One token and one channel of every limit that the call falls under.
@@ -31,23 +32,30 @@ pub(super) fn over_limit(
     from: TrunkId,
     refused: Refused,
 ) -> Reply {
-    let reject = snapshot
-        .trunks
-        .get(usize::from(from.0))
-        .map(|trunk| trunk.reject)
-        .unwrap_or_default();
-    let status = reject.status.unwrap_or(snapshot.reject_code);
-    let seconds = match refused {
+    let retry_after_s = match refused {
         Refused::Cps(_, wait) => {
             counters.refused_cps += 1;
-            wait.as_secs_f64().ceil().clamp(1.0, 60.0) as u16
+            seconds(wait)
         }
         Refused::Channels(_) => {
             counters.refused_channels += 1;
             RETRY_AFTER_S
         }
     };
-    Reply::retry_after(status, reject.retry_after_s.unwrap_or(seconds))
+    reject(snapshot, from, retry_after_s)
+}
+
+/// The refusal of a call from `from`, as its trunk has it; without a time of its own, after `retry_after_s`.
+pub(super) fn reject(snapshot: &Snapshot, from: TrunkId, retry_after_s: u16) -> Reply {
+    let trunk = snapshot.trunks.get(usize::from(from.0));
+    let reject = trunk.map(|trunk| trunk.reject).unwrap_or_default();
+    let status = reject.status.unwrap_or(snapshot.reject_code);
+    Reply::retry_after(status, reject.retry_after_s.unwrap_or(retry_after_s))
+}
+
+/// `wait` as Retry-After says it.
+pub(super) fn seconds(wait: Duration) -> u16 {
+    wait.as_secs_f64().ceil().clamp(1.0, 60.0) as u16
 }
 
 /// The limits of all calls, of both trunks, and those with a name that the call falls under.

@@ -6,7 +6,8 @@
 
 use super::session_timer::{min_of, write_session_timer};
 use super::{
-    Body, Caller, Hunt, LegState, Part, Phase, Ringback, history::Attempt, negotiate::media_of, write_contact,
+    Body, Caller, Hunt, LegState, Part, Phase, Ringback, TRUNK_DISABLED, history::Attempt,
+    negotiate::media_of, write_contact,
 };
 use crate::{
     admission::{LimitId, Place},
@@ -96,6 +97,8 @@ pub(crate) enum AttemptFailure {
     NoRingback,
     /// It was not answered in time.
     NoAnswer,
+    /// Its trunk was switched off or removed before an INVITE was sent.
+    Disabled,
 }
 
 impl AttemptFailure {
@@ -108,6 +111,7 @@ impl AttemptFailure {
             Self::Redirected(status) => (status, "redirected"),
             Self::NoRingback => (0, "no_ringback"),
             Self::NoAnswer => (0, "no_answer"),
+            Self::Disabled => (0, TRUNK_DISABLED),
         }
     }
 }
@@ -355,7 +359,7 @@ impl Shard {
             // §8.1.3.4: of several contacts, the next one is tried after any failure that is not
             // global.
             AttemptFailure::Status(status) => !plan.redirected.is_empty() && (400..600).contains(&status),
-            AttemptFailure::NoRingback | AttemptFailure::NoAnswer => false,
+            AttemptFailure::NoRingback | AttemptFailure::NoAnswer | AttemptFailure::Disabled => false,
         };
         let attempts_max = plan
             .hunt
@@ -456,6 +460,7 @@ impl std::fmt::Display for AttemptFailure {
             Self::Redirected(status) => write!(f, "redirected with {status}"),
             Self::NoRingback => f.write_str("it does not ring"),
             Self::NoAnswer => f.write_str("no answer"),
+            Self::Disabled => f.write_str("it is switched off or removed"),
         }
     }
 }

@@ -144,7 +144,7 @@ impl Shard {
         }
     }
 
-    fn note_skip(&mut self, now: Timestamp, slot: u32, trunk: TrunkId, skip: &Skip) {
+    pub(super) fn note_skip(&mut self, now: Timestamp, slot: u32, trunk: TrunkId, skip: &Skip) {
         self.io.counters.targets_skipped += 1;
         if let Some(call) = self.calls.get_mut(slot as usize) {
             call.history.push(Attempt::skipped(now, trunk, skip.reason()));

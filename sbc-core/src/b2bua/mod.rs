@@ -78,7 +78,7 @@ pub(crate) use refer::Referral;
 pub(crate) use reliable::Caller;
 pub(crate) use replaces::{Detours, Replaces};
 pub(crate) use ringback::Ringback;
-use route::{Hunt, Skip};
+use route::{Hunt, Skip, TRUNK_DISABLED};
 pub(crate) use secure::{KeySource, Unfit};
 pub(crate) use setup::check_require;
 pub(crate) use takeover::Takeover;

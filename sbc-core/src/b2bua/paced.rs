@@ -3,14 +3,15 @@
 //! In: an admitted call with the [`Place`] that it was given, and the timer of that place. Out: its INVITE, when the time has
 //! come; calls leave in the order in which they came. A call that is cancelled lets those behind it move up by one place,
 //! so it is the last place that becomes free. Nobody waits longer than the trunk's `max_wait_ms`, so no more than its
-//! rate times that wait; and no more than [`HELD_MAX`] on a shard. When the shard drains, all who wait are refused.
+//! rate times that wait; and no more than [`HELD_MAX`] on a shard. When the shard drains, all who wait are refused; when a
+//! trunk is switched off or removed, those who wait for it go on to the next trunk of their rule, or are refused.
 
-use super::{Skip, admit::limits_of};
+use super::{AttemptFailure, Skip, TRUNK_DISABLED, admit::limits_of};
 use crate::{
-    admission::{LimitId, Permit, Place, Scope},
+    admission::{LimitId, Permit, Place, Refused, Scope},
     alarm::Alarm,
     shard::Shard,
-    snapshot::Snapshot,
+    snapshot::{Service, Snapshot},
     time::Timestamp,
     timer_wheel::TimerKey,
     trunk::TrunkId,
@@ -35,6 +36,37 @@ pub(crate) struct Paced {
 struct Line {
     calls: VecDeque<u32>,
     places: VecDeque<(TimerKey, Place)>,
+}
+
+/// What calls to a trunk wait for.
+struct Pace {
+    limit: LimitId,
+    wait_max: Duration,
+    /// Nobody more may wait.
+    full: bool,
+}
+
+impl Pace {
+    /// How long a call that comes now may wait.
+    fn within(&self) -> Duration {
+        match self.full {
+            true => Duration::ZERO,
+            false => self.wait_max,
+        }
+    }
+}
+
+/// Why a trunk with `pace` is passed over by a call that is over a limit.
+fn skip_for(refused: Refused, pace: Option<&Pace>) -> Skip {
+    match (refused, pace) {
+        // It would have waited, but for those who wait already.
+        (Refused::Cps(limit, wait), Some(pace))
+            if pace.full && limit == pace.limit && wait <= pace.wait_max =>
+        {
+            Skip::HeldMax(wait)
+        }
+        (refused, _) => Skip::Limit(refused),
+    }
 }
 
 impl Paced {
@@ -66,11 +98,14 @@ impl Shard {
         scope: &Scope<'_>,
     ) -> Result<(Permit, Option<Place>), Skip> {
         let limits = limits_of(snapshot, scope);
-        match self.pace_of(snapshot, scope.to)? {
-            Some(pace) => self.admission.admit_paced(now, &limits, pace),
+        let pace = self.pace_of(snapshot, scope.to);
+        let admitted = match &pace {
+            Some(pace) => self
+                .admission
+                .admit_paced(now, &limits, (pace.limit, pace.within())),
             None => self.admission.admit(now, &limits).map(|permit| (permit, None)),
-        }
-        .map_err(Skip::Limit)
+        };
+        admitted.map_err(|refused| skip_for(refused, pace.as_ref()))
     }
 
     /// The same for a call that goes on to the trunk `scope.to`: `permit` holds the limits of the one that it was at.
@@ -82,20 +117,25 @@ impl Shard {
         permit: &mut Permit,
     ) -> Result<Option<Place>, Skip> {
         let limits = limits_of(snapshot, scope);
-        match self.pace_of(snapshot, scope.to)? {
-            Some(pace) => self.admission.exchange_paced(now, permit, &limits, pace),
+        let pace = self.pace_of(snapshot, scope.to);
+        let exchanged = match &pace {
+            Some(pace) => {
+                let pace = (pace.limit, pace.within());
+                self.admission.exchange_paced(now, permit, &limits, pace)
+            }
             None => self.admission.exchange(now, permit, &limits).map(|()| None),
-        }
-        .map_err(Skip::Limit)
+        };
+        exchanged.map_err(|refused| skip_for(refused, pace.as_ref()))
     }
 
-    /// The rate that calls to `to` wait for, and how long; `None`: they do not wait.
-    fn pace_of(&self, snapshot: &Snapshot, to: TrunkId) -> Result<Option<(LimitId, Duration)>, Skip> {
-        let trunk = snapshot.trunks.get(usize::from(to.0));
-        match trunk.filter(|trunk| !trunk.wait_max.is_zero()) {
-            Some(_) if self.paced.len >= HELD_MAX => Err(Skip::HeldMax),
-            trunk => Ok(trunk.map(|trunk| (trunk.outbound, trunk.wait_max))),
-        }
+    /// What calls to `to` wait for; `None`: they do not wait.
+    fn pace_of(&self, snapshot: &Snapshot, to: TrunkId) -> Option<Pace> {
+        let trunk = snapshot.trunks.get(usize::from(to.0))?;
+        (!trunk.wait_max.is_zero()).then_some(Pace {
+            limit: trunk.outbound,
+            wait_max: trunk.wait_max,
+            full: self.paced.len >= HELD_MAX,
+        })
     }
 
     /// A call that was admitted cannot be placed after all.
@@ -180,6 +220,27 @@ impl Shard {
     pub(crate) fn give_up_held(&mut self, now: Timestamp) {
         for slot in self.paced.calls() {
             self.end(now, slot, 503, "draining");
+        }
+    }
+
+    /// Who waits for a trunk that is in use no more does not go there: to the next trunk of its rule, or nowhere.
+    pub(crate) fn move_held_on(&mut self, now: Timestamp) {
+        for slot in self.paced.calls() {
+            let Some(call) = self.calls.get_mut(slot as usize) else {
+                continue;
+            };
+            let trunk = call.b.trunk;
+            if self.snapshot.service_of(trunk) == Service::Enabled {
+                continue;
+            }
+            if let Some(limit) = call.plan.as_mut().and_then(|plan| plan.held.take()) {
+                self.leave_line(slot, limit);
+            }
+            self.note_skip(now, slot, trunk, &Skip::Disabled);
+            if !self.try_trunk(now, slot, AttemptFailure::Disabled) {
+                self.io.counters.refused_disabled += 1;
+                self.end(now, slot, 500, TRUNK_DISABLED);
+            }
         }
     }
 

@@ -3,7 +3,12 @@
 //! In: an INVITE, or what else is sent to where an INVITE would go. Out: a [`Hunt`], the trunks of the rule that wins, in the
 //! order in which they are tried; and of one trunk the addresses, or why it is passed over.
 
-use super::{AttemptTarget, Unfit, admit::over_limit, attempt::ATTEMPTS_MAX, setup::RETRY_AFTER_S};
+use super::{
+    AttemptTarget, Unfit,
+    admit::{over_limit, reject, seconds},
+    attempt::ATTEMPTS_MAX,
+    setup::RETRY_AFTER_S,
+};
 use crate::{
     admission::Refused,
     counters::ShardCounters,
@@ -17,7 +22,10 @@ use crate::{
     trunk::TrunkId,
 };
 use smallvec::SmallVec;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// Why a call has not gone to a trunk that is switched off or removed, in records.
+pub(super) const TRUNK_DISABLED: &str = "trunk_disabled";
 
 /// The trunks that are left for a call.
 #[derive(Clone, Debug, Default)]
@@ -83,8 +91,8 @@ pub(super) enum Skip {
     Unresolved,
     /// The call is over a limit.
     Limit(Refused),
-    /// Its rate would have the call wait, and too many wait already.
-    HeldMax,
+    /// Its rate would have the call wait so long, and too many wait already.
+    HeldMax(Duration),
     /// No media port of its interface is free.
     NoPort,
     /// The caller's offer is of no use there.
@@ -95,13 +103,13 @@ impl Skip {
     /// In the record of the attempt.
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Self::Disabled => "trunk_disabled",
+            Self::Disabled => TRUNK_DISABLED,
             Self::Down => "trunk_down",
             Self::NotRegistered(_) => "not_registered",
             Self::Unresolved => "unresolved",
             Self::Limit(Refused::Cps(..)) => "cps_limit",
             Self::Limit(Refused::Channels(_)) => "channel_limit",
-            Self::HeldMax => "held_max",
+            Self::HeldMax(_) => "held_max",
             Self::NoPort => "no_media_port",
             Self::Unfit(_) => "offer_unfit",
         }
@@ -125,9 +133,9 @@ impl Skip {
                 Reply::retry_after(500, RETRY_AFTER_S)
             }
             Self::Limit(refused) => over_limit(counters, snapshot, from, refused),
-            Self::HeldMax => {
+            Self::HeldMax(wait) => {
                 counters.refused_held_max += 1;
-                Reply::retry_after(snapshot.reject_code, RETRY_AFTER_S)
+                reject(snapshot, from, seconds(wait))
             }
             Self::NoPort => {
                 counters.refused_no_media_port += 1;

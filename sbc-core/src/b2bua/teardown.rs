@@ -1,7 +1,7 @@
 //! ACK, BYE, CANCEL, time-outs: how calls are acknowledged and how they end.
 
 use super::{
-    Asker, AttemptFailure, LegState, Part, Phase,
+    Asker, AttemptFailure, LegState, Part, Phase, TRUNK_DISABLED,
     setup::{RETRY_AFTER_S, session_of},
 };
 use crate::{
@@ -362,6 +362,8 @@ impl Shard {
         let Some(call) = self.calls.get_mut(slot as usize) else {
             return;
         };
+        // Another time there may be somebody who takes it.
+        let passes = status == 503 || call.outcome.is_some_and(|(_, cause)| cause == TRUNK_DISABLED);
         let leg = call.leg_mut(side);
         match leg.state {
             LegState::Invited(server) => {
@@ -372,7 +374,7 @@ impl Shard {
                         if let Some(reason) = &reason {
                             w.header("Reason", reason);
                         }
-                        if status == 503 {
+                        if passes {
                             w.header_fmt("Retry-After", format_args!("{RETRY_AFTER_S}"));
                         }
                         w.empty_body();

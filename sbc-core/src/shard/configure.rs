@@ -52,6 +52,7 @@ impl Shard {
         self.configure_bindings();
         self.configure_probes(now, &before);
         self.configure_registrations(now, &before);
+        self.move_held_on(now);
         self.io.counters.configurations += 1;
         // What is asked for the first time is asked at once.
         self.run_names(now);

@@ -1,7 +1,9 @@
 //! Calls that come faster than the callee's trunk allows wait for their turn (L3).
 
-use crate::desk::*;
-use sbc_core::{admission::Admission, config, shard::Command, shard::ShardId, snapshot::Snapshot};
+use crate::{desk::*, reload::Reloading};
+use sbc_core::{
+    admission::Admission, config, id::ListenerId, shard::Command, shard::ShardId, snapshot::Snapshot,
+};
 use std::{sync::Arc, time::Duration};
 
 const CONFIG: &str = "[[listener]]\nname = \"main\"\naddress = \"127.0.0.1:5060\"\n\
@@ -249,4 +251,173 @@ fn a_call_that_another_trunk_did_not_take_waits_too() {
     desk.command(Command::HangupAll);
     desk.pass(seconds(60));
     desk.assert_quiet();
+}
+
+/// As docs/LIMITS.md says.
+const HELD_MAX: u32 = 10_000;
+
+/// Calls of the carrier for 2 go to a trunk of their own, those for 3 to the platform and then to the spare trunk.
+fn crowded() -> Desk {
+    let text = CONFIG
+        .replace(
+            "cps = 10, burst = 1, max_wait_ms = 500",
+            "cps = 1000, burst = 1, max_wait_ms = 30000",
+        )
+        .replace(
+            "hosts = [\"127.0.0.2\"]\n",
+            "hosts = [\"127.0.0.2\"]\nlimits = { reject_code = 486 }\n",
+        );
+    let text = format!(
+        "{text}[[trunk]]\nname = \"quiet\"\nhosts = [\"127.0.0.5\"]\n\
+         limits.outbound = {{ cps = 10, burst = 1, max_wait_ms = 500 }}\n\
+         [[trunk]]\nname = \"spare\"\nhosts = [\"127.0.0.4\"]\n\
+         [[route]]\nfrom = \"carrier\"\nto = \"quiet\"\nprefixes = [\"2\"]\n\
+         [[route]]\nfrom = \"carrier\"\nto = [\"platform\", \"spare\"]\nprefixes = [\"3\"]\n"
+    );
+    let (snapshot, admission) = config::parse(&text, "test").unwrap().compile().unwrap();
+    Desk::of(snapshot, admission)
+}
+
+/// Without an offer: ten thousand calls have no ports.
+fn numbered_to(called: u32, n: u32) -> String {
+    let invite = numbered(n).replace("sip:1000@", &format!("sip:{called}@"));
+    let head = invite.split("Content-Type").next().unwrap();
+    format!("{head}Content-Length: 0\r\n\r\n")
+}
+
+#[test]
+fn no_more_calls_wait_than_the_bound_and_who_need_not_wait_goes() {
+    let mut desk = crowded();
+    // Past the desk's audit, which looks at all calls each time.
+    for n in 0..=HELD_MAX {
+        let invite = numbered_to(1000, n);
+        desk.shard.handle_datagram(
+            desk.now,
+            ListenerId(0),
+            CALLER.parse().unwrap(),
+            invite.as_bytes(),
+        );
+        while desk.shard.poll_output().is_some() {}
+    }
+    let counted = |desk: &Desk| {
+        let counters = desk.shard.counters();
+        (
+            counters.calls_held,
+            counters.refused_held_max,
+            counters.refused_cps,
+        )
+    };
+    assert_eq!(counted(&desk), (10_000, 0, 0));
+    let sent = desk.caller(&numbered_to(1000, 20_001));
+    assert_eq!(kinds(&sent), ["A<100", "A<486"], "as its trunk has calls refused");
+    assert_eq!(
+        only(&sent, "486").header("Retry-After"),
+        "11",
+        "when there is a place"
+    );
+    assert_eq!(counted(&desk), (10_000, 1, 0));
+    // Whom its trunk's rate takes at once does not wait for anybody.
+    let sent = desk.caller(&numbered_to(2000, 20_002));
+    assert_eq!(kinds(&sent), ["A<100", "B<INVITE"]);
+    let sent = desk.caller(&numbered_to(2000, 20_003));
+    assert_eq!(kinds(&sent), ["A<100", "A<486"]);
+    assert_eq!(only(&sent, "486").header("Retry-After"), "1");
+    assert_eq!(counted(&desk), (10_000, 2, 0));
+    // Another trunk may have it.
+    let sent = desk.caller(&numbered_to(3000, 20_004));
+    assert_eq!(only(&sent, "INVITE").to, "127.0.0.4:5060".parse().unwrap());
+    assert_eq!(desk.shard.counters().targets_skipped, 1);
+    // One has left: there is room for one.
+    let sent = desk.pass(ms(1));
+    assert_eq!(callers(&mut desk, &sent), ["1"]);
+    let sent = desk.caller(&numbered_to(1000, 20_005));
+    assert_eq!(kinds(&sent), ["A<100"]);
+    let sent = desk.caller(&numbered_to(1000, 20_006));
+    assert_eq!(kinds(&sent), ["A<100", "A<486"]);
+    assert_eq!(counted(&desk), (10_001, 3, 0));
+}
+
+/// The platform, which calls wait for, switched off or gone.
+fn without_the_platform(text: &str) -> [String; 2] {
+    let off = text.replace("name = \"platform\"", "name = \"platform\"\nenabled = false");
+    let gone = text
+        .replace("[[trunk]]\nname = \"platform\"\nhosts = [\"127.0.0.3\"]\n", "")
+        .replace(
+            "[trunk.limits]\noutbound = { cps = 10, burst = 1, max_wait_ms = 500 }\n",
+            "",
+        )
+        .replace("to = \"platform\"", "to = \"spare\"")
+        .replace("[\"platform\", \"spare\"]", "\"spare\"");
+    assert!(!gone.contains("platform"), "{gone}");
+    [off, gone]
+}
+
+const SPARE: &str = "[[trunk]]\nname = \"spare\"\nhosts = [\"127.0.0.4\"]\n";
+
+#[test]
+fn who_waits_for_a_trunk_that_is_switched_off_or_removed_does_not_go_there() {
+    let text = format!("{CONFIG}{SPARE}");
+    for next in without_the_platform(&text) {
+        let mut world = Reloading::of(&text);
+        for n in 1..=3 {
+            let sent = world.desk.caller(&numbered(n));
+            callers(&mut world.desk, &sent);
+        }
+        let sent = world.reload(&next);
+        assert_eq!(
+            kinds(&sent),
+            ["A<500", "A<500"],
+            "the one that has gone there goes on"
+        );
+        assert!(sent.iter().all(|sent| sent.has("Retry-After")));
+        assert_eq!(passed(&mut world.desk, 1000), Vec::<String>::new());
+        let counters = world.desk.shard.counters();
+        let counted = (counters.calls_held_left, counters.refused_disabled);
+        assert_eq!(counted, (2, 2));
+        world.desk.command(Command::HangupAll);
+        world.desk.pass(seconds(60));
+        world.desk.assert_quiet();
+        assert_eq!(world.used("platform.outbound"), 0);
+    }
+}
+
+#[test]
+fn who_waits_for_a_trunk_that_is_switched_off_or_removed_goes_to_the_next() {
+    let text = format!("{CONFIG}{SPARE}").replace("to = \"platform\"", "to = [\"platform\", \"spare\"]");
+    for next in without_the_platform(&text) {
+        let mut world = Reloading::of(&text);
+        for n in 1..=3 {
+            let sent = world.desk.caller(&numbered(n));
+            callers(&mut world.desk, &sent);
+        }
+        let sent = world.reload(&next);
+        let to: Vec<_> = sent
+            .iter()
+            .map(|sent| (sent.kind(), sent.to.to_string()))
+            .collect();
+        let there = "127.0.0.4:5060".to_owned();
+        assert_eq!(
+            to,
+            [("INVITE", there.clone()), ("INVITE", there)],
+            "in their order"
+        );
+        for (invite, n) in sent.iter().zip([2, 3]) {
+            assert!(invite.header("From").contains(&format!("sip:{n}@")));
+            world
+                .desk
+                .deliver("127.0.0.4:5060", &response(invite, 486, "t", "", ""));
+        }
+        assert_eq!(world.desk.records.len(), 2);
+        for record in &world.desk.records {
+            let attempts: Vec<_> = record
+                .attempts
+                .iter()
+                .map(|attempt| (&*attempt.trunk, attempt.reason.as_deref().unwrap_or_default()))
+                .collect();
+            assert_eq!(attempts, [("platform", "trunk_disabled"), ("spare", "refused")]);
+        }
+        world.desk.command(Command::HangupAll);
+        world.desk.pass(seconds(60));
+        world.desk.assert_quiet();
+    }
 }
