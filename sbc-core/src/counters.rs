@@ -363,4 +363,7 @@ pub struct Gauges {
     /// TCP and TLS connections, those being opened included.
     #[serde(default)]
     pub connections: u64,
+    /// Registrars that are still to be told, or to confirm, that we go, while the shard drains.
+    #[serde(default)]
+    pub registrars_to_leave: u64,
 }

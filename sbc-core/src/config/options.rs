@@ -566,7 +566,8 @@ sections! {
 
     /// Registering with a trunk (RFC 3261 §10): it is told where we are, again before the time ends that it grants,
     /// and that we go when `sbcd` drains. `sbc-ctl trunks` shows whether it knows us. A call to the Contact that it was
-    /// told is for the number in To.
+    /// told is for the number in To. Whatever makes many trunks due together, REGISTERs leave one by one, 20 ms apart, or as
+    /// much closer as lets all trunks have their turn within 10 s, and within 1 s when we go.
     pub struct TrunkRegister {
         /// User part of the address of record.
         user: Option<String> = described("the account's `username`");

@@ -615,6 +615,7 @@ fn add(a: Gauges, b: Gauges) -> Gauges {
         tombstones: a.tombstones + b.tombstones,
         timers: a.timers + b.timers,
         connections: a.connections + b.connections,
+        registrars_to_leave: a.registrars_to_leave + b.registrars_to_leave,
     }
 }
 
@@ -628,6 +629,7 @@ fn named(gauges: Gauges) -> Named {
         tombstones,
         timers,
         connections,
+        registrars_to_leave,
     } = gauges;
     [
         ("calls", calls),
@@ -637,6 +639,7 @@ fn named(gauges: Gauges) -> Named {
         ("tombstones", tombstones),
         ("timers", timers),
         ("connections", connections),
+        ("registrars_to_leave", registrars_to_leave),
     ]
     .into_iter()
     .collect()

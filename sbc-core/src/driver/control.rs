@@ -194,6 +194,7 @@ impl Shards {
                 sum.tombstones += gauges.tombstones;
                 sum.timers += gauges.timers;
                 sum.connections += gauges.connections;
+                sum.registrars_to_leave += gauges.registrars_to_leave;
             }
         }
         Ok(sum)

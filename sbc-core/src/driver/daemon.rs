@@ -226,7 +226,7 @@ async fn drained(shards: &Shards) {
     }
 }
 
-/// End every call and wait, but not for long, until both sides have confirmed it.
+/// End every call and wait, but not for long, until both sides have confirmed it, and registrars that we go.
 async fn hang_up(shards: &Shards) {
     // Each on its own: one shard that has failed must not keep the others from their BYEs.
     for shard in 0..shards.count() {
@@ -234,9 +234,12 @@ async fn hang_up(shards: &Shards) {
     }
     let quiet = async {
         while let Ok(Gauges {
-            calls, transactions, ..
+            calls,
+            transactions,
+            registrars_to_leave,
+            ..
         }) = shards.gauges().await
-            && (calls > 0 || transactions > 0)
+            && (calls > 0 || transactions > 0 || registrars_to_leave > 0)
         {
             sleep(Duration::from_millis(20)).await;
         }

@@ -103,6 +103,7 @@ impl Shard {
             tombstones: self.transactions.tombstones() as u64,
             timers: self.io.timers.len() as u64,
             connections: self.io.streams.len() as u64,
+            registrars_to_leave: self.leaving() as u64,
         }
     }
 }

@@ -11,8 +11,9 @@
 //!            └─anything else, silence──► failed ──30 s, doubled up to 30 min──► due
 //! ```
 //!
-//! Pauses are drawn, and at start and after a common failure trunks are spread, so that a registrar that comes back
-//! is not met by all of its customers at once (RFC 5626 §4.5). The Call-ID stays for as long as we run, and the number
+//! Pauses are drawn, so that a registrar that comes back is not met by all of its customers at once (RFC 5626 §4.5); and
+//! whatever makes many trunks due together (a start, a configuration, an answer to all of them, a machine that stood
+//! still), REGISTERs leave one by one, [`SPREAD`] apart on all shards together. The Call-ID stays for as long as we run, and the number
 //! in CSeq grows (§10.2).
 
 use super::{Arrival, Shard};
@@ -46,8 +47,12 @@ const PAUSE: Duration = Duration::from_secs(30);
 const PAUSE_MAX: Duration = Duration::from_secs(1800);
 /// Most that a registrar may have us wait by Retry-After.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
-/// At start, the trunks of a shard come one after the other with about so much between them.
+/// Between two REGISTERs of ours, those that answer a challenge not counted ...
 const SPREAD: Duration = Duration::from_millis(20);
+/// ... or less, so that all trunks have had their turn within this time ...
+const TURNS_MAX: Duration = Duration::from_secs(10);
+/// ... and within this when we go: then nobody waits for us much longer.
+const LEAVING_MAX: Duration = Duration::from_secs(1);
 /// How long an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(16);
 /// Longest registration that is asked for because of a 423.
@@ -61,6 +66,8 @@ const CONTACT_MARK: u32 = 0x4000_0000;
 pub(crate) struct Registrations {
     bindings: HashMap<TrunkId, Binding>,
     due: BTreeSet<(Timestamp, TrunkId)>,
+    /// No REGISTER leaves before.
+    not_before: Timestamp,
     /// REGISTERs without an answer, by their client transactions.
     asked: HashMap<u32, TrunkId>,
 }
@@ -97,7 +104,7 @@ struct Open {
 impl Registrations {
     /// When the next REGISTER is due.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.due.first().map(|(due, _)| *due)
+        self.due.first().map(|(due, _)| (*due).max(self.not_before))
     }
 
     fn set_due(&mut self, id: TrunkId, due: Option<Timestamp>) {
@@ -118,12 +125,16 @@ impl Shard {
     pub(super) fn configure_registrations(&mut self, now: Timestamp, before: &Snapshot) {
         let snapshot = Arc::clone(&self.snapshot);
         let mut earlier = std::mem::take(&mut self.registrations);
+        self.registrations.not_before = earlier.not_before;
+        let is_ours = |n: u16| ShardId((n % u16::from(self.shards)) as u8) == self.id;
+        let ours: Vec<_> = (0..)
+            .zip(&snapshot.trunks)
+            .filter(|(n, _)| is_ours(*n))
+            .filter_map(|(n, trunk)| Some((n, trunk, trunk.peer.registration.as_ref()?)))
+            .collect();
+        let apart = self.apart(ours.len());
         let mut fresh = 0;
-        for (n, trunk) in (0..).zip(&snapshot.trunks) {
-            let ours = ShardId((n % u16::from(self.shards)) as u8) == self.id;
-            let Some(registration) = trunk.peer.registration.as_ref().filter(|_| ours) else {
-                continue;
-            };
+        for (n, trunk, registration) in ours {
             let id = TrunkId(n);
             let was = before.trunks.get(usize::from(n));
             let known = earlier
@@ -137,7 +148,7 @@ impl Shard {
                 None => {
                     fresh += 1;
                     self.snapshot.health.set_registration(now, id, Registration::None);
-                    self.new_binding(now, trunk, registration.expires_s, fresh)
+                    self.new_binding(now, trunk, registration.expires_s, apart * fresh)
                 }
             };
             if let Some(open) = binding.open {
@@ -152,9 +163,8 @@ impl Shard {
         }
     }
 
-    /// A binding that nobody knows of yet, due with the others that begin now.
-    fn new_binding(&mut self, now: Timestamp, trunk: &Trunk, expires_s: u32, fresh: u32) -> Binding {
-        let spread = SPREAD * fresh;
+    /// A binding that nobody knows of yet, due within `spread`, with the others that begin now.
+    fn new_binding(&mut self, now: Timestamp, trunk: &Trunk, expires_s: u32, spread: Duration) -> Binding {
         let nonce = self.random();
         let contact = Token {
             shard: self.id,
@@ -247,17 +257,35 @@ impl Shard {
         (token.slot & !0xffff == CONTACT_MARK).then_some((token.slot & 0xffff) as u16)
     }
 
-    /// Send the REGISTERs that are due.
+    /// Send the REGISTERs that are due, as far as it is time for them.
     pub(super) fn run_registrations(&mut self, now: Timestamp) {
-        while let Some(&(due, id)) = self.registrations.due.first()
-            && due <= now
-        {
-            self.registrations.due.remove(&(due, id));
-            let snapshot = Arc::clone(&self.snapshot);
+        let snapshot = Arc::clone(&self.snapshot);
+        while self.registrations.next_due().is_some_and(|due| due <= now) {
+            let Some((_, id)) = self.registrations.due.pop_first() else {
+                return;
+            };
+            let before = self.io.counters.registers_sent;
             if let Some(trunk) = snapshot.trunks.get(usize::from(id.0)) {
                 self.register(now, id, trunk);
             }
+            if self.io.counters.registers_sent > before {
+                self.registrations.not_before = now + self.apart(self.registrations.bindings.len());
+            }
         }
+    }
+
+    /// The time between two REGISTERs of this shard, which has so many trunks that want them.
+    fn apart(&self, trunks: usize) -> Duration {
+        let all_within = if self.draining { LEAVING_MAX } else { TURNS_MAX };
+        let trunks = u32::try_from(trunks).unwrap_or(u32::MAX).max(1);
+        (SPREAD * u32::from(self.shards)).min(all_within / trunks)
+    }
+
+    /// Registrars that have not been told yet that we go.
+    pub(super) fn leaving(&self) -> usize {
+        let bindings = self.registrations.bindings.values();
+        let known = bindings.filter(|binding| binding.until.is_some());
+        if self.draining { known.count() } else { 0 }
     }
 
     /// Registrars are told that we go (`draining`), or that we are back.

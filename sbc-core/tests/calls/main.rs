@@ -67,6 +67,7 @@ mod redirect;
 mod refer;
 mod registrar;
 mod registration;
+mod registration_spread;
 mod reinvite;
 mod reliable;
 mod reload;
