@@ -19,6 +19,7 @@ use sbc_core::{
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
+    net::UdpSocket,
     os::unix::{fs::MetadataExt, net::UnixStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -381,6 +382,214 @@ fn a_file_is_compared_and_applied() {
         );
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A call from the carrier to the platform that is up, and the sockets of both.
+struct Call {
+    carrier: UdpSocket,
+    platform: UdpSocket,
+    ours: String,
+    number: u32,
+}
+
+impl Call {
+    fn up(sbcd: &Sbcd) -> Self {
+        let n = sbcd
+            .text()
+            .split("127.79.60.")
+            .nth(1)
+            .unwrap()
+            .split(':')
+            .next()
+            .unwrap()
+            .to_owned();
+        // Each test has ports of its own.
+        let socket = |host: &str| {
+            let socket = UdpSocket::bind(format!("{host}:{}", 5070 + n.parse::<u16>().unwrap())).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            socket
+        };
+        let (carrier, platform) = (socket("127.79.61.2"), socket("127.79.61.3"));
+        let target = platform.local_addr().unwrap().to_string();
+        sbcd.change(Action::Set, "trunk", "platform", &[("target", &target)])
+            .unwrap();
+        let mut call = Self {
+            carrier,
+            platform,
+            ours: format!("127.79.60.{n}:5060"),
+            number: 1,
+        };
+        call.carrier
+            .send_to(call.request("INVITE", "").as_bytes(), &call.ours)
+            .unwrap();
+        let invite = receive(&call.platform, "INVITE ");
+        call.answer(&invite);
+        let ok = receive(&call.carrier, "SIP/2.0 200");
+        let tag = field(&ok, "To").split(";tag=").nth(1).unwrap().to_owned();
+        call.carrier
+            .send_to(call.request("ACK", &tag).as_bytes(), &call.ours)
+            .unwrap();
+        receive(&call.platform, "ACK ");
+        call.number += 1;
+        // It ends as it began.
+        call.ours = format!("{} {tag}", call.ours);
+        call
+    }
+
+    fn request(&self, method: &str, tag: &str) -> String {
+        let at = self.carrier.local_addr().unwrap();
+        let (tag, body) = match tag {
+            "" => (String::new(), description("127.79.61.2")),
+            tag => (format!(";tag={tag}"), String::new()),
+        };
+        let content = if body.is_empty() {
+            ""
+        } else {
+            "Content-Type: application/sdp\r\n"
+        };
+        format!(
+            "{method} sip:1000@127.79.60.1 SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{method}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:1@{at}>;tag=a\r\nTo: <sip:1000@127.79.60.1>{tag}\r\nCall-ID: one@{at}\r\n\
+             CSeq: {} {method}\r\nContact: <sip:1@{at}>\r\n{content}Content-Length: {}\r\n\r\n{body}",
+            self.number,
+            body.len()
+        )
+    }
+
+    fn answer(&self, request: &str) {
+        let at = self.platform.local_addr().unwrap();
+        let sdp = description("127.79.61.3");
+        let to = field(request, "To");
+        let to = if to.contains(";tag=") {
+            to.to_owned()
+        } else {
+            format!("{to};tag=b")
+        };
+        let text = format!(
+            "SIP/2.0 200 OK\r\nVia: {}\r\nFrom: {}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <sip:2@{at}>\r\n\
+             Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
+            field(request, "Via"),
+            field(request, "From"),
+            field(request, "Call-ID"),
+            field(request, "CSeq"),
+            sdp.len()
+        );
+        let (ours, _) = field(request, "Via").split_once(';').unwrap();
+        let ours = ours.rsplit(' ').next().unwrap();
+        self.platform.send_to(text.as_bytes(), ours).unwrap();
+    }
+
+    /// The caller hangs up, and the callee hears of it.
+    fn ends(&self) {
+        let (ours, tag) = self.ours.split_once(' ').unwrap();
+        self.carrier
+            .send_to(self.request("BYE", tag).as_bytes(), ours)
+            .unwrap();
+        receive(&self.carrier, "SIP/2.0 200");
+        let bye = receive(&self.platform, "BYE ");
+        self.answer(&bye);
+    }
+}
+
+fn description(host: &str) -> String {
+    format!("v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0 8\r\n")
+}
+
+/// The next message that begins so.
+fn receive(socket: &UdpSocket, start: &str) -> String {
+    loop {
+        let mut buffer = [0; 65_535];
+        let (len, _) = socket
+            .recv_from(&mut buffer)
+            .unwrap_or_else(|error| panic!("no {start}: {error}"));
+        let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
+        if text.starts_with(start) {
+            return text;
+        }
+    }
+}
+
+fn field<'t>(message: &'t str, name: &str) -> &'t str {
+    let line = message
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    line.unwrap_or_else(|| panic!("no {name} in {message}"))
+}
+
+/// Whichever way it comes (T1).
+#[test]
+fn a_trunk_keeps_its_type_while_sbcd_runs() {
+    let sbcd = Sbcd::start();
+    let call = Call::up(&sbcd);
+    let calls = || sbcd.ask(&ListTrunks {}).unwrap().trunks[0].calls_in;
+    assert_eq!(calls(), 1);
+    let before = sbcd.text();
+    let audit = sbcd.audit();
+    let told = |failure: &Failure, becomes: &str| {
+        assert_eq!(failure.reason(), Some(Reason::BadConfig), "{failure}");
+        for says in [
+            &format!(
+                "this makes \"carrier\" a trunk of type \"{becomes}\", and it is of type \"ip\", which it keeps"
+            )[..],
+            "undo that; or add a trunk with another name, have the rules name that one, and delete this one",
+            "nothing has changed",
+        ] {
+            assert!(failure.message.contains(says), "{failure}");
+        }
+    };
+    // By command.
+    let user = "[{ username = \"u\", password = \"s3cret\" }]";
+    for (becomes, values) in [
+        ("fqdn", &[("target", "carrier.test:5060")][..]),
+        ("fqdn", &[("outbound_proxy", "proxy.test")]),
+        (
+            "fqdn",
+            &[("type", "fqdn"), ("target", "carrier.test"), ("hosts", "[]")],
+        ),
+        ("credentials", &[("login.user", user)]),
+        ("credentials", &[("type", "credentials"), ("login.user", user)]),
+    ] {
+        let failure = sbcd.change(Action::Set, "trunk", "carrier", values).unwrap_err();
+        told(&failure, becomes);
+        assert_eq!(sbcd.text(), before);
+    }
+    // As a whole file.
+    let other = before.replace("limits.inbound = { cps = 10 }", "target = \"carrier.test\"");
+    let candidate = sbcd.directory.join("new.toml");
+    fs::write(&candidate, &other).unwrap();
+    let apply = ApplyConfig {
+        file: candidate.display().to_string(),
+        revision: None,
+    };
+    told(&sbcd.ask(&apply).unwrap_err(), "fqdn");
+    assert_eq!((sbcd.text(), sbcd.audit()), (before.clone(), audit));
+    // From the file, by hand.
+    fs::write(sbcd.file(), &other).unwrap();
+    told(&sbcd.ask(&ReloadConfig {}).unwrap_err(), "fqdn");
+    sbcd.signal("-HUP");
+    thread::sleep(Duration::from_millis(300));
+    fs::write(sbcd.file(), &before).unwrap();
+    sbcd.assert_same();
+    let sheet = sbcd
+        .ask(&ShowSheet {
+            trunk: "carrier".to_owned(),
+        })
+        .unwrap();
+    assert_eq!((sheet.target.as_str(), sheet.cps), ("127.79.61.2:5060", 10));
+    // Everything else may change, also of a trunk that has a call.
+    let values = [
+        ("target", "127.79.61.99:5060"),
+        ("hosts", "[\"127.79.61.99\"]"),
+        ("domain", "carrier.test"),
+        ("codecs", "[\"PCMA\"]"),
+        ("type", "ip"),
+        ("account.username", "me"),
+        ("account.password", "s3cret"),
+    ];
+    sbcd.change(Action::Set, "trunk", "carrier", &values).unwrap();
+    let trunk = sbcd.ask(&ListTrunks {}).unwrap().trunks.swap_remove(0);
+    assert_eq!((trunk.kind.as_str(), trunk.calls_in), ("ip", 1));
+    call.ends();
 }
 
 /// Killed at any moment, the file is the one before a change or the one after it, and the daemon starts with it. So many

@@ -101,6 +101,7 @@ mod stream_mixed;
 mod stream_shards;
 mod teardown;
 mod transfer_local;
+mod trunk_type;
 mod trying;
 mod two_trunks;
 mod update;

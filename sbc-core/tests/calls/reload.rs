@@ -337,7 +337,7 @@ fn in_failover_the_next_address_is_tried() {
     // The trunk is gone, or reached elsewhere: an attempt that is under way is brought to its end all the same.
     for gone in [
         format!("{HEAD}{CARRIER}{OTHER}"),
-        format!("{HEAD}{CARRIER}{PLATFORM}{OUT}"),
+        text("").replace("sip.platform.test", "sip.elsewhere.test"),
     ] {
         let mut world = Reloading::of(&text(""));
         world.desk.pass(seconds(0));

@@ -1,7 +1,10 @@
 //! What cannot change while `sbcd` runs: sockets, threads, and the sizes of what was made at start.
 
 use super::{Config, Report};
-use crate::{config::read::printable, trunk::TrunkKind};
+use crate::{
+    config::{Destination, options::Trunk, read::printable},
+    trunk::TrunkKind,
+};
 use std::collections::HashMap;
 
 /// Report every option of `config` that is not as `running` has it and would need a restart.
@@ -61,28 +64,7 @@ pub(in crate::config) fn check(config: &Config, running: &Config, report: Report
         );
     }
     fixed!("login", config.logins, running.logins, store);
-    let kinds: HashMap<&str, TrunkKind> = running
-        .trunks
-        .iter()
-        .map(|trunk| (trunk.name.as_str(), trunk.kind()))
-        .collect();
-    for (n, trunk) in config.trunks.iter().enumerate() {
-        let was = kinds.get(trunk.name.as_str());
-        // What it follows from may change between an address and a name, as long as nobody has said which it is.
-        let said = |was: &&TrunkKind| {
-            trunk.kind.is_some() || [**was, trunk.kind()].contains(&TrunkKind::Credentials)
-        };
-        if let Some(was) = was.filter(|was| **was != trunk.kind()).filter(said) {
-            report(
-                &format!("trunk[{n}].type"),
-                format!(
-                    "a trunk keeps its type, \"{}\": give one of type \"{}\" another name",
-                    was.name(),
-                    trunk.kind().name()
-                ),
-            );
-        }
-    }
+    kinds(config, running, report);
     for path in changed {
         report(
             &path,
@@ -107,5 +89,44 @@ pub(in crate::config) fn check(config: &Config, running: &Config, report: Report
             "media.interface",
             "media interfaces cannot be added or removed while sbcd runs: start it again for that".into(),
         );
+    }
+}
+
+/// A trunk is of one type from its first day to its last: rules, limits and the people at its other end rely on how it is
+/// recognised.
+fn kinds(config: &Config, running: &Config, report: Report<'_>) {
+    let known: HashMap<&str, TrunkKind> = running
+        .trunks
+        .iter()
+        .map(|trunk| (trunk.name.as_str(), trunk.kind()))
+        .collect();
+    for (n, trunk) in config.trunks.iter().enumerate() {
+        let kind = trunk.kind();
+        let Some(was) = known.get(trunk.name.as_str()).filter(|was| **was != kind) else {
+            continue;
+        };
+        report(
+            &format!("trunk[{n}].{}", kind_key(trunk)),
+            format!(
+                "this makes \"{}\" a trunk of type \"{}\", and it is of type \"{}\", which it keeps: undo that; or add a \
+                 trunk with another name, have the rules name that one, and delete this one",
+                printable(&trunk.name),
+                kind.name(),
+                was.name()
+            ),
+        );
+    }
+}
+
+/// The key that says what type `trunk` is of.
+fn kind_key(trunk: &Trunk) -> &'static str {
+    let named = |destination: &Option<Destination>| matches!(destination, Some(Destination::Name(..)));
+    match trunk.kind {
+        Some(_) => "type",
+        None if trunk.login.is_some() => "login",
+        None if named(&trunk.target) => "target",
+        None if named(&trunk.outbound_proxy) => "outbound_proxy",
+        None if trunk.target.is_some() => "target",
+        None => "hosts",
     }
 }
