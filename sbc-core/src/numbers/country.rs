@@ -2,7 +2,7 @@
 //! annexed list of country codes, E.129 presentations, list of dialling procedures).
 
 /// A country's numbering plan. Countries whose international prefix depends on the carrier that is to take the
-/// call are not listed: for them the prefixes are configured.
+/// call are not listed: for them the prefixes are configured. Brazil is, where a trunk belongs to one carrier and names none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Country {
     /// ISO 3166-1 code, two letters.
@@ -15,6 +15,8 @@ pub struct Country {
     pub international: &'static str,
     /// Fewest and most digits of a national significant number.
     pub digits: (u8, u8),
+    /// The same of those that are dialled with nothing but the prefix before them.
+    pub dialled: (u8, u8),
     /// The least digit that a national significant number can begin with.
     pub first: u8,
     /// Numbers are dialled without the national prefix, too, or there is none.
@@ -64,8 +66,16 @@ const fn row(
         national,
         international,
         digits,
+        dialled: digits,
         first,
         bare,
+    }
+}
+
+impl Country {
+    /// Of all its numbers only those of so many digits are dialled as they are.
+    const fn dialling(self, dialled: (u8, u8)) -> Self {
+        Self { dialled, ..self }
     }
 }
 
@@ -97,7 +107,8 @@ pub const COUNTRIES: &[Country] = &[
     row("PL", "48", ("", "00"), (9, 9), b'1', true),
     row("DE", "49", ("0", "00"), (5, 13), b'1', false),
     row("MX", "52", ("", "00"), (10, 10), b'2', true),
-    row("AR", "54", ("0", "00"), (10, 11), b'1', false),
+    // Mobiles have a 9 behind +54 that nobody dials at home, where a 15 stands before the subscriber's number.
+    row("AR", "54", ("0", "00"), (10, 11), b'1', false).dialling((10, 10)),
     row("BR", "55", ("0", "00"), (10, 11), b'1', false),
     row("MY", "60", ("0", "00"), (8, 10), b'1', false),
     row("AU", "61", ("0", "0011"), (9, 9), b'2', false),
@@ -105,7 +116,8 @@ pub const COUNTRIES: &[Country] = &[
     row("NZ", "64", ("0", "00"), (8, 10), b'2', false),
     row("JP", "81", ("0", "010"), (9, 10), b'1', false),
     row("VN", "84", ("0", "00"), (9, 10), b'2', false),
-    row("CN", "86", ("0", "00"), (10, 11), b'1', false),
+    // Mobiles, 400 and 800 are dialled without the 0.
+    row("CN", "86", ("0", "00"), (10, 11), b'1', true),
     row("TR", "90", ("0", "00"), (10, 10), b'2', false),
     row("IN", "91", ("0", "00"), (10, 10), b'1', true),
     row("HK", "852", ("", "001"), (8, 8), b'2', true),
@@ -163,6 +175,9 @@ mod tests {
         ("JP", "09012345678", "819012345678"),
         ("VN", "02412345678", "842412345678"),
         ("CN", "01012345678", "861012345678"),
+        ("CN", "075512345678", "8675512345678"),
+        ("CN", "13812345678", "8613812345678"),
+        ("CN", "4001234567", "864001234567"),
         ("TR", "02121234567", "902121234567"),
         ("IN", "02212345678", "912212345678"),
         ("IN", "9812345678", "919812345678"),
@@ -170,6 +185,80 @@ mod tests {
         ("UA", "0441234567", "380441234567"),
         ("AE", "041234567", "97141234567"),
         ("IL", "021234567", "97221234567"),
+    ];
+
+    /// Code, national prefix and international prefix of every country, written down apart from the table, so that a
+    /// slip in one of them shows.
+    const PREFIXES: &[(&str, &str, &str, &str)] = &[
+        ("AE", "971", "0", "00"),
+        ("AR", "54", "0", "00"),
+        ("AT", "43", "0", "00"),
+        ("AU", "61", "0", "0011"),
+        ("BE", "32", "0", "00"),
+        ("BR", "55", "0", "00"),
+        ("CA", "1", "1", "011"),
+        ("CH", "41", "0", "00"),
+        ("CN", "86", "0", "00"),
+        ("CZ", "420", "", "00"),
+        ("DE", "49", "0", "00"),
+        ("DK", "45", "", "00"),
+        ("ES", "34", "", "00"),
+        ("FI", "358", "0", "00"),
+        ("FR", "33", "0", "00"),
+        ("GB", "44", "0", "00"),
+        ("GR", "30", "", "00"),
+        ("HK", "852", "", "001"),
+        ("HU", "36", "06", "00"),
+        ("IE", "353", "0", "00"),
+        ("IL", "972", "0", "00"),
+        ("IN", "91", "0", "00"),
+        ("IT", "39", "", "00"),
+        ("JP", "81", "0", "010"),
+        ("MX", "52", "", "00"),
+        ("MY", "60", "0", "00"),
+        ("NL", "31", "0", "00"),
+        ("NO", "47", "", "00"),
+        ("NZ", "64", "0", "00"),
+        ("PH", "63", "0", "00"),
+        ("PL", "48", "", "00"),
+        ("PT", "351", "", "00"),
+        ("RO", "40", "0", "00"),
+        ("RU", "7", "8", "810"),
+        ("SE", "46", "0", "00"),
+        ("TR", "90", "0", "00"),
+        ("UA", "380", "0", "00"),
+        ("US", "1", "1", "011"),
+        ("VN", "84", "0", "00"),
+        ("ZA", "27", "0", "00"),
+    ];
+
+    /// A number of one country as another dials it, and as its own does.
+    const WRITTEN: &[(&str, &str, &str)] = &[
+        ("GB", "442079460123", "02079460123"),
+        ("US", "442079460123", "011442079460123"),
+        ("AU", "442079460123", "0011442079460123"),
+        ("JP", "442079460123", "010442079460123"),
+        ("RU", "442079460123", "810442079460123"),
+        ("HK", "442079460123", "001442079460123"),
+        ("US", "12125550123", "12125550123"),
+        ("CA", "12125550123", "12125550123"),
+        ("HU", "3611234567", "0611234567"),
+        ("RU", "74951234567", "84951234567"),
+        ("IT", "390612345678", "0612345678"),
+        ("FR", "33142685300", "0142685300"),
+        ("ES", "34912345678", "912345678"),
+        ("MX", "525512345678", "5512345678"),
+        ("PL", "48221234567", "221234567"),
+        ("CZ", "420221234567", "221234567"),
+        ("IN", "919812345678", "09812345678"),
+        ("CN", "861012345678", "01012345678"),
+        ("BR", "5511987654321", "011987654321"),
+        ("AR", "541112345678", "01112345678"),
+        // It would have to be 0 11 15 1234 5678.
+        ("AR", "5491112345678", "+5491112345678"),
+        // As dialled at home these would be other numbers, or none.
+        ("AU", "611300123456", "+611300123456"),
+        ("IE", "3531800123456", "+3531800123456"),
     ];
 
     fn national(iso: &str) -> Numbering {
@@ -205,6 +294,39 @@ mod tests {
                 country.iso
             );
         }
+    }
+
+    #[test]
+    fn every_country_has_the_prefixes_that_the_itu_lists() {
+        let mut table: Vec<_> = COUNTRIES
+            .iter()
+            .map(|c| (c.iso, c.code, c.national, c.international))
+            .collect();
+        table.sort_unstable();
+        assert_eq!(table, PREFIXES);
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_are_dialled() {
+        for (iso, number, written) in WRITTEN {
+            let number = E164::new(number);
+            assert_eq!(
+                national(iso).destination("x", number),
+                *written,
+                "{iso} {number:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_not_dialled_at_home_is_still_known_by_its_country_code() {
+        let auto = Numbering {
+            received: Received::Auto,
+            ..national("ES")
+        };
+        let number = auto.read("5491112345678", None);
+        assert_eq!(number.as_ref().map(E164::as_str), Some("5491112345678"));
+        assert_eq!(national("AR").read("091112345678", None), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub struct Plan {
     pub national: Box<str>,
     /// Dialled before a country code; empty: numbers abroad only come with `+`.
     pub international: Box<str>,
-    /// Fewest and most digits of a national significant number.
+    /// Fewest and most digits of a national significant number that is dialled here.
     pub digits: (u8, u8),
     /// The least digit that one can begin with.
     pub first: u8,
@@ -25,7 +25,7 @@ impl From<&Country> for Plan {
             code: country.code.into(),
             national: country.national.into(),
             international: country.international.into(),
-            digits: country.digits,
+            digits: country.dialled,
             first: country.first,
             bare: country.bare,
         }
