@@ -55,6 +55,14 @@ pub enum HostMatch {
 }
 
 impl HostMatch {
+    /// The address, or that of the network.
+    pub fn ip(&self) -> IpAddr {
+        match *self {
+            Self::Addr(address) | Self::Cidr(address, _) => address,
+            Self::AddrPort(address) => address.ip(),
+        }
+    }
+
     /// The network that it names, with its prefix length; `None`: it names a port, too.
     pub fn network(&self) -> Option<(IpAddr, u8)> {
         match *self {

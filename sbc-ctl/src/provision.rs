@@ -270,6 +270,29 @@ fn changes(changes: &[Change]) -> String {
     changes.iter().fold(String::new(), line)
 }
 
+/// The way of requests to who logs in.
+const WHERE_REGISTERED: &str = "where you have registered";
+
+/// Whether the other end tells us by REGISTER where it is.
+fn registers(sheet: &Sheet) -> bool {
+    sheet
+        .login
+        .as_ref()
+        .is_some_and(|login| login.expires_s.is_some())
+}
+
+/// Where our requests come from, in words.
+fn requests_come_from(sheet: &Sheet) -> String {
+    if registers(sheet) {
+        return WHERE_REGISTERED.to_owned();
+    }
+    let transport = sheet.from.transport.to_uppercase();
+    match transport.as_str() {
+        "UDP" => format!("{} {transport}", sheet.from.address),
+        _ => format!("{} {transport}, any port", sheet.from.address),
+    }
+}
+
 /// Lines that can be sent to a carrier as they are.
 fn sheet(sheet: &Sheet) -> String {
     let mut rows: Vec<(&str, String)> = vec![("Connection", sheet.trunk.clone())];
@@ -281,10 +304,7 @@ fn sheet(sheet: &Sheet) -> String {
         };
         rows.push((name, format!("{} {}", way.address, way.transport.to_uppercase())));
     }
-    rows.push((
-        "SIP, our requests come from",
-        format!("{} {}", sheet.from.address, sheet.from.transport.to_uppercase()),
-    ));
+    rows.push(("SIP, our requests come from", requests_come_from(sheet)));
     rows.push(("Request-URI, such as", sheet.uri.clone()));
     rows.push((
         "Media",
@@ -320,7 +340,11 @@ fn sheet(sheet: &Sheet) -> String {
             rows.push(("You register for", format!("{min} to {max} s")));
         }
     }
-    rows.push(("We send calls to", sheet.target.clone()));
+    let target = match registers(sheet) {
+        true => WHERE_REGISTERED.to_owned(),
+        false => sheet.target.clone(),
+    };
+    rows.push(("We send calls to", target));
     if let Some(registration) = &sheet.registration {
         rows.push(("We register as", registration.clone()));
     }

@@ -75,6 +75,39 @@ fn json_is_exactly_the_result() {
     }
 }
 
+/// What `sbcd` says of the trunks in `sbc-core/tests/sheets`, as whoever is at their other ends gets it.
+#[test]
+fn sheets_can_be_sent_as_they_are() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../sbc-core/tests/sheets");
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    names.retain(|path| path.extension().is_some_and(|end| end == "json"));
+    assert!(names.len() > 10);
+    for path in names {
+        let sheet: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let sbcd = Daemon::start(Box::new(move |method, _| {
+            if method == "trunk.sheet" {
+                Ok(sheet.clone())
+            } else {
+                Ok(documented()[method].clone())
+            }
+        }));
+        let shown = sbcd.shows(&["trunk", "sheet", "peer"]);
+        let expected = path.with_extension("txt");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(&expected, &shown).unwrap();
+        }
+        assert_eq!(
+            shown,
+            fs::read_to_string(&expected).unwrap(),
+            "{}",
+            path.display()
+        );
+    }
+}
+
 #[test]
 fn tables_are_aligned_and_have_no_borders() {
     let sbcd = Daemon::start(by_the_book());

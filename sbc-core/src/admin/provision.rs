@@ -208,13 +208,13 @@ pub struct Sheet {
     pub enabled: bool,
     /// Where it sends its calls.
     pub signalling: Vec<SheetAddress>,
-    /// Where our requests come from, when that is another.
+    /// Where our requests come from; without a port over a connection, where it is another each time.
     pub from: SheetAddress,
     /// Where media goes to and comes from.
     pub media: SheetMedia,
     /// How a called number is written: an example of a Request-URI.
     pub uri: String,
-    /// Addresses that we expect it to send from.
+    /// Addresses that we expect it to send from, and names whose addresses are such.
     pub hosts: Vec<String>,
     /// Where we send our calls.
     pub target: String,
