@@ -14,6 +14,7 @@ mod bench;
 mod bencode;
 mod calls;
 mod flows;
+mod generator;
 mod kamailio;
 mod measure;
 mod media;

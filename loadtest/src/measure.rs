@@ -252,35 +252,3 @@ pub(crate) fn signal(pid: u32, signal: libc::c_int) {
     // SAFETY: no memory is involved; the pid is that of a child not yet waited for.
     unsafe { libc::kill(pid as libc::pid_t, signal) };
 }
-
-/// Have the calling thread run before all others of its core, as far as the kernel lets it.
-pub(crate) fn make_real_time() -> io::Result<()> {
-    let priority = libc::sched_param { sched_priority: 1 };
-    // SAFETY: `priority` is live.
-    match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &priority) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Have all threads of a process go before the others of their cores that are not of real-time priority.
-pub(crate) fn prefer(pid: u32) -> Result<()> {
-    let path = format!("/proc/{pid}/task");
-    let failed = |source| Error::Io {
-        what: format!("giving the threads of {path} the highest priority"),
-        source,
-    };
-    for entry in fs::read_dir(&path).map_err(failed)? {
-        let Some(thread) = entry
-            .ok()
-            .and_then(|entry| entry.file_name().to_str()?.parse().ok())
-        else {
-            continue;
-        };
-        // SAFETY: no memory is involved.
-        if unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, -20) } != 0 {
-            return Err(failed(io::Error::last_os_error()));
-        }
-    }
-    Ok(())
-}
