@@ -181,7 +181,7 @@ pub(crate) trait StreamBackend {
     fn close_stream(&mut self, stream: StreamKey, abort: bool);
 }
 
-/// Moves packets for one shard. Sends may be held back until the next [`Self::wait`].
+/// Moves packets for one shard. Sends may be held back until the next [`Self::submit`] or [`Self::wait`].
 pub(crate) trait Backend: StreamBackend {
     /// Receive from a datagram socket for SIP. Listeners are added in the order of their ids.
     fn add_listener(&mut self, socket: OwnedFd) -> io::Result<()>;
@@ -195,7 +195,10 @@ pub(crate) trait Backend: StreamBackend {
     /// Return early from [`Self::wait`] when this eventfd is written to.
     fn watch(&mut self, eventfd: RawFd) -> io::Result<()>;
 
-    /// Send what is queued, then sleep until something arrives.
+    /// Send what is queued, without sleeping. Whether something has arrived, or may have.
+    fn submit(&mut self) -> io::Result<bool>;
+
+    /// Send what is queued, then sleep until something arrives. What has arrived already is kept, and ends no gathering.
     fn wait(&mut self, wait: Wait) -> io::Result<()>;
 
     /// The next thing that arrived; `None`: call [`Self::wait`].

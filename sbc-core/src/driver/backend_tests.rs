@@ -122,6 +122,7 @@ on_both_backends! {
     an_unreachable_sip_peer_is_reported
     an_empty_datagram_is_an_arrival
     a_waker_ends_the_wait
+    a_submit_sends_and_keeps_what_has_come
     a_wait_ends_in_time
     gathering_takes_more_packets_per_wake_up
     sockets_are_free_when_the_backend_is_gone
@@ -369,6 +370,29 @@ fn a_waker_ends_the_wait<B: Backend>(mut backend: B) {
         sender.join().unwrap();
         assert!(backend.next().is_none());
     }
+}
+
+/// So that sending can be told from sleeping: it sends, does not sleep, and loses nothing that has come.
+fn a_submit_sends_and_keeps_what_has_come<B: Backend>(backend: B) {
+    let (mut backend, addresses, _) = with_sockets(backend, 1);
+    assert!(!backend.submit().unwrap(), "nothing has come");
+    let (sender, sink) = (peer(), peer());
+    sender.send_to(b"first", addresses[0]).unwrap();
+    let mut submits = 0;
+    while !backend.submit().unwrap() {
+        submits += 1;
+        assert!(submits < 100_000, "nothing arrived");
+    }
+    let gather = Wait {
+        timeout: Some(Duration::from_millis(20)),
+        gather: Duration::from_millis(2),
+    };
+    backend.wait(gather).unwrap();
+    let (_, _, packet) = media(&mut backend);
+    assert_eq!(backend.bytes(&packet), b"first");
+    backend.forward(packet, MediaSocket(0), Some(sink.local_addr().unwrap()));
+    backend.submit().unwrap();
+    assert_eq!(receive(&sink).0, b"first");
 }
 
 fn a_wait_ends_in_time<B: Backend>(backend: B) {

@@ -1,6 +1,6 @@
-//! When to gather packets before waking up.
+//! When to gather packets, of media and of SIP, before waking up.
 //!
-//! At the pace of real calls the wake-up costs more than the packet. Gathering arrivals for a
+//! At the pace of real calls the wake-up costs more than the packet, and as much as a message of SIP. Gathering arrivals for a
 //! bounded time spreads that cost, at the price of at most that time in delay. It only pays when
 //! packets come often enough; otherwise it would delay single packets for nothing.
 
@@ -13,7 +13,7 @@ const WORTHWHILE: f64 = 2.0;
 /// The rate is measured over at least this time.
 const MEASURE: Duration = Duration::from_millis(20);
 
-/// Measures the media packet rate of a shard and decides how long to gather.
+/// Measures the packet rate of a shard and decides how long to gather.
 #[derive(Debug)]
 pub(crate) struct Pace {
     window: Duration,
@@ -33,9 +33,9 @@ impl Pace {
         }
     }
 
-    /// A media packet has arrived.
+    /// Something has arrived.
     #[inline]
-    pub(crate) fn packet(&mut self) {
+    pub(crate) fn arrival(&mut self) {
         self.packets = self.packets.saturating_add(1);
     }
 
@@ -65,7 +65,7 @@ mod tests {
     fn at_rate(pace: &mut Pace, start_ms: u64, packets_per_10_ms: u32) -> Duration {
         let mut gather = Duration::ZERO;
         for turn in 0..20 {
-            (0..packets_per_10_ms).for_each(|_| pace.packet());
+            (0..packets_per_10_ms).for_each(|_| pace.arrival());
             gather = pace.gather(Timestamp::from_millis(start_ms + turn * 10));
         }
         gather

@@ -174,19 +174,29 @@ impl<B: Backend> ShardThread<B> {
             self.run_connections();
             self.links.wake_receivers();
             let wait = self.plan_wait();
-            let asleep = self.clock.now();
-            let waited = self.backend.wait(wait);
+            let slept = self.sleep(wait);
             let now = self.clock.now();
-            self.shard.handle_wake(now, now.since(asleep));
+            self.shard
+                .handle_wake(now, *slept.as_ref().unwrap_or(&Duration::ZERO));
             if let Some(spent) = stopwatch.measure(now) {
                 self.shard.handle_spent(now, &spent);
             }
             self.links.waker().awake();
-            waited?;
+            slept?;
             self.backend.counters().io_turns += 1;
             self.run_arrivals(now);
         }
         Ok(())
+    }
+
+    /// Send what is queued, and sleep as `wait` says. How long it slept: sending is work, so it is done before.
+    fn sleep(&mut self, wait: Wait) -> io::Result<Duration> {
+        if self.backend.submit()? && wait.gather.is_zero() || wait == Wait::NONE {
+            return Ok(Duration::ZERO);
+        }
+        let asleep = self.clock.now();
+        self.backend.wait(wait)?;
+        Ok(self.clock.now().since(asleep))
     }
 
     fn run_arrivals(&mut self, mut now: Timestamp) {
@@ -198,6 +208,7 @@ impl<B: Backend> ShardThread<B> {
         while let Some(arrival) = self.backend.next() {
             // Timers are to be set from when it is, however much has come.
             arrivals += 1;
+            self.pace.arrival();
             if arrivals.is_multiple_of(ARRIVALS_PER_READING) {
                 now = self.clock.now();
             }
@@ -207,7 +218,6 @@ impl<B: Backend> ShardThread<B> {
                     from,
                     mut packet,
                 } => {
-                    self.pace.packet();
                     let len = packet.len as usize;
                     let buffer = self.backend.room(&packet);
                     match self.shard.relay.forward(now, socket, from, buffer, len) {
@@ -404,10 +414,7 @@ impl<B: Backend> ShardThread<B> {
         self.links.waker().about_to_sleep();
         let handshakes = self.connections.handshakes_waiting() > 0;
         if self.links.has_news() || handshakes || self.is_binding() || self.links.control_ended() {
-            return Wait {
-                timeout: Some(Duration::ZERO),
-                gather: Duration::ZERO,
-            };
+            return Wait::NONE;
         }
         let now: Timestamp = self.clock.now();
         let due = [

@@ -174,16 +174,22 @@ impl Syscall {
         }
     }
 
-    fn sleep(&mut self, wait: Wait) -> io::Result<()> {
-        let mut timeout = wait.timeout;
-        let gather = timeout.map_or(wait.gather, |timeout| timeout.min(wait.gather));
+    /// epoll has no least waiting time: sleep it, then take what has come.
+    fn gather(&mut self, wait: Wait) -> Duration {
+        let gather = wait
+            .timeout
+            .map_or(wait.gather, |timeout| timeout.min(wait.gather));
         if gather > Duration::ZERO {
-            // epoll has no least waiting time: sleep it, then take what has come.
             #[allow(clippy::disallowed_methods, reason = "this is the driver")]
             std::thread::sleep(gather);
             self.counters.io_syscalls += 1;
-            timeout = timeout.map(|timeout| timeout.saturating_sub(gather));
         }
+        gather
+    }
+
+    fn sleep(&mut self, wait: Wait) -> io::Result<()> {
+        let gathered = self.gather(wait);
+        let timeout = wait.timeout.map(|timeout| timeout.saturating_sub(gathered));
         // Whole milliseconds, rounded up so that a wait never ends just before its timer is due.
         // epoll_pwait2 would be exact, but the systems that need this backend may not have it.
         let timeout = timeout.map_or(-1, |timeout| {
@@ -430,6 +436,11 @@ impl Backend for Syscall {
         self.add(eventfd, Source::Wake, true)
     }
 
+    fn submit(&mut self) -> io::Result<bool> {
+        self.wait(Wait::NONE)?;
+        Ok(self.events_next < self.events.len() || !self.unreachable.is_empty() || self.streams.has_news())
+    }
+
     fn wait(&mut self, wait: Wait) -> io::Result<()> {
         self.send_sip();
         let wait = if self.unreachable.is_empty() && !self.streams.has_news() {
@@ -440,6 +451,10 @@ impl Backend for Syscall {
                 gather: Duration::ZERO,
             }
         };
+        if self.events_next < self.events.len() {
+            self.gather(wait);
+            return Ok(());
+        }
         self.events.clear();
         self.events_next = 0;
         self.sleep(wait)

@@ -366,11 +366,12 @@ impl Ring {
             arguments = arguments.timespec(timeout);
         }
         let mut want = 1;
+        let have = self.completed.len() - self.completed_next;
         let gather = wait
             .timeout
             .map_or(wait.gather, |timeout| timeout.min(wait.gather));
         if self.can_gather && gather > Duration::ZERO {
-            want = GATHER_MAX;
+            want = GATHER_MAX.saturating_sub(have);
             arguments = arguments.min_wait_usec(u32::try_from(gather.as_micros()).unwrap_or(u32::MAX));
         }
         loop {
@@ -540,6 +541,11 @@ impl Backend for Ring {
         Ok(())
     }
 
+    fn submit(&mut self) -> io::Result<bool> {
+        self.wait(Wait::NONE)?;
+        Ok(self.completed_next < self.completed.len() || !self.starved.is_empty())
+    }
+
     fn wait(&mut self, wait: Wait) -> io::Result<()> {
         for operation in std::mem::take(&mut self.unarmed) {
             self.arm(operation, false);
@@ -551,8 +557,10 @@ impl Backend for Ring {
         self.enter(if self.starved.is_empty() { wait } else { Wait::NONE })?;
         self.reclaim_sent();
         self.reclaim_own();
-        self.completed.clear();
-        self.completed_next = 0;
+        if self.completed_next >= self.completed.len() {
+            self.completed.clear();
+            self.completed_next = 0;
+        }
         let Self { ring, completed, .. } = self;
         completed.extend(ring.completion());
         Ok(())
