@@ -34,18 +34,16 @@ impl Shard {
                 .answer_stateless(&mut self.io, request, from.hop, reply);
             return;
         }
-        let keys = &self.transactions.keys;
-        if self
-            .overload
-            .sheds(|| keys.server(request, Method::Invite) as u64)
-            && !self.is_for_help(request, from.trunk)
-        {
+        let key = self.transactions.keys.server(request, Method::Invite) as u64;
+        if self.overload.is_short(now, key) && !self.is_for_help(request, from.trunk) {
+            self.overload.refuse(now, key);
             self.io.counters.refused_overload += 1;
             let reply = Reply::retry_after(503, self.snapshot.overload.retry_after_s);
             self.transactions
                 .answer_stateless(&mut self.io, request, from.hop, reply);
             return;
         }
+        self.overload.take();
         let server = self
             .transactions
             .accept_invite(&mut self.io, now, request, from.hop, true);
