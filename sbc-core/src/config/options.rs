@@ -182,8 +182,8 @@ sections! {
         pin: bool = default(true);
         /// Cores for the shards, one each. Only with `pin`.
         cpus: Option<Vec<u16>> = described("every core the process may use, in order");
-        /// Microseconds that a shard may wait for more packets before it handles those that have
-        /// come: fewer wake-ups and less CPU for as much delay. 0: none. SIP timers never wait.
+        /// Microseconds that a shard under load may wait for more packets, of media or SIP, before it handles those that
+        /// have come: fewer wake-ups and less CPU for as much delay. 0: none. SIP timers never wait.
         coalesce_us: u32 = default(500) in 0..=10_000;
     }
 
