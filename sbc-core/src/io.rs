@@ -10,6 +10,7 @@ use crate::{
     resolve::{Query, ResolveError, Resolved},
     snapshot::Snapshot,
     time::Timestamp,
+    traffic::TrunkTraffic,
     transport::Hop,
     trunk::TrunkId,
 };
@@ -237,6 +238,8 @@ pub enum Command {
     Audit,
     /// Counters and gauges.
     Stats,
+    /// The calls of trunks, lately and ever.
+    Traffic,
 }
 
 /// What calls hold of the configuration: as long as they do, it cannot be given to others.
@@ -278,6 +281,8 @@ pub enum Reply {
     Load(Load),
     /// Answer to [`Command::Audit`].
     Audit(ShardAudit),
+    /// Answer to [`Command::Traffic`], in the order of the trunks.
+    Traffic(Vec<TrunkTraffic>),
     /// Answer to [`Command::Stats`].
     Stats(Box<ShardCounters>, Gauges),
 }

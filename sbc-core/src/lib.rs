@@ -39,6 +39,7 @@ mod text;
 pub mod timer_wheel;
 pub mod token;
 pub mod topology;
+pub mod traffic;
 pub mod transaction;
 pub mod transport;
 pub mod trunk;

@@ -164,6 +164,7 @@ fn a_real_daemon_answers_every_method() {
     let trunks = sbcd.ask(&ListTrunks {}).unwrap().trunks;
     assert_eq!(trunks.len(), 2);
     assert_eq!((trunks[0].limits[0].cps, trunks[0].limits[0].burst), (10, 1));
+    assert_eq!(trunks[1].traffic, Some(TrafficStatus::default()));
     let change = LimitChange {
         trunk: Some("carrier".into()),
         direction: Some(Direction::Inbound),

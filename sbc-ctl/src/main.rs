@@ -27,6 +27,7 @@ use error::Error;
 use sbc_core::admin::{
     audit::RunAudit,
     bans::{LiftBan, ListBans},
+    failure::{Failure, Reason},
     method::Method,
     protocol::*,
     provision::*,
@@ -159,6 +160,19 @@ impl Client {
         } else {
             Err(Error::Differs)
         }
+    }
+
+    fn trunk(&mut self, name: &str) -> Result<(), Error> {
+        let (_, all) = self.connection.call(&ListTrunks {})?;
+        let Some(trunk) = all.trunks.iter().find(|trunk| trunk.name == name) else {
+            let message = format!("no trunk is called {name:?}; `sbc-ctl trunks` lists them");
+            return Err(Failure::new(Reason::NoSuchTrunk, message).into());
+        };
+        print(&if self.json {
+            format!("{}\n", json!(trunk))
+        } else {
+            show::trunk(trunk)
+        })
     }
 
     fn calls(&mut self, wanted: &CallsArguments) -> Result<(), Error> {

@@ -24,6 +24,11 @@ pub(crate) enum TrunkCommand {
     Enable(Name),
     /// Switch it off: no new calls; those that are up go on
     Disable(Name),
+    /// Show one: its state, calls, calls a second and answer-seizure ratios
+    Show {
+        /// The trunk
+        name: String,
+    },
     /// What to give to the carrier: addresses, ports, codecs, names
     Sheet {
         /// The trunk
@@ -141,6 +146,7 @@ impl TrunkCommand {
             ),
             Self::Enable(name) => edit(sbcd, switch(name, "true")),
             Self::Disable(name) => edit(sbcd, switch(name, "false")),
+            Self::Show { name } => sbcd.trunk(&name),
             Self::Sheet { name } => sbcd.show(&ShowSheet { trunk: name }, sheet),
         }
     }

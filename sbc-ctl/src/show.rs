@@ -2,8 +2,10 @@
 
 mod attempts;
 mod route;
+mod trunk;
 
 pub(crate) use route::route;
+pub(crate) use trunk::trunk;
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use sbc_core::admin::{named::Named, protocol::*};
@@ -240,7 +242,6 @@ fn quality(media: &[MediaDetail]) -> String {
         "SSRC CHANGES>",
         "PAYLOAD TYPES",
     ]);
-    let dash = || "-".to_owned();
     for m in media {
         let q = &m.quality;
         let bursts = match q.bursts {
@@ -295,6 +296,10 @@ pub(crate) fn trunks(trunks: &[TrunkStatus]) -> String {
         "ROUTE",
         "IN>",
         "OUT>",
+        "CPS IN>",
+        "CPS OUT>",
+        "ASR IN>",
+        "ASR OUT>",
         "ADMITTED>",
         "REFUSED>",
         "LIMITS",
@@ -317,6 +322,10 @@ pub(crate) fn trunks(trunks: &[TrunkStatus]) -> String {
             .map(|l| l.refused_cps + l.refused_channels)
             .sum();
         let limits: Vec<String> = trunk.limits.iter().filter_map(limit_in_short).collect();
+        let traffic = trunk.traffic.as_ref();
+        let ways = [traffic.map(|t| t.inbound), traffic.map(|t| t.outbound)];
+        let cps = ways.map(|way| way.map_or_else(dash, |way| trunk::cps(&way)));
+        let asr = ways.map(|way| way.map_or_else(dash, |way| trunk::asr(&way.minutes_60)));
         t.row([
             trunk.name.as_str(),
             &trunk.hosts.join(", "),
@@ -326,6 +335,10 @@ pub(crate) fn trunks(trunks: &[TrunkStatus]) -> String {
             trunk.route.as_deref().unwrap_or("none: calls refused"),
             &trunk.calls_in.to_string(),
             &trunk.calls_out.to_string(),
+            &cps[0],
+            &cps[1],
+            &asr[0],
+            &asr[1],
             &admitted.to_string(),
             &refused.to_string(),
             &if limits.is_empty() {
@@ -585,6 +598,10 @@ fn count(n: usize, what: &str) -> String {
         1 => format!("1 {what}"),
         _ => format!("{n} {what}s"),
     }
+}
+
+fn dash() -> String {
+    "-".to_owned()
 }
 
 fn or_dash(text: &str) -> &str {

@@ -164,6 +164,17 @@ fn what_an_operator_looks_for_is_there() {
                 "platform",
                 "inbound 100 cps 500 channels",
                 "both 800 channels",
+                "ASR OUT",
+                "62.5 %",
+            ],
+        ),
+        (
+            &["trunk", "show", "carrier"],
+            &[
+                "CALLS  NOW  CPS  5 MIN     ASR  60 MIN     ASR    EVER     ASR\n",
+                "in       1  2.4    731  95.5 %    8702  95.1 %  118002  94.8 %\n",
+                "out      1  0.0      0       -       8  62.5 %    2309  58.0 %\n",
+                "up 2h06m, 12.5 ms; registered 1m00s",
             ],
         ),
         (
@@ -271,7 +282,7 @@ fn arguments_become_parameters() {
         assert_eq!(sbcd.last_asked().1, params, "{arguments:?}");
     }
     let hello = sbcd.asked.lock().unwrap()[0].clone();
-    assert_eq!((hello.0.as_str(), &hello.1["protocol"]), ("hello", &json!("1.3")));
+    assert_eq!((hello.0.as_str(), &hello.1["protocol"]), ("hello", &json!("1.4")));
 }
 
 fn page(slots: std::ops::Range<u32>, next: Option<u32>) -> Value {

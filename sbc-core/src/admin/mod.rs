@@ -16,3 +16,4 @@ pub mod provision;
 pub mod registrations;
 pub mod route;
 pub mod session;
+pub mod traffic;

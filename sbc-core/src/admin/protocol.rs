@@ -8,14 +8,15 @@ use super::named::Named;
 pub use super::{
     attempt::AttemptDetail,
     route::{RouteReport, RouteRule, RouteTarget, TestRoute},
+    traffic::{CallCount, TrafficStatus, WayStatus},
 };
 use crate::counters::Gauges;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Version of this protocol. A change of `major` breaks clients; `minor` counts additions.
-pub const PROTOCOL: ProtocolVersion = ProtocolVersion { major: 1, minor: 3 };
+pub const PROTOCOL: ProtocolVersion = ProtocolVersion { major: 1, minor: 4 };
 
-/// Version of the admin protocol, written `"1.3"`.
+/// Version of the admin protocol, written `"1.4"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtocolVersion {
     /// Clients and daemons of different `major` do not understand each other.
@@ -337,6 +338,9 @@ pub struct TrunkStatus {
     /// Those of them that are registered; `None`: its calls do not go to them.
     #[serde(default)]
     pub users_registered: Option<u64>,
+    /// Its calls, lately and ever; `None`: a shard does not answer, or the daemon does not count them.
+    #[serde(default)]
+    pub traffic: Option<TrafficStatus>,
 }
 
 /// One address behind a trunk.

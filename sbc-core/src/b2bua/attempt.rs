@@ -18,6 +18,7 @@ use crate::{
     snapshot::{Reliable, Target, Trunk},
     time::Timestamp,
     topology::{Parties, Towards},
+    traffic::Way,
     transaction::{ALLOW, Hop, Side},
     trunk::TrunkId,
 };
@@ -403,11 +404,19 @@ impl Shard {
     /// Leg B is ready: invite it at once, or when its `place` has come.
     pub(super) fn set_out(&mut self, now: Timestamp, slot: u32, place: Option<Place>) {
         let Some(place) = place else {
+            self.seize_trunk(now, slot);
             self.begin_attempt(now, slot);
             self.launch(now, slot);
             return self.watch_attempt(now, slot);
         };
         self.hold(slot, place);
+    }
+
+    /// The call in `slot` comes to the trunk of its leg B, at whichever of its addresses.
+    pub(super) fn seize_trunk(&mut self, now: Timestamp, slot: u32) {
+        if let Some(call) = self.calls.get(slot as usize) {
+            self.traffic.seized(now, call.b.trunk, Way::Out);
+        }
     }
 
     /// An INVITE is about to be sent on leg B as it is now, not only repeated: it has a place in the record of the call.

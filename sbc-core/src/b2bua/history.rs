@@ -66,6 +66,13 @@ impl Call {
         }
     }
 
+    /// When the call came to the trunk that it is at now.
+    pub(super) fn seized(&self) -> Option<Timestamp> {
+        let here = |attempt: &&Attempt| attempt.trunk == self.b.trunk && attempt.peer.is_some();
+        let attempts = self.history.iter().rev().take_while(here);
+        attempts.last().map(|attempt| attempt.started)
+    }
+
     /// The attempt under way, if there is one, has come to this. `status` 0: it had no final response.
     pub(super) fn end_attempt(&mut self, now: Timestamp, status: u16, reason: &'static str) {
         if let Some(attempt) = self.history.last_mut() {

@@ -191,6 +191,7 @@ impl Shard {
             plan.held = None;
         }
         self.io.counters.calls_held_sent += 1;
+        self.seize_trunk(now, slot);
         self.begin_attempt(now, slot);
         if !self.ask_again(now, slot) {
             return self.end(now, slot, 500, "internal");

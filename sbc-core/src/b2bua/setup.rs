@@ -15,6 +15,7 @@ use crate::{
     time::Timestamp,
     token::{Token, TokenText},
     topology::{self, Parties},
+    traffic::Way,
     transaction::{ALLOW, Ack, Alarm, Extra, Key, Reply, Side, met_hop, retry_after},
 };
 use smallvec::SmallVec;
@@ -128,6 +129,7 @@ impl Shard {
         self.transactions.own_server(server, Some((slot, Side::A)));
 
         self.io.counters.calls_admitted += 1;
+        self.traffic.seized(now, from.trunk, Way::In);
         let mut can = Abilities::default();
         can.hear(request);
         let ours_a = self.local(from.hop).transport;
@@ -289,6 +291,9 @@ impl Shard {
             self.send_bye(now, slot, Side::B, None);
             return;
         }
+        if let Some(seized) = call.seized() {
+            self.traffic.answered(seized, call.b.trunk, Way::Out);
+        }
         let offered = call.offered;
         self.agree_as_uac(now, slot, Side::B, response);
         let Some(call) = self.calls.get_mut(slot as usize) else {
@@ -372,6 +377,7 @@ impl Shard {
             return;
         };
         self.io.counters.calls_answered += 1;
+        self.traffic.answered(call.started, call.a.trunk, Way::In);
         self.answer_leg(now, slot, Side::A, server, described, late);
         self.close_early(slot, false);
         let check_after = self.media_check_interval();

@@ -27,6 +27,7 @@ use crate::{
     sip::{Message, Method, OptionTags},
     snapshot::Reliable,
     time::Timestamp,
+    traffic::Way,
     transaction::{Reply, Side},
     trunk::TrunkId,
 };
@@ -194,6 +195,7 @@ impl Shard {
             referred: None,
         });
         self.io.counters.calls_admitted += 1;
+        self.traffic.seized(now, from.trunk, Way::In);
         let asked = self.put(
             now,
             slot,
@@ -233,6 +235,10 @@ impl Shard {
         // A target that is still being called would come between others than it was called for.
         self.abort_transfer(now, slot, 487);
         let transferred = takeover.referred.is_some();
+        if !transferred {
+            self.traffic
+                .answered(takeover.started, takeover.leg.trunk, Way::In);
+        }
         let nonce = self.random();
         self.stop_session_timer(now, slot, side);
         let media = self.calls.get(slot as usize).and_then(|call| call.media);

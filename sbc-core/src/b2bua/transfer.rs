@@ -24,6 +24,7 @@ use crate::{
     time::Timestamp,
     timer_wheel::TimerKey,
     topology::{self, Parties},
+    traffic::Way,
     transaction::{ALLOW, Ack, Alarm, Key, Reply, Side},
 };
 use smallvec::SmallVec;
@@ -133,6 +134,7 @@ impl Shard {
         });
         self.io.counters.calls_attempted += 1;
         self.io.counters.calls_admitted += 1;
+        self.traffic.seized(now, to, Way::Out);
         self.accept_refer(now, slot, side, request, from);
         self.notify_referrer(now, slot, side, id, 100);
         let watch = (!snapshot.sip.no_answer.is_zero()).then(|| {
@@ -311,6 +313,8 @@ impl Shard {
         }
         takeover.leg.state = LegState::Confirmed;
         takeover.leg.can.hear(response);
+        self.traffic
+            .answered(takeover.started, takeover.leg.trunk, Way::Out);
         self.served(takeover.leg.hop);
         let late = LateOffer {
             key,

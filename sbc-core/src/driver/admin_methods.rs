@@ -7,6 +7,7 @@ mod audit;
 mod bans;
 mod registrations;
 mod scoped;
+mod traffic;
 
 use super::{
     admin_server::{Handler, Peer},
@@ -268,6 +269,7 @@ impl Methods {
             Ok(Reply::Addresses(addresses)) => addresses,
             _ => Vec::new(),
         };
+        let traffic = self.traffic().await;
         let status = |(id, trunk): (TrunkId, &Trunk), configured: &config::Trunk| {
             let watched = !trunk.peer.options_interval.is_zero();
             let (health, since) = snapshot.health.view(id);
@@ -299,6 +301,9 @@ impl Methods {
                 users: trunk.peer.login.as_ref().map(|login| login.accounts.len() as u64),
                 users_registered: (trunk.target == Target::Registered)
                     .then(|| self.users_registered(&trunk.name)),
+                traffic: traffic
+                    .as_ref()
+                    .map(|all| all.get(usize::from(id.0)).copied().unwrap_or_default().into()),
             }
         };
         let known = snapshot.trunks_by_name();

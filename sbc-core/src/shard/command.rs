@@ -66,6 +66,7 @@ impl Shard {
             ),
             Command::Load => Reply::Load(self.load()),
             Command::Audit => Reply::Audit(self.audit()),
+            Command::Traffic => Reply::Traffic(self.traffic.view(now)),
             Command::Stats => Reply::Stats(Box::new(self.counters()), self.gauges()),
         };
         self.tell_of_losses(now);

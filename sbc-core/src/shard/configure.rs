@@ -6,7 +6,7 @@
 
 use super::Shard;
 use crate::{
-    snapshot::{Snapshot, Target, Trunk},
+    snapshot::{Service, Snapshot, Target, Trunk},
     time::Timestamp,
     trunk::TrunkId,
 };
@@ -47,6 +47,7 @@ impl Shard {
         self.configure_streams(now, &snapshot);
         self.transactions.configure(&snapshot);
         let before = std::mem::replace(&mut self.snapshot, snapshot);
+        self.configure_traffic(now, &before);
         self.configure_names(now);
         self.configure_logins();
         self.configure_bindings();
@@ -56,6 +57,22 @@ impl Shard {
         self.io.counters.configurations += 1;
         // What is asked for the first time is asked at once.
         self.run_names(now);
+    }
+
+    /// What was counted of a trunk stays with its name for as long as the configuration has it.
+    fn configure_traffic(&mut self, now: Timestamp, before: &Snapshot) {
+        let trunks = &self.snapshot.trunks;
+        let is_new = |id: TrunkId| {
+            let at = usize::from(id.0);
+            match (before.trunks.get(at), trunks.get(at)) {
+                (Some(before), Some(trunk)) => {
+                    let returns = before.service == Service::Removed && trunk.service != Service::Removed;
+                    before.name != trunk.name || returns
+                }
+                _ => true,
+            }
+        };
+        self.traffic.configure(now, trunks.len(), is_new);
     }
 
     /// The trunk that had `peer` as a source in an earlier configuration.

@@ -37,6 +37,7 @@ use crate::{
     time::Timestamp,
     timer_wheel::TimerWheel,
     token::TokenKey,
+    traffic::Traffic,
     transaction::{Alarm, Base, Io, TableConfig, Transactions},
     transport::{Hop, Local},
     trunk::TrunkId,
@@ -102,6 +103,7 @@ pub struct Shard {
     pub(crate) overload: Overload,
     /// Calls that wait for their place in a rate.
     pub(crate) paced: Paced,
+    pub(crate) traffic: Traffic,
 }
 
 impl Shard {
@@ -165,6 +167,7 @@ impl Shard {
             probes: Probes::default(),
             registrations: Registrations::default(),
             paced: Paced::default(),
+            traffic: Traffic::new(snapshot.trunks.len()),
             overload: Overload::default(),
             guard: Guard::new(seed.rotate_left(31) ^ u64::from(id.0)),
             challenger: Challenger::new(&nonce_key, hasher.clone()),

@@ -100,6 +100,7 @@ mod stream_large;
 mod stream_mixed;
 mod stream_shards;
 mod teardown;
+mod traffic;
 mod transfer_local;
 mod trunk_type;
 mod trying;

@@ -16,7 +16,7 @@ fn compiled() -> (Snapshot, Admission) {
     config::parse(CONFIG, "test").unwrap().compile().unwrap()
 }
 
-fn paced() -> Desk {
+pub(crate) fn paced() -> Desk {
     let (snapshot, admission) = compiled();
     Desk::of(snapshot, admission)
 }

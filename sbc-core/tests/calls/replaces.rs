@@ -40,7 +40,7 @@ fn invite_of_new(replaces: &str) -> String {
 }
 
 /// Up to our re-INVITE to the callee.
-fn asked(desk: &mut Desk) -> (Up, Sent) {
+pub(crate) fn asked(desk: &mut Desk) -> (Up, Sent) {
     let up = establish(desk);
     let replaces = disguised(desk, &up);
     let sent = desk.callee(&invite_of_new(&replaces));

@@ -8,7 +8,7 @@ const TARGET: &str = "127.0.0.3:5060";
 const TARGET_SDP: &str = "v=0\r\no=target 3 3 IN IP4 127.0.0.3\r\ns=-\r\nc=IN IP4 127.0.0.3\r\nt=0 0\r\n\
     m=audio 7000 RTP/AVP 0 8\r\n";
 
-fn desk() -> Desk {
+pub(crate) fn desk() -> Desk {
     desk_of(config::default_config())
 }
 
@@ -69,7 +69,7 @@ fn of_target(out: &Sent, method: &str, cseq: u32, branch: &str, body: &str) -> S
 }
 
 /// Up to our re-INVITE to the transferee.
-fn put(desk: &mut Desk) -> (Up, Sent, Sent) {
+pub(crate) fn put(desk: &mut Desk) -> (Up, Sent, Sent) {
     let (up, out) = called(desk);
     let sent = desk.callee(&answered(&out));
     assert_eq!(kinds(&sent), ["B<INVITE"], "the ACK waits for the answer");
@@ -77,7 +77,7 @@ fn put(desk: &mut Desk) -> (Up, Sent, Sent) {
     (up, out, asked)
 }
 
-fn accepted(asked: &Sent) -> String {
+pub(crate) fn accepted(asked: &Sent) -> String {
     response(asked, 200, "", "sip:bob@127.0.0.3:5060", &next_version(ANSWER))
 }
 

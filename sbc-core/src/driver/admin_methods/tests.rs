@@ -12,6 +12,7 @@ use crate::{
         registrar::Registrar,
         running::Running,
     },
+    traffic::TrunkTraffic,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -71,6 +72,12 @@ impl FakeShard {
                 Reply::Stats(Box::new(counters), gauges)
             }
             Command::MediaPairs => Reply::MediaPairs(vec![(3, 2)]),
+            Command::Traffic => {
+                let mut traffic = [TrunkTraffic::default(); 2];
+                let out = &mut traffic[1].outbound;
+                (out.last_seconds, out.long.seizures, out.long.answers) = (6, 2, 1);
+                Reply::Traffic(traffic[..self.calls.len()].to_vec())
+            }
             _ => Reply::Done,
         })
     }
@@ -431,6 +438,25 @@ fn trunks_show_what_the_configuration_says() {
         assert_eq!(trunks[0].hosts, ["127.0.0.2"]);
         assert_eq!(trunks[0].route.as_deref(), Some("platform"));
         assert_eq!((trunks[0].listener.as_str(), trunks[0].limits.len()), ("main", 3));
+    });
+}
+
+#[test]
+fn the_calls_of_a_trunk_are_those_of_all_shards() {
+    // One of the shards has not heard of the second trunk.
+    let shards = vec![shard_with(0, [1, 2]), shard_with(1, [1]), shard_with(2, [1, 2])];
+    with(shards, |methods| async move {
+        let trunks = methods.trunks().await.trunks;
+        assert_eq!(trunks[0].traffic, Some(TrafficStatus::default()));
+        let out = trunks[1].traffic.unwrap().outbound;
+        assert_eq!((out.cps, out.minutes_5.asr), (2.4, None));
+        let hour = out.minutes_60;
+        assert_eq!((hour.seizures, hour.answers, hour.asr), (4, 2, Some(50.0)));
+    });
+    let mut silent = shard_with(1, []);
+    silent.silent = true;
+    with(vec![shard_with(0, []), silent], |methods| async move {
+        assert_eq!(methods.trunks().await.trunks[0].traffic, None);
     });
 }
 
