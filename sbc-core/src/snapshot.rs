@@ -7,7 +7,7 @@ use crate::{
     health::HealthTable,
     id::{InterfaceId, ListenerId},
     login::{Login, Logins},
-    numbers::Numbering,
+    numbers::{Aliases, Numbering},
     overload::Thresholds,
     resolve::Query,
     routing::RouteTable,
@@ -45,6 +45,8 @@ pub struct Snapshot {
     pub former: Former,
     /// Which trunk a host in the Request-URI means, in lower case (S12).
     pub domains: HashMap<Box<str>, TrunkId>,
+    /// The numbers that URIs mean by their user and host (T9).
+    pub aliases: Aliases,
     /// Trunks at one address.
     pub siblings: Siblings,
     /// Who may log in.
@@ -283,10 +285,11 @@ impl Trunk {
         }
     }
 
-    /// The rules for what it sends, with its numbering.
-    pub(crate) fn origin<'t>(&'t self, numbering: &'t Numbering) -> Origin<'t> {
+    /// The rules for what it sends, with its numbering and the names of numbers.
+    pub(crate) fn origin<'t>(&'t self, numbering: &'t Numbering, aliases: &'t Aliases) -> Origin<'t> {
         Origin {
             numbering,
+            aliases,
             identity: self.identity.as_deref(),
             headers: self.headers.as_deref(),
             proof: self.proofs.as_ref().map(|proofs| &proofs.inbound),

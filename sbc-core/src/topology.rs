@@ -16,7 +16,7 @@ pub(crate) use location::is_document;
 pub use proof::{Proof, Proofs, SecretHeader};
 
 use crate::{
-    numbers::{E164, Numbering},
+    numbers::{Aliases, E164, Numbering},
     sip::{HeaderName, Message, NameAddr, Params, Scheme, Uri, Writer},
     text::put,
     token::TokenText,
@@ -70,6 +70,7 @@ pub(crate) struct Parties {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'t> {
     pub(crate) numbering: &'t Numbering,
+    pub(crate) aliases: &'t Aliases,
     pub(crate) identity: Option<&'t Identity>,
     pub(crate) headers: Option<&'t HeaderPolicy>,
     pub(crate) proof: Option<&'t Proof>,
@@ -180,7 +181,7 @@ impl Parties {
         let numbering = origin.numbering;
         let uri = Uri::parse(invite.request_uri()).map_err(|_| 400u16)?;
         let callee = user_of(&uri).ok_or(400u16)?;
-        if callee.is_empty() {
+        if callee.is_empty() && origin.aliases.number_of("", uri.host).is_none() {
             return Err(404);
         }
         let registered = ours(&callee);
@@ -194,6 +195,9 @@ impl Parties {
             .and_then(user_of)
             .filter(|user| !(user.is_empty() || registered && ours(user)));
         let called = |user: &str, uri: &Uri<'_>| {
+            if let Some(number) = origin.aliases.number_of(user, uri.host) {
+                return (format!("+{number}").into(), Some(number));
+            }
             let user = numbering.received(user);
             let number = numbering.read(&user, phone_context(uri));
             (Box::<str>::from(user), number)

@@ -124,6 +124,7 @@ impl Stage {
             sources: SourceTable::build(&hosts).unwrap(),
             former: Former::default(),
             domains: HashMap::new(),
+            aliases: sbc_core::numbers::Aliases::default(),
             siblings: Default::default(),
             logins: Default::default(),
             health: Arc::default(),

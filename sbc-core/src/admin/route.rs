@@ -122,6 +122,13 @@ pub fn report(snapshot: &Snapshot, test: &TestRoute, unix_s: u64) -> Result<Rout
 
 /// The called party that a trunk means by `number`.
 fn dialled(snapshot: &Snapshot, from: TrunkId, number: &str) -> Parties {
+    let address = number.strip_prefix("sip:").unwrap_or(number);
+    let alias = address
+        .rsplit_once('@')
+        .and_then(|(user, host)| snapshot.aliases.number_of(user, host.as_bytes()));
+    if let Some(number) = alias {
+        return Parties::to_user(&format!("+{number}"), None, &Party::unknown());
+    }
     let trunk = snapshot.trunks.get(usize::from(from.0));
     let numbering = trunk.and_then(|trunk| trunk.numbers.as_deref());
     let proof = trunk.and_then(|trunk| trunk.proofs.as_ref());

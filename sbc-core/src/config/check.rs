@@ -6,6 +6,7 @@ mod login;
 mod route;
 mod tls;
 
+pub(super) use account::is_user;
 pub(super) use fixed::check as fixed;
 
 use super::{

@@ -163,6 +163,7 @@ impl Config {
         let snapshot = Snapshot {
             listeners: self.listeners.iter().map(Listener::compile).collect(),
             domains: domains_of(&seats.trunks),
+            aliases: self.aliases(),
             routes: Arc::new(routes),
             health: seats.health(),
             logins: self.logins.compile(&seats.trunks),

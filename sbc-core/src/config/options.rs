@@ -9,7 +9,7 @@ use super::{
     overload::Overload,
     ptime::PacketTime,
     read::{Absent, Key, Reader, Section, Value},
-    route_value::{Emergencies, Moment, Names, Numbers},
+    route_value::{Alias, Emergencies, Moment, Names, Numbers},
     value::{
         Backend, CodecName, Destination, Domain, FileMode, FilePath, Latch, LogLevel, PortRange, Secret,
         ShardCount, TrunkTransport,
@@ -680,6 +680,9 @@ sections! {
         /// The numbers: `"+4930123400"`, a block as `"+4930123400-99"` (the last digits from 00 to 99), or all that begin
         /// alike as `"+4930123*"`, which are as good as a prefix of a route.
         numbers: Vec<Numbers> = required;
+        /// Names that the number has outside, where `numbers` is one number: a Request-URI with the user and the host of
+        /// `"support@sip.example.com"`, or with the host of `"sales.example.com"` and whatever user, means it.
+        aliases: Vec<Alias> = default(Vec::new());
         /// Trunks whose calls it is for.
         from: Option<Names> = described("the calls of all trunks");
         /// When it begins to hold. While it holds it wins over one without dates for the same numbers, so that numbers can

@@ -9,6 +9,7 @@ use super::{
     route_value::Moment,
 };
 use crate::{
+    numbers::{Aliases, E164},
     routing::{Conflict, Digits, Entry, Failover, Kind, RouteTable, Rule, Strategy, Weighted, block},
     trunk::TrunkId,
 };
@@ -83,6 +84,19 @@ impl Config {
         Ok(sections.fold(table, |table, (n, emergency)| {
             table.with_emergency(&emergency.numbers, emergency.rule(self.emergency_name(n), ids))
         }))
+    }
+
+    /// The numbers that have names.
+    pub(super) fn aliases(&self) -> Aliases {
+        let named = |did: &Did| {
+            let number = did.only_number()?;
+            let names = did
+                .aliases
+                .iter()
+                .map(move |alias| (alias.0.as_str().into(), number));
+            Some(names.collect::<Vec<_>>())
+        };
+        Aliases::new(self.dids.iter().filter_map(named).flatten())
     }
 
     /// Channels kept for calls to emergency numbers.
@@ -325,6 +339,17 @@ impl Route {
 }
 
 impl Did {
+    /// Its number, when it has but one.
+    pub(super) fn only_number(&self) -> Option<E164> {
+        let [numbers] = self.numbers.as_slice() else {
+            return None;
+        };
+        match block(&numbers.0) {
+            Ok((prefixes, _, 1)) => E164::new(&prefixes.first()?.to_string()),
+            _ => None,
+        }
+    }
+
     fn name_at(&self, place: usize) -> String {
         self.name.clone().unwrap_or_else(|| format!("did {place}"))
     }

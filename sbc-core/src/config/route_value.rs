@@ -1,11 +1,15 @@
 //! The types that options of routes have: how each is written in TOML, and what is refused.
 
 use super::{
+    check::is_user,
     options::Emergency,
     read::{Reader, Shape, Value},
     value::{quote, read_str},
 };
-use crate::routing::{Digits, Strategy, block};
+use crate::{
+    resolve::host_name,
+    routing::{Digits, Strategy, block},
+};
 use toml::{Spanned, de::DeValue};
 
 /// Names of trunks: one, or several.
@@ -15,6 +19,17 @@ pub struct Names(pub Vec<String>);
 /// Complete numbers: one, a block, or all with a prefix, as they are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbers(pub String);
+
+/// A name that a number has outside: `user@host` or `host`, the host in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias(pub String);
+
+impl Alias {
+    /// Its host.
+    pub fn host(&self) -> &str {
+        self.0.rsplit('@').next().unwrap_or_default()
+    }
+}
 
 /// A point in time, in seconds of Unix time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +94,32 @@ impl Value for Digits {
 
     fn show(&self) -> String {
         quote(&self.to_string())
+    }
+}
+
+impl Value for Alias {
+    fn shape() -> Shape {
+        Shape::Plain("a name as \"support@sip.example.com\" or \"sales.example.com\"".to_owned())
+    }
+
+    fn read(reader: &mut Reader<'_>, path: &str, value: &Spanned<DeValue<'_>>) -> Option<Self> {
+        let expected = "a user and a host, as \"support@sip.example.com\", or a host";
+        read_str(reader, path, value, expected, |text| {
+            let (user, host) = match text.rsplit_once('@') {
+                Some((user, host)) => (Some(user), host),
+                None => (None, text),
+            };
+            let host = host_name(host).ok_or("the host is no name without a port")?;
+            match user {
+                None => Ok(Self(host)),
+                Some(user) if is_user(user) => Ok(Self(format!("{user}@{host}"))),
+                Some(_) => Err("the user cannot stand in a SIP URI".to_owned()),
+            }
+        })
+    }
+
+    fn show(&self) -> String {
+        quote(&self.0)
     }
 }
 

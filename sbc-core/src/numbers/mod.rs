@@ -4,12 +4,14 @@
 //! when it is none (an extension, a name), and from there the user part as another trunk wants it. The rules of
 //! a trunk are its [`Numbering`]; what a country's digits mean is a [`Plan`]. Pure text: no SIP, no calls.
 
+mod alias;
 mod block;
 mod country;
 mod e164;
 mod numbering;
 mod plan;
 
+pub use alias::Aliases;
 pub use block::Block;
 pub use country::{COUNTRIES, Country};
 pub use e164::E164;

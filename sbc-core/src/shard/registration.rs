@@ -219,9 +219,10 @@ impl Shard {
             token.is_some_and(|token| token.slot & !0xffff == CONTACT_MARK)
         };
         let trunk = self.snapshot.trunks.get(usize::from(from.0))?;
+        let aliases = &self.snapshot.aliases;
         Some(match trunk.numbers.as_deref() {
-            Some(numbering) => Parties::of(request, &trunk.origin(numbering), registered),
-            None => Parties::of(request, &trunk.origin(&Numbering::default()), registered),
+            Some(numbering) => Parties::of(request, &trunk.origin(numbering, aliases), registered),
+            None => Parties::of(request, &trunk.origin(&Numbering::default(), aliases), registered),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Calls through one shard, message by message: what `docs/CONFORMANCE.md` and the RFCs promise.
 
+mod aliases;
 mod answer;
 mod basic;
 mod caller_id;

@@ -265,6 +265,7 @@ impl Setup {
             sources: SourceTable::build(&hosts).unwrap(),
             former: Former::default(),
             domains: HashMap::new(),
+            aliases: sbc_core::numbers::Aliases::default(),
             siblings: Default::default(),
             logins: Default::default(),
             health: Arc::default(),

@@ -48,7 +48,7 @@ pub(super) fn named(path: &str, account: &Named<'_>, report: Report<'_>) {
 }
 
 /// Whether `text` can be the user part of a SIP URI without escapes (RFC 3261 §25.1).
-pub(super) fn is_user(text: &str) -> bool {
+pub(in crate::config) fn is_user(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte);
     !text.is_empty() && text.bytes().all(plain)
 }

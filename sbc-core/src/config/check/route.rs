@@ -4,11 +4,11 @@
 use super::{Report, unknown};
 use crate::config::{
     Names,
-    options::{Config, RouteFailover, Trunk},
+    options::{Config, Did, RouteFailover, Trunk},
     read::printable,
     route_value::Moment,
 };
-use crate::routing::Strategy;
+use crate::{numbers::E164, routing::Strategy};
 use std::collections::{HashMap, HashSet};
 
 /// Most trunks of one rule, on either side.
@@ -35,10 +35,12 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
         dates(&at, route.starts, route.ends, report_to);
         failover(&at, &route.failover, report_to);
     }
+    let mut names = HashMap::new();
     for (n, did) in config.dids.iter().enumerate() {
         let at = format!("did[{n}]");
         rule_name(&at, did.name.as_deref(), &mut rules, report_to);
         some_numbers(&at, did.numbers.is_empty(), report_to);
+        aliases(config, &at, did, &mut names, report_to);
         let targets = (&did.to, did.strategy, &*did.weights);
         trunks.check(&at, did.from.as_ref(), targets, report_to);
         dates(&at, did.starts, did.ends, report_to);
@@ -82,6 +84,48 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
     }
     if complaints == 0 {
         config.check_conflicts(report);
+    }
+}
+
+/// A name is one number's, and no trunk's.
+fn aliases<'c>(
+    config: &'c Config,
+    at: &str,
+    did: &'c Did,
+    names: &mut HashMap<&'c str, E164>,
+    report: Report<'_>,
+) {
+    if did.aliases.is_empty() {
+        return;
+    }
+    let Some(number) = did.only_number() else {
+        return report(
+            &format!("{at}.aliases"),
+            "an alias is the name of one number with its country code: give that number a [[did]] of its own"
+                .into(),
+        );
+    };
+    for (n, alias) in did.aliases.iter().enumerate() {
+        let path = format!("{at}.aliases[{n}]");
+        if did.aliases[..n].contains(alias) {
+            report(&path, format!("{} is listed twice", alias.0));
+        } else if let Some(other) = names.insert(&alias.0, number).filter(|other| *other != number) {
+            report(
+                &path,
+                format!("{} is the name of +{other} already: keep one of them", alias.0),
+            );
+        }
+        let owner = |trunk: &&Trunk| trunk.domains.iter().any(|domain| domain.0 == alias.host());
+        if let Some(trunk) = config.trunks.iter().find(owner) {
+            report(
+                &path,
+                format!(
+                    "calls to {} go to trunk \"{}\", which has it in domains: remove one of them",
+                    alias.host(),
+                    printable(&trunk.name)
+                ),
+            );
+        }
     }
 }
 
