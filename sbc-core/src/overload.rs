@@ -32,8 +32,8 @@ pub struct Thresholds {
 impl Default for Thresholds {
     fn default() -> Self {
         Self {
-            busy_max: 900,
-            busy_low: 880,
+            busy_max: 870,
+            busy_low: 850,
             window: Duration::from_millis(100),
             retry_after_s: 1,
         }

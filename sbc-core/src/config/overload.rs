@@ -14,9 +14,9 @@ sections! {
     pub struct Overload {
         /// Busy with calls and their media for more than this many per mille of the time is overload. What is left is for media to
         /// be in time, and to refuse calls. 0: nothing is refused for it.
-        busy_max: u32 = default(900) in 0..=1_000;
+        busy_max: u32 = default(870) in 0..=1_000;
         /// Busy with them for less, more new calls are taken again, until all are.
-        busy_low: u32 = default(880) in 1..=999;
+        busy_low: u32 = default(850) in 1..=999;
         /// Milliseconds over which it is measured. Two such windows in a row begin an overload.
         window_ms: u32 = default(100) in 10..=10_000;
         /// Seconds in the Retry-After of these refusals.

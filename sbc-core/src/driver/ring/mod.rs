@@ -372,6 +372,9 @@ impl Ring {
             .map_or(wait.gather, |timeout| timeout.min(wait.gather));
         if self.can_gather && gather > Duration::ZERO {
             want = GATHER_MAX.saturating_sub(have);
+            if want == 0 && self.ring.submission().is_empty() {
+                return Ok(());
+            }
             arguments = arguments.min_wait_usec(u32::try_from(gather.as_micros()).unwrap_or(u32::MAX));
         }
         loop {
